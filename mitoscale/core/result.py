@@ -1,0 +1,26 @@
+"""What a stage's task gives back for one block: a few numbers, never arrays."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class BlockResult(BaseModel):
+    """The outcome of one task, returned once its data is durable.
+
+    Examples
+    --------
+    >>> BlockResult(name="z000_y000_x000", counts={"detections": 3}).counts["detections"]
+    3.0
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    """The block's name."""
+    checksum: str = ""
+    """Digest of what other blocks will read from this one, hex; empty where nothing is read."""
+    counts: dict[str, float] = Field(default_factory=dict)
+    """Small additive numbers such as voxels or detections."""
+    seconds: dict[str, float] = Field(default_factory=dict)
+    """Time spent in ``read``, ``compute`` and ``write``."""

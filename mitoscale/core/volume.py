@@ -1,0 +1,140 @@
+"""What a volume is: its shape, dtype, voxel size and pyramid, and how its grey values are normalised."""
+
+from __future__ import annotations
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from mitoscale.core.geometry import Spacing, Triple
+
+
+class VolumeSpec(BaseModel):
+    """Shape, dtype, voxel size and storage layout of a volume and its pyramid.
+
+    Examples
+    --------
+    >>> spec = VolumeSpec(shape=(20, 100, 100), dtype="uint8", spacing=(50.0, 5.0, 5.0),
+    ...                   chunks=(8, 32, 32), shards=(16, 64, 64), factors=((1, 1, 1), (1, 2, 2)))
+    >>> spec.level_shape(1), spec.level_spacing(1), spec.level_shards(1)
+    ((20, 50, 50), (50.0, 10.0, 10.0), (16, 32, 32))
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    shape: Triple
+    """Level-0 shape (z, y, x) in voxels."""
+    dtype: str
+    """NumPy name of the dtype, such as ``uint8``."""
+    spacing: Spacing
+    """Level-0 voxel size (z, y, x) in nm."""
+    chunks: Triple
+    """Chunk of each level, (z, y, x) voxels; where a level's shard is smaller, its chunk is the shard."""
+    shards: Triple
+    """Shard of level 0, (z, y, x) voxels: what one block writes."""
+    factors: tuple[Triple, ...]
+    """For each level how many level-0 voxels one voxel spans (z, y, x); the first is (1, 1, 1)."""
+
+    @model_validator(mode="after")
+    def _check(self) -> VolumeSpec:
+        if any(n < 1 for n in self.shape):
+            raise ValueError(f"shape {self.shape} must be at least 1 on each axis")
+        if any(not s > 0 for s in self.spacing):
+            raise ValueError(f"voxel size {self.spacing} nm must be above 0 on each axis")
+        if any(s % c for s, c in zip(self.shards, self.chunks, strict=True)):
+            raise ValueError(f"shard {self.shards} must be a whole number of chunks {self.chunks}")
+        if not self.factors or self.factors[0] != (1, 1, 1):
+            raise ValueError("the first level's factor must be (1, 1, 1)")
+        for factor in self.factors:
+            if any(s % f for s, f in zip(self.shards, factor, strict=True)):
+                raise ValueError(f"shard {self.shards} must be divisible by the level's factor {factor}")
+        return self
+
+    def level_shape(self, level: int) -> Triple:
+        """Shape (z, y, x) of a level."""
+        z, y, x = (-(-n // f) for n, f in zip(self.shape, self.factors[level], strict=True))
+        return z, y, x
+
+    def level_spacing(self, level: int) -> Spacing:
+        """Voxel size (z, y, x) of a level in nm."""
+        z, y, x = (s * f for s, f in zip(self.spacing, self.factors[level], strict=True))
+        return z, y, x
+
+    def level_shards(self, level: int) -> Triple:
+        """Shard (z, y, x) of a level: it spans the same space on every level, so a block writes its own alone."""
+        z, y, x = (s // f for s, f in zip(self.shards, self.factors[level], strict=True))
+        return z, y, x
+
+    def level_chunks(self, level: int) -> Triple:
+        """Chunk (z, y, x) of a level: the wanted chunk, or the shard where that is smaller or does not divide."""
+        shards = self.level_shards(level)
+        z, y, x = (c if s % c == 0 else s for c, s in zip(self.chunks, shards, strict=True))
+        return z, y, x
+
+
+class Normalisation(BaseModel):
+    """The linear map from a volume's grey values to the uint8 that networks and pictures see.
+
+    The bounds are percentiles of the whole volume, never of a window: normalising windows apart makes seams.
+
+    Examples
+    --------
+    >>> norm = Normalisation(low=100.0, high=300.0)
+    >>> norm.apply(np.array([50, 100, 200, 300, 400], dtype=np.uint16))
+    array([  0,   0, 128, 255, 255], dtype=uint8)
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    low: float
+    """Grey value that becomes 0."""
+    high: float
+    """Grey value that becomes 255; above ``low``."""
+    invert: bool = False
+    """Swap dark and bright, for volumes whose membranes are bright."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Normalisation:
+        if not self.high > self.low:
+            raise ValueError(f"normalisation needs low < high, got {self.low} and {self.high}: is the volume constant?")
+        return self
+
+    def apply(self, image: np.ndarray) -> np.ndarray:
+        """Grey values of any shape and dtype as uint8 of the same shape."""
+        scaled = (image.astype(np.float32) - np.float32(self.low)) * np.float32(255.0 / (self.high - self.low))
+        result = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+        return 255 - result if self.invert else result
+
+    @classmethod
+    def from_histogram(
+        cls, counts: np.ndarray, edges: np.ndarray, percentiles: tuple[float, float], invert: bool = False
+    ) -> Normalisation:
+        """Bounds at two percentiles of a histogram.
+
+        Parameters
+        ----------
+        counts : (N,) int64
+            Voxels per bin.
+        edges : (N,) float64
+            Grey value each bin stands for.
+        percentiles : pair of float
+            Lower and upper percentile, 0..100.
+        invert : bool
+            See the field.
+
+        Raises
+        ------
+        ValueError
+            If the histogram is empty or both percentiles fall on one value.
+        """
+        total = int(counts.sum())
+        if total == 0:
+            raise ValueError("histogram is empty")
+        cumulative = np.cumsum(counts)
+        low, high = (
+            float(edges[min(int(np.searchsorted(cumulative, total * p / 100.0)), len(edges) - 1)])
+            for p in percentiles
+        )
+        if high <= low:
+            filled = np.flatnonzero(counts)
+            low, high = float(edges[filled[0]]), float(edges[filled[-1]])
+        return cls(low=low, high=high, invert=invert)

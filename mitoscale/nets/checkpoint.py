@@ -1,0 +1,178 @@
+"""Weights on disk: the project's safetensors, the official SAM checkpoints, and the embedded ones found by name.
+
+A safetensors file carries its architecture, pixel size and training record in its header, so that a file alone is enough to run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from mitoscale.core.errors import InputError
+from mitoscale.nets import sam, unet
+from mitoscale.nets.embedded import find_weights
+
+FORMAT = 1
+"""Version of the header; a larger one comes from a newer mitoscale."""
+
+
+class WeightsCard(BaseModel):
+    """The header of a weights file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    architecture: str
+    """``unet`` or ``sam``."""
+    config: dict[str, Any]
+    """Fields of :class:`~mitoscale.nets.unet.UNetConfig` or :class:`~mitoscale.nets.sam.SamConfig`."""
+    pixel_nm: float | None
+    """Pixel size the weights were trained at, in nm; None: unknown, the volume's own is used."""
+    training: dict[str, Any] = {}
+    """How they were trained."""
+    format: int = FORMAT
+    """Version of this header."""
+
+
+def save_weights(path: Path, model: nn.Module, card: WeightsCard) -> None:
+    """Write a model's weights as float16 safetensors, atomically.
+
+    Parameters
+    ----------
+    path : Path
+        A ``.safetensors`` file.
+    model : Module
+        What to save.
+    card : WeightsCard
+        The header.
+    """
+    state = {
+        name: (value.half() if value.dtype.is_floating_point else value).contiguous().clone()
+        for name, value in model.state_dict().items()
+    }
+    part = path.with_suffix(".part")
+    save_file(state, part, metadata={"mitoscale": card.model_dump_json()})
+    part.replace(path)
+
+
+def load_unet(name_or_path: str) -> tuple[unet.UNet, WeightsCard]:
+    """A U-Net in evaluation mode, float32, on the CPU, with its header.
+
+    Raises
+    ------
+    InputError
+        If the weights are unknown, unreadable, or not a U-Net's.
+    """
+    path = find_weights(name_or_path)
+    card, state = _read_safetensors(path)
+    _expect(card, "unet", path)
+    model = unet.UNet(_config(unet.UNetConfig, card, path))
+    _fill(model, state, path)
+    return model, card
+
+
+def load_sam(name_or_path: str) -> tuple[sam.Sam, WeightsCard]:
+    """A SAM in evaluation mode, float32, on the CPU, with its header.
+
+    ``.safetensors`` is read as this project's; anything else as an official checkpoint, whose size (``vit_b``, ``vit_l``,
+    ``vit_h``) shows in its tensors.
+
+    Raises
+    ------
+    InputError
+        If the weights are unknown, unreadable, or not a SAM's.
+    """
+    path = find_weights(name_or_path)
+    if path.suffix == ".safetensors":
+        card, state = _read_safetensors(path)
+        _expect(card, "sam", path)
+    else:
+        state = _read_official(path)
+        kind = _official_kind(state, path)
+        card = WeightsCard(
+            architecture="sam", config=sam.PRESETS[kind].model_dump(), pixel_nm=None, training={"official": kind}
+        )
+    model = sam.Sam(_config(sam.SamConfig, card, path))
+    _fill(model, state, path)
+    return model, card
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_safetensors(path: Path) -> tuple[WeightsCard, dict[str, torch.Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"weights {path} cannot be read ({error}): the file is damaged or no safetensors") from error
+    try:
+        content = json.loads(header["mitoscale"])
+        if content.get("format", 0) > FORMAT:
+            raise InputError(f"weights {path} have format {content['format']}, this version reads up to {FORMAT}: update mitoscale")
+        return WeightsCard.model_validate(content), state
+    except (KeyError, ValueError) as error:
+        raise InputError(f"weights {path} carry no mitoscale header: they were not written by mitoscale train") from error
+
+
+def _read_official(path: Path) -> Mapping[str, torch.Tensor]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0][:120]
+        raise InputError(f"SAM checkpoint {path} cannot be read ({reason}): download it again") from error
+    if not isinstance(state, Mapping) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise InputError(f"SAM checkpoint {path} is not a table of tensors like the official ones")
+    return state
+
+
+def _official_kind(state: Mapping[str, torch.Tensor], path: Path) -> str:
+    position = state.get("image_encoder.pos_embed")
+    widths = {config.width: name for name, config in sam.PRESETS.items() if name != "small"}
+    kind = widths.get(position.shape[-1]) if position is not None else None
+    if kind is None:
+        raise InputError(f"checkpoint {path} is not a SAM of type vit_b, vit_l or vit_h: it lacks their image encoder")
+    return kind
+
+
+def _expect(card: WeightsCard, architecture: str, path: Path) -> None:
+    if card.architecture != architecture:
+        raise InputError(f"weights {path} are of a {card.architecture}, but a {architecture} is wanted here")
+
+
+def _config(kind: type[Any], card: WeightsCard, path: Path) -> Any:
+    try:
+        return kind.model_validate(card.config)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise InputError(f"weights {path} describe an unknown architecture ({problem['loc']}: {problem['msg']})") from error
+
+
+def _fill(model: nn.Module, state: Mapping[str, torch.Tensor], path: Path) -> None:
+    own = model.state_dict()
+    missing, foreign = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys() - {"pixel_mean", "pixel_std"})
+    shapes = [n for n in own.keys() & state.keys() if own[n].shape != state[n].shape]
+    if missing or foreign or shapes:
+        first = (missing or foreign or shapes)[0]
+        raise InputError(
+            f"weights {path} do not fit the network ({len(missing)} tensors missing, {len(foreign)} unknown, "
+            f"{len(shapes)} of another shape; first {first}): they belong to another architecture"
+        )
+    if any(not bool(torch.isfinite(v).all()) for v in state.values() if v.dtype.is_floating_point):
+        raise InputError(f"weights {path} hold values that are not finite: the file is damaged")
+    model.load_state_dict({name: state[name].to(own[name].dtype) for name in own})
+    model.eval()
+    model.requires_grad_(False)

@@ -1,0 +1,172 @@
+"""Segment Anything (Kirillov et al. 2023, arXiv 2304.02643) built from the ``segment-anything`` package's modules.
+
+The official sizes and a small one share one class. It encodes windows and decodes prompts of several windows in one batch, and
+keeps no state between calls. The package's own decoder copies one image's embedding for all prompts, hence the forward here.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, TwoWayTransformer
+from torch import nn
+
+_RGB_MEAN = (123.675, 116.28, 103.53)
+_RGB_STD = (58.395, 57.12, 57.375)
+
+PADDING, NEGATIVE, POSITIVE, BOX_START, BOX_STOP = -1, 0, 1, 2, 3
+"""What a prompt's point means: the labels of the official ONNX export."""
+
+
+class SamConfig(BaseModel):
+    """Architecture of a SAM."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    image_size: int = 256
+    """Height and width of a window, in pixels."""
+    patch_size: int = 16
+    """Height and width of a token of the image encoder."""
+    width: int = 192
+    """Channels of the image encoder."""
+    depth: int = 8
+    """Layers of the image encoder."""
+    heads: int = 6
+    """Attention heads of the image encoder."""
+    window: int = 0
+    """Edge of the attention windows in tokens; 0: global attention everywhere."""
+    global_layers: tuple[int, ...] = ()
+    """Layers with global attention where ``window`` is not 0."""
+    embedding: int = 256
+    """Channels of the image embedding and the decoder."""
+    decoder_mlp: int = 512
+    """Hidden channels of the decoder's MLP."""
+
+
+PRESETS: dict[str, SamConfig] = {
+    "small": SamConfig(),
+    "vit_b": SamConfig(
+        image_size=1024, width=768, depth=12, heads=12, window=14, global_layers=(2, 5, 8, 11), decoder_mlp=2048
+    ),
+    "vit_l": SamConfig(
+        image_size=1024, width=1024, depth=24, heads=16, window=14, global_layers=(5, 11, 17, 23), decoder_mlp=2048
+    ),
+    "vit_h": SamConfig(
+        image_size=1024, width=1280, depth=32, heads=16, window=14, global_layers=(7, 15, 23, 31), decoder_mlp=2048
+    ),
+}
+"""The small preset and the three official sizes."""
+
+
+class Sam(nn.Module):
+    """Image encoder, prompt encoder and mask decoder; parameter names are those of the official checkpoints.
+
+    Parameters
+    ----------
+    config : SamConfig
+        The architecture.
+    """
+
+    def __init__(self, config: SamConfig) -> None:
+        super().__init__()
+        self.config = config
+        side = config.image_size // config.patch_size
+        self.image_encoder = ImageEncoderViT(
+            depth=config.depth,
+            embed_dim=config.width,
+            img_size=config.image_size,
+            mlp_ratio=4,
+            norm_layer=partial(nn.LayerNorm, eps=1e-6),
+            num_heads=config.heads,
+            patch_size=config.patch_size,
+            qkv_bias=True,
+            use_rel_pos=True,
+            global_attn_indexes=config.global_layers,
+            window_size=config.window,
+            out_chans=config.embedding,
+        )
+        self.prompt_encoder = PromptEncoder(
+            embed_dim=config.embedding,
+            image_embedding_size=(side, side),
+            input_image_size=(config.image_size, config.image_size),
+            mask_in_chans=16,
+        )
+        self.mask_decoder = MaskDecoder(
+            num_multimask_outputs=3,
+            transformer=TwoWayTransformer(
+                depth=2, embedding_dim=config.embedding, mlp_dim=config.decoder_mlp, num_heads=8
+            ),
+            transformer_dim=config.embedding,
+            iou_head_depth=3,
+            iou_head_hidden_dim=256,
+        )
+        self.register_buffer("pixel_mean", torch.tensor(_RGB_MEAN).view(-1, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(_RGB_STD).view(-1, 1, 1), persistent=False)
+
+    def encode(self, windows: torch.Tensor) -> torch.Tensor:
+        """Embed windows.
+
+        Parameters
+        ----------
+        windows : (N, S, S) uint8 or float
+            Grey values 0..255, S the config's ``image_size``.
+
+        Returns
+        -------
+        (N, C, S/16, S/16) float
+            Image embeddings.
+        """
+        rgb = windows[:, None].to(self.pixel_mean.dtype)
+        embedding: torch.Tensor = self.image_encoder((rgb - self.pixel_mean) / self.pixel_std)
+        return embedding
+
+    def decode(
+        self, embeddings: torch.Tensor, window: torch.Tensor, points: torch.Tensor, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Masks for prompts.
+
+        Parameters
+        ----------
+        embeddings : (N, C, h, w) float
+            What :meth:`encode` gave.
+        window : (P,) int64
+            For each prompt the embedding it belongs to.
+        points : (P, K, 2) float
+            Pixel coordinates (y, x) in the window.
+        labels : (P, K) int64
+            What each point means: ``PADDING``, ``NEGATIVE``, ``POSITIVE``, ``BOX_START`` or ``BOX_STOP``.
+
+        Returns
+        -------
+        masks : (P, 4, 4h, 4w) float
+            Logits: token 0 is the single mask (boxes, several points), 1..3 are the ambiguity masks (one point).
+        ious : (P, 4) float
+            Predicted IoU of each mask, about 0..1.
+        """
+        decoder = self.mask_decoder
+        sparse = self._embed_points(points, labels)
+        tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight], dim=0)
+        tokens = torch.cat([tokens.expand(len(sparse), -1, -1), sparse], dim=1)
+        source = embeddings[window] + self.prompt_encoder.no_mask_embed.weight[0].view(1, -1, 1, 1)
+        position = self.prompt_encoder.get_dense_pe().expand(len(sparse), -1, -1, -1)
+        count, channels, height, width = source.shape
+        hidden, source = decoder.transformer(source, position, tokens)
+        upscaled = decoder.output_upscaling(source.transpose(1, 2).reshape(count, channels, height, width))
+        weights = torch.stack(
+            [mlp(hidden[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)], dim=1
+        )
+        masks = torch.einsum("pmc,pchw->pmhw", weights, upscaled)
+        return masks, decoder.iou_prediction_head(hidden[:, 0])
+
+    def _embed_points(self, points: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """(P, K, C) embeddings of points, box corners and padding."""
+        encoder = self.prompt_encoder
+        xy = (points.flip(-1) + 0.5) / self.config.image_size
+        embedded = encoder.pe_layer._pe_encoding(xy.float())
+        embedded = embedded * (labels != PADDING).unsqueeze(-1)
+        embedded = embedded + (labels == PADDING).unsqueeze(-1) * encoder.not_a_point_embed.weight[0]
+        for meaning in (NEGATIVE, POSITIVE, BOX_START, BOX_STOP):
+            embedded = embedded + (labels == meaning).unsqueeze(-1) * encoder.point_embeddings[meaning].weight[0]
+        return embedded

@@ -1,0 +1,97 @@
+"""Halving volumes for a pyramid: mean for images, mode for labels.
+
+At an odd border the last coarse voxel covers the voxels that exist, so the coarse shape is the fine one divided and rounded up.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+
+from mitoscale.core.geometry import Triple
+
+
+def _members(array: np.ndarray, factor: Triple) -> list[tuple[np.ndarray, tuple[slice, ...]]]:
+    """For each place within a coarse voxel: the fine voxels at that place, and the coarse voxels that have one."""
+    if any(f not in (1, 2) for f in factor):
+        raise ValueError(f"factor {factor} must be 1 or 2 on each axis")
+    members = []
+    for offset in product(*(range(f) for f in factor)):
+        part = array[tuple(slice(o, None, f) for o, f in zip(offset, factor, strict=True))]
+        members.append((part, tuple(slice(0, n) for n in part.shape)))
+    return members
+
+
+def _coarse_shape(array: np.ndarray, factor: Triple) -> Triple:
+    z, y, x = (-(-n // f) for n, f in zip(array.shape, factor, strict=True))
+    return z, y, x
+
+
+def mean_downsample(image: np.ndarray, factor: Triple) -> np.ndarray:
+    """Mean of each group of voxels.
+
+    Parameters
+    ----------
+    image : (Z, Y, X) integer or float
+        Grey values.
+    factor : (z, y, x)
+        1 or 2 on each axis.
+
+    Returns
+    -------
+    (ceil(Z/z), ceil(Y/y), ceil(X/x)) of the same dtype
+        Integers are rounded to the nearest, halves up.
+
+    Examples
+    --------
+    >>> mean_downsample(np.array([[[0, 2, 9]]], dtype=np.uint8), (1, 1, 2))
+    array([[[1, 9]]], dtype=uint8)
+    """
+    shape = _coarse_shape(image, factor)
+    kind = np.uint32 if image.dtype.kind in "ub" and image.dtype.itemsize <= 2 else np.float64
+    total = np.zeros(shape, kind)
+    count = np.zeros(shape, np.uint8)
+    for part, where in _members(image, factor):
+        total[where] += part
+        count[where] += 1
+    if kind is np.uint32:
+        return ((total + count // 2) // count).astype(image.dtype)
+    mean = total / count
+    return (np.floor(mean + 0.5) if image.dtype.kind in "iu" else mean).astype(image.dtype)
+
+
+def mode_downsample(labels: np.ndarray, factor: Triple) -> np.ndarray:
+    """Most frequent label of each group of voxels; of equally frequent ones the smallest that is not background.
+
+    Parameters
+    ----------
+    labels : (Z, Y, X) unsigned
+        Labels, 0 is background.
+    factor : (z, y, x)
+        1 or 2 on each axis.
+
+    Returns
+    -------
+    (ceil(Z/z), ceil(Y/y), ceil(X/x)) of the same dtype
+
+    Examples
+    --------
+    >>> mode_downsample(np.array([[[0, 7, 5, 3, 3]]], dtype=np.uint32), (1, 1, 2))
+    array([[[7, 3, 3]]], dtype=uint32)
+    """
+    shape = _coarse_shape(labels, factor)
+    members = _members(labels, factor)
+    stack = np.zeros((len(members), *shape), labels.dtype)
+    present = np.zeros((len(members), *shape), bool)
+    for i, (part, where) in enumerate(members):
+        stack[(i, *where)] = part
+        present[(i, *where)] = True
+    best, best_count = np.zeros(shape, labels.dtype), np.zeros(shape, np.uint8)
+    for i in range(len(members)):
+        count = ((stack == stack[i]) & present).sum(0, dtype=np.uint8) * present[i]
+        # Order of preference at equal counts: any label before background, then the smaller label.
+        tie = (count == best_count) & (stack[i] != 0) & ((best == 0) | (stack[i] < best)) & present[i]
+        take = (count > best_count) | tie
+        best[take], best_count[take] = stack[i][take], count[take]
+    return best

@@ -1,0 +1,72 @@
+"""Resampling between a volume's pixels and a network's, on one lattice anchored at the volume's origin.
+
+Network pixel ``j`` spans the volume's pixels ``[j * ratio, (j + 1) * ratio)``, wherever a block begins: two blocks that read the
+same place hand a network the same pixels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def coarse_range(start: int, stop: int, ratio: float) -> tuple[int, int]:
+    """The network pixels that meet the volume's pixels ``start .. stop``.
+
+    Examples
+    --------
+    >>> coarse_range(10, 21, 2.0)
+    (5, 11)
+    """
+    return int(np.floor(start / ratio + 1e-9)), int(np.ceil(stop / ratio - 1e-9))
+
+
+def to_network(start: int, stop: int, ratio: float) -> np.ndarray:
+    """Weights that turn a row of the volume's pixels into network pixels.
+
+    Parameters
+    ----------
+    start, stop : int
+        Half-open range of the volume's pixels.
+    ratio : float
+        Volume pixels in a network pixel; above 1 the network is coarser.
+
+    Returns
+    -------
+    (network pixels, stop - start) float32
+        Rows sum to 1; a triangle as wide as the coarser of both pixels, cut at the border.
+
+    Examples
+    --------
+    >>> to_network(0, 4, 2.0).round(3).tolist()
+    [[0.429, 0.429, 0.143, 0.0], [0.0, 0.143, 0.429, 0.429]]
+    """
+    first, last = coarse_range(start, stop, ratio)
+    centres = (np.arange(first, last) + 0.5) * ratio
+    pixels = np.arange(start, stop) + 0.5
+    return _triangles(centres[:, None] - pixels[None, :], max(ratio, 1.0))
+
+
+def from_network(start: int, stop: int, ratio: float) -> np.ndarray:
+    """Weights that turn a row of network pixels back into the volume's; see :func:`to_network`.
+
+    Returns
+    -------
+    (stop - start, network pixels) float32
+
+    Examples
+    --------
+    >>> from_network(0, 4, 2.0).tolist()
+    [[1.0, 0.0], [0.75, 0.25], [0.25, 0.75], [0.0, 1.0]]
+    """
+    first, last = coarse_range(start, stop, ratio)
+    centres = (np.arange(first, last) + 0.5) * ratio
+    pixels = np.arange(start, stop) + 0.5
+    return _triangles(pixels[:, None] - centres[None, :], max(ratio, 1.0))
+
+
+def _triangles(distance: np.ndarray, reach: float) -> np.ndarray:
+    weights = np.clip(1.0 - np.abs(distance) / reach, 0.0, None)
+    empty = weights.sum(axis=1) == 0
+    if empty.any():
+        weights[empty, np.abs(distance[empty]).argmin(axis=1)] = 1.0
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)

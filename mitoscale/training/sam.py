@@ -1,0 +1,136 @@
+"""Training a small SAM from scratch: windows with mitochondria, prompts simulated from truth."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cc3d
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from mitoscale.nets.sam import Sam
+from mitoscale.training.losses import mask_losses
+from mitoscale.training.prompts import Prompted, simulate
+from mitoscale.training.samples import Annotated, CropSampler
+
+PIXEL_NM = 5.0
+"""Pixel size the small SAM works at."""
+
+_LOSS_SIZE = 128
+"""Height and width masks are compared at."""
+
+
+class SamTask:
+    """What the loop needs to train a SAM.
+
+    Parameters
+    ----------
+    model : Sam
+        The network.
+    volumes : list of Annotated
+        What to train on.
+    tuning : Annotated or None
+        What to score on.
+    batch : int
+        Windows a step.
+    prompts : int
+        Prompts a window.
+    seed : int
+        Seed of windows and prompts.
+    """
+
+    def __init__(
+        self, model: Sam, volumes: list[Annotated], tuning: Annotated | None, *, batch: int = 12, prompts: int = 6, seed: int = 0
+    ) -> None:
+        self.model: nn.Module = model
+        size = model.config.image_size
+        self.sampler = CropSampler(
+            volumes, size=size, pixel_nm=PIXEL_NM, context_nm=(0.0,), object_share=0.95, seed=seed
+        )
+        self.batch = batch
+        self.prompts = prompts
+        self.tuning = _fixed_windows(tuning, size, 48) if tuning is not None else []
+
+    def loss(self) -> torch.Tensor:
+        """See :class:`mitoscale.training.loop.Task`."""
+        windows: list[torch.Tensor] = []
+        prompted: list[Prompted] = []
+        while len(windows) < self.batch:
+            crop = self.sampler.draw()
+            found = simulate(_profiles(crop.labels.numpy()), self.prompts, self.sampler.rng)
+            if found is not None:
+                windows.append(crop.image[0])
+                prompted.append(found)
+        masks, ious, target = _forward(self.model, windows, prompted)
+        losses = mask_losses(masks, target)
+        ambiguous = losses[:, 1:].min(dim=1).values.mean()
+        with torch.no_grad():
+            inside, wanted = masks > 0, target[:, None] > 0.5
+            true = (inside & wanted).sum((-2, -1)) / (inside | wanted).sum((-2, -1)).clamp(min=1)
+        return losses[:, 0].mean() + ambiguous + functional.mse_loss(ious, true)
+
+    def score(self, model: nn.Module) -> float:
+        """Mean of box IoU and point IoU over fixed tuning windows, centre points and exact boxes."""
+        if not self.tuning:
+            return 0.0
+        values = []
+        for kind in ("box", "point"):
+            windows, prompted = zip(*((w, p[kind]) for w, p in self.tuning), strict=True)
+            for start in range(0, len(windows), 16):
+                part = slice(start, start + 16)
+                with torch.no_grad():
+                    masks, ious, target = _forward(model, list(windows[part]), list(prompted[part]))
+                chosen = torch.zeros(len(masks), dtype=torch.long) if kind == "box" else ious[:, 1:].argmax(1) + 1
+                inside, wanted = masks[torch.arange(len(masks)), chosen] > 0, target > 0.5
+                values.append(((inside & wanted).sum((-2, -1)) / (inside | wanted).sum((-2, -1)).clamp(min=1)).mean())
+        return float(torch.stack(values).mean())
+
+    def random_state(self) -> Any:
+        """See :class:`mitoscale.training.loop.Task`."""
+        return self.sampler.rng.bit_generator.state
+
+    def set_random_state(self, state: Any) -> None:
+        """See :class:`mitoscale.training.loop.Task`."""
+        self.sampler.rng = np.random.default_rng()
+        self.sampler.rng.bit_generator.state = state
+
+
+def _profiles(labels: np.ndarray) -> np.ndarray:
+    """(S, S) uint32 connected profiles of the instances."""
+    profiles: np.ndarray = cc3d.connected_components(labels.astype(np.uint32), connectivity=8)
+    return profiles
+
+
+def _forward(
+    model: nn.Module, windows: list[torch.Tensor], prompted: list[Prompted]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(P, 4, L, L) logits, (P, 4) predicted IoUs and (P, L, L) targets for all prompts of all windows."""
+    assert isinstance(model, Sam)
+    which = torch.cat([torch.full((len(p.masks),), i) for i, p in enumerate(prompted)])
+    points = torch.from_numpy(np.concatenate([p.points for p in prompted]))
+    meaning = torch.from_numpy(np.concatenate([p.meaning for p in prompted]))
+    with torch.autocast("cpu", torch.bfloat16):
+        embeddings = model.encode(torch.stack(windows) * 255.0)
+        masks, ious = model.decode(embeddings, which, points, meaning)
+    masks = functional.interpolate(masks.float(), (_LOSS_SIZE, _LOSS_SIZE), mode="bilinear", align_corners=False)
+    truth = torch.from_numpy(np.concatenate([p.masks for p in prompted])).float()
+    target = functional.adaptive_avg_pool2d(truth[:, None], _LOSS_SIZE)[:, 0]
+    return masks, ious.float(), target
+
+
+def _fixed_windows(volume: Annotated, size: int, count: int) -> list[tuple[torch.Tensor, dict[str, Prompted]]]:
+    """Windows at native scale around profiles, each with its box and its point prompts."""
+    sampler = CropSampler(
+        [volume], size=size, pixel_nm=volume.spacing[2], context_nm=(0.0,), scale=(1.0, 1.0), object_share=1.0, seed=1
+    )
+    rng = np.random.default_rng(1)
+    chosen: list[tuple[torch.Tensor, dict[str, Prompted]]] = []
+    while len(chosen) < count:
+        crop = sampler.draw()
+        profiles = _profiles(crop.labels.numpy())
+        box, point = (simulate(profiles, 4, rng, kind=k) for k in ("box", "point"))
+        if box is not None and point is not None:
+            chosen.append((crop.image[0], {"box": box, "point": point}))
+    return chosen

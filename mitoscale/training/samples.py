@@ -1,0 +1,174 @@
+"""Training crops: windows of annotated volumes at a random place, angle and scale, with the variation microscopes have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from mitoscale.core.geometry import Spacing
+from mitoscale.ops.downsample import mean_downsample
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotated:
+    """An annotated volume to draw crops from."""
+
+    image: np.ndarray
+    """(Z, Y, X) uint8 normalised grey values."""
+    labels: np.ndarray
+    """(Z, Y, X) int32 instances, 0 is background."""
+    spacing: Spacing
+    """Voxel size (z, y, x) in nm."""
+    share: float = 1.0
+    """How often it is drawn from, relative to the others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crop:
+    """One training window."""
+
+    image: torch.Tensor
+    """(C, S, S) float, 0..1: context slices as channels."""
+    labels: torch.Tensor
+    """(S, S) int64 instances of the slice itself."""
+
+
+class CropSampler:
+    """Draws augmented crops.
+
+    Parameters
+    ----------
+    volumes : list of Annotated
+        What to draw from.
+    size : int
+        Height and width of a crop in pixels.
+    pixel_nm : float
+        Pixel size of the crops, before the random scale.
+    context_nm : tuple of float
+        Distance in z of each channel's slice, in nm.
+    scale : (low, high)
+        Range of the random scale.
+    object_share : float
+        Part of the crops that is centred near a mitochondrion.
+    seed : int
+        Seed of all randomness.
+    """
+
+    def __init__(
+        self,
+        volumes: list[Annotated],
+        *,
+        size: int,
+        pixel_nm: float,
+        context_nm: tuple[float, ...],
+        scale: tuple[float, float] = (0.75, 1.33),
+        object_share: float = 0.5,
+        seed: int = 0,
+    ) -> None:
+        self.size = size
+        self.pixel_nm = pixel_nm
+        self.context_nm = context_nm
+        self.scale = scale
+        self.object_share = object_share
+        self.rng = np.random.default_rng(seed)
+        self.volumes = volumes
+        self._shares = np.array([v.share for v in volumes]) / sum(v.share for v in volumes)
+        self._coarse = [mean_downsample(v.image, (1, 2, 2)) for v in volumes]
+        self._objects = [_object_voxels(v.labels, self.rng) for v in volumes]
+
+    def draw(self) -> Crop:
+        """A new augmented crop."""
+        which = int(self.rng.choice(len(self.volumes), p=self._shares))
+        volume = self.volumes[which]
+        centre = self._centre(which)
+        grid = self._grid(centre, volume.spacing)
+        slices = self._slices(int(centre[0]), volume)
+        ratio = self.pixel_nm / volume.spacing[2]
+        if ratio >= 1.5:  # the half-size image is the antialiased one at this scale
+            image = _sample(self._coarse[which][slices], (grid - 0.5) / 2, "bilinear")
+        else:
+            image = _sample(volume.image[slices], grid, "bilinear")
+        labels = _sample(volume.labels[int(centre[0])][None], grid, "nearest")[0].round().long()
+        return Crop(image=self._vary(image / 255.0), labels=labels)
+
+    def _centre(self, which: int) -> np.ndarray:
+        volume, objects = self.volumes[which], self._objects[which]
+        if len(objects) and self.rng.random() < self.object_share:
+            jitter = self.rng.normal(0, 0.2 * self.size * self.pixel_nm / volume.spacing[2], 3) * (0, 1, 1)
+            centre: np.ndarray = np.clip(objects[self.rng.integers(len(objects))] + jitter, 0, np.array(volume.image.shape) - 1)
+            return centre
+        return self.rng.uniform(0, np.array(volume.image.shape) - 1).round()
+
+    def _grid(self, centre: np.ndarray, spacing: Spacing) -> torch.Tensor:
+        """(S, S, 2) voxel coordinates (y, x) of each pixel: rotated, flipped and scaled."""
+        angle = self.rng.uniform(0, 2 * np.pi) if self.rng.random() < 0.5 else self.rng.integers(4) * np.pi / 2
+        step = self.pixel_nm * np.exp(self.rng.uniform(*np.log(self.scale)))
+        axes = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        if self.rng.random() < 0.5:
+            axes[1] *= -1
+        steps = (np.arange(self.size) - (self.size - 1) / 2) * step
+        offsets = steps[:, None, None] * axes[0] + steps[None, :, None] * axes[1]
+        return torch.from_numpy((offsets / np.array(spacing[1:]) + centre[1:]).astype(np.float32))
+
+    def _slices(self, z: int, volume: Annotated) -> list[int]:
+        """Slice of each channel; a part of the crops plays a thick-sliced volume or a volume with shifted slices."""
+        steps = np.rint(np.array(self.context_nm) / volume.spacing[0]).astype(int)
+        if self.rng.random() < 0.25:
+            steps[:] = 0
+        elif self.rng.random() < 0.15:
+            steps = np.rint(steps * self.rng.uniform(0.0, 1.6)).astype(int)
+        if self.rng.random() < 0.5:
+            steps = -steps
+        return [int(np.clip(z + s, 0, len(volume.image) - 1)) for s in steps]
+
+    def _vary(self, image: torch.Tensor) -> torch.Tensor:
+        """Contrast, brightness, gamma, blur, noise and slow shading."""
+        rng = self.rng
+        mean = image.mean()
+        image = (image - mean) * rng.uniform(0.6, 1.4) + mean + rng.uniform(-0.15, 0.15)
+        image = image.clamp(0, 1) ** float(np.exp(rng.uniform(-0.35, 0.35)))
+        if rng.random() < 0.3:
+            shade = torch.from_numpy(rng.normal(0, 0.12, (1, 1, 4, 4)).astype(np.float32))
+            image = image + functional.interpolate(shade, image.shape[-2:], mode="bicubic", align_corners=False)[0]
+        if rng.random() < 0.3:
+            image = _blur(image, rng.uniform(0.4, 1.3))
+        if rng.random() < 0.5:
+            noise = rng.normal(0, rng.uniform(0.01, 0.09), image.shape).astype(np.float32)
+            image = image + torch.from_numpy(noise)
+        return image.clamp(0, 1)
+
+
+def _object_voxels(labels: np.ndarray, rng: np.random.Generator, most: int = 20_000) -> np.ndarray:
+    """(N, 3) voxels inside objects, at most ``most``."""
+    flat = np.flatnonzero(labels)
+    if len(flat) > most:
+        flat = rng.choice(flat, most, replace=False)
+    return np.stack(np.unravel_index(flat, labels.shape), axis=1)
+
+
+def _sample(slices: np.ndarray, grid: torch.Tensor, mode: str) -> torch.Tensor:
+    """(C, S, S) values of (C, Y, X) slices at (S, S, 2) coordinates (y, x); beyond the border it is mirrored."""
+    height, width = slices.shape[-2:]
+    low = torch.floor(grid.reshape(-1, 2).min(0).values).long() - 2
+    high = torch.ceil(grid.reshape(-1, 2).max(0).values).long() + 3
+    y0, x0 = (int(v.clamp(0, n - 2)) for v, n in zip(low, (height, width), strict=True))
+    y1, x1 = (int(v.clamp(a + 2, n)) for v, a, n in zip(high, (y0, x0), (height, width), strict=True))
+    part = torch.from_numpy(np.ascontiguousarray(slices[:, y0:y1, x0:x1]).astype(np.float32))
+    size = torch.tensor([y1 - y0, x1 - x0], dtype=torch.float32)
+    normal = (grid - torch.tensor([y0, x0])) / (size - 1) * 2 - 1
+    sampled: torch.Tensor = functional.grid_sample(
+        part[None], normal.flip(-1)[None], mode=mode, padding_mode="reflection", align_corners=True
+    )
+    return sampled[0]
+
+
+def _blur(image: torch.Tensor, sigma: float) -> torch.Tensor:
+    reach = int(np.ceil(3 * sigma))
+    kernel = torch.exp(-torch.arange(-reach, reach + 1, dtype=torch.float32) ** 2 / (2 * sigma**2))
+    kernel = kernel / kernel.sum()
+    padded = functional.pad(image[:, None], (reach,) * 4, mode="reflect")
+    blurred = functional.conv2d(functional.conv2d(padded, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))
+    return blurred[:, 0]
