@@ -108,7 +108,7 @@ class RelabelSettings(Settings):
     """How final labels are written."""
 
     min_volume_nm3: float = 1.0e6
-    """Objects below this volume that do not touch the volume's border are dropped."""
+    """Objects below this volume are dropped."""
     into_source: bool = False
     """Write labels into the source OME-Zarr instead of the run's."""
 

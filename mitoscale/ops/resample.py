@@ -37,8 +37,8 @@ def to_network(start: int, stop: int, ratio: float) -> np.ndarray:
 
     Examples
     --------
-    >>> to_network(0, 4, 2.0).round(3).tolist()
-    [[0.429, 0.429, 0.143, 0.0], [0.0, 0.143, 0.429, 0.429]]
+    >>> (to_network(0, 4, 2.0) * 7).round().astype(int).tolist()
+    [[3, 3, 1, 0], [0, 1, 3, 3]]
     """
     first, last = coarse_range(start, stop, ratio)
     centres = (np.arange(first, last) + 0.5) * ratio
@@ -70,3 +70,28 @@ def _triangles(distance: np.ndarray, reach: float) -> np.ndarray:
     if empty.any():
         weights[empty, np.abs(distance[empty]).argmin(axis=1)] = 1.0
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def interpolation(pixels: np.ndarray, start: float, cell: float, count: int) -> np.ndarray:
+    """Weights that interpolate a row of cells linearly at the given places; beyond the outer cells' middles they hold.
+
+    Parameters
+    ----------
+    pixels : (N,) float
+        Places wanted.
+    start, cell : float
+        Where the first cell begins, and the length of a cell.
+    count : int
+        Number of cells.
+
+    Returns
+    -------
+    (N, count) float32
+
+    Examples
+    --------
+    >>> interpolation(np.array([0.0, 2.0, 3.0]), 0.0, 2.0, 2).tolist()
+    [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]
+    """
+    middle = start + (np.arange(count) + 0.5) * cell
+    return _triangles(np.clip(pixels, middle[0], middle[-1])[:, None] - middle[None, :], cell)

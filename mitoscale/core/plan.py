@@ -1,0 +1,150 @@
+"""The plan of a run: everything a stage must know, fixed and checked before any work starts."""
+
+from __future__ import annotations
+
+import math
+
+from pydantic import BaseModel, ConfigDict
+
+from mitoscale.core.errors import InputError
+from mitoscale.core.geometry import Region, Spacing, Triple
+from mitoscale.core.grid import BlockGrid
+from mitoscale.core.settings import RunSettings
+from mitoscale.core.volume import VolumeSpec
+
+MAX_LEVELS = 5
+"""Most levels of a pyramid."""
+
+_SMALLEST_LEVEL = 64
+"""A level is halved again only while its longest edge is above twice this."""
+
+
+class RunPlan(BaseModel):
+    """A run's folder, volume and settings, and the grids that follow from them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run: str
+    """Absolute path of the run folder."""
+    image: str
+    """Path of the Zarr array with level 0 of the image."""
+    labels: str
+    """Path of the OME-Zarr labels group that is written."""
+    spec: VolumeSpec
+    """The volume."""
+    settings: RunSettings
+    """All settings."""
+
+    @property
+    def core(self) -> Triple:
+        """Core (z, y, x) of a block."""
+        return self.settings.convert.core
+
+    @property
+    def region(self) -> Region:
+        """What is worked on."""
+        return self.settings.convert.region
+
+    @property
+    def convert_grid(self) -> BlockGrid:
+        """Rows of blocks along x, so that a TIFF's strip is decoded once."""
+        z, y, x = self.core
+        row = (z, y, -(-self.spec.shape[2] // x) * x)
+        return BlockGrid(region=self.region, core_shape=row, margin=(0, 0, 0))
+
+    @property
+    def detect_grid(self) -> BlockGrid:
+        """Blocks with the detector's margin."""
+        wanted = self.settings.detect.margin_nm
+        margin = tuple(
+            min(math.ceil(m / s), c, n) for m, s, c, n in zip(wanted, self.spec.spacing, self.core, self.spec.shape, strict=True)
+        )
+        return BlockGrid(region=self.region, core_shape=self.core, margin=margin)  # type: ignore[arg-type]
+
+    @property
+    def grid(self) -> BlockGrid:
+        """Blocks with the margin over which fragments of neighbours are compared."""
+        margin = self.settings.segment.margin or (8, 64, 64)
+        cut = tuple(min(m, c) if n > 1 else 0 for m, c, n in zip(margin, self.core, self.spec.shape, strict=True))
+        return BlockGrid(region=self.region, core_shape=self.core, margin=cut)  # type: ignore[arg-type]
+
+    @property
+    def slot_shape(self) -> Triple:
+        """Largest read region (z, y, x) of :attr:`grid`: one slot of the fragments."""
+        z, y, x = (
+            min(c + 2 * m, n) for c, m, n in zip(self.core, self.grid.margin, self.region.shape, strict=True)
+        )
+        return z, y, x
+
+    def validate_plan(self, free_bytes: int) -> None:
+        """Raise where the run cannot fit.
+
+        Parameters
+        ----------
+        free_bytes : int
+            Free space where the run folder lies.
+
+        Raises
+        ------
+        InputError
+            Naming the stage, what it needs and the limit.
+        """
+        self.grid.check_aligned(self.spec.shards)
+        if len(self.grid) >= 2**40:
+            raise InputError(f"segment: {len(self.grid)} blocks exceed 2^40; choose larger blocks with --block")
+        voxels = self.region.size
+        item = 1 if self.spec.dtype == "uint8" else 2 if self.spec.dtype in ("uint16", "int16") else 4
+        copied = 0 if self.settings.convert.in_place else voxels * item
+        # Labels, foreground and fragments compress well; an eighth of their raw size is the most seen on real volumes.
+        needed = copied + (4 * voxels + voxels + 4 * math.prod(self.slot_shape) * len(self.grid)) // 8
+        if needed > free_bytes:
+            raise InputError(
+                f"convert: the run needs about {needed / 1e9:.1f} GB, {free_bytes / 1e9:.1f} GB are free at {self.run}; "
+                "free space, or give another RUN"
+            )
+
+
+def default_core(shape: Triple, spacing: Spacing) -> Triple:
+    """A core that suits a volume: 64 slices of 512 x 512, or 32 where slices are thick.
+
+    Examples
+    --------
+    >>> default_core((165, 768, 1024), (5.0, 5.0, 5.0)), default_core((20, 1024, 1024), (50.0, 4.6, 4.6))
+    ((64, 512, 512), (32, 512, 512))
+    """
+    return (32 if spacing[0] > 3 * spacing[2] else 64, 512, 512)
+
+
+def chunks_of(core: Triple, wanted: Triple = (32, 128, 128)) -> Triple:
+    """The largest chunk up to ``wanted`` that divides the core.
+
+    Examples
+    --------
+    >>> chunks_of((48, 192, 192))
+    (24, 96, 96)
+    """
+    z, y, x = (max(d for d in range(1, w + 1) if c % d == 0) for c, w in zip(core, wanted, strict=True))
+    return z, y, x
+
+
+def pyramid_factors(shape: Triple, spacing: Spacing, core: Triple) -> tuple[Triple, ...]:
+    """Downsampling factors of each level: the finer axes are halved first, until a level is small.
+
+    Examples
+    --------
+    >>> pyramid_factors((20, 1024, 1024), (50.0, 5.0, 5.0), (32, 512, 512))
+    ((1, 1, 1), (1, 2, 2), (1, 4, 4), (1, 8, 8))
+    """
+    factors: list[Triple] = [(1, 1, 1)]
+    while len(factors) < MAX_LEVELS:
+        last = factors[-1]
+        size = [-(-n // f) for n, f in zip(shape, last, strict=True)]
+        voxel = [s * f for s, f in zip(spacing, last, strict=True)]
+        if max(size) <= 2 * _SMALLEST_LEVEL:
+            break
+        halve = [v < 2 * min(voxel) and n > 1 for v, n in zip(voxel, size, strict=True)]
+        z, y, x = (f * 2 if h else f for f, h in zip(last, halve, strict=True))
+        if any(c % f for c, f in zip(core, (z, y, x), strict=True)) or (z, y, x) == last:
+            break
+        factors.append((z, y, x))
+    return tuple(factors)

@@ -1,0 +1,210 @@
+"""The protocols of detectors and segmenters, and how one is made from its name.
+
+Anyone's model can stand in: ``--detector pkg.module:factory`` calls ``factory(**options)`` once in each worker. This module
+imports no torch; the embedded networks are imported when they are asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from mitoscale.core.errors import InputError
+from mitoscale.core.geometry import Region, Spacing
+from mitoscale.core.settings import DetectSettings, SegmentSettings
+from mitoscale.ops.prompts import Prompts
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """Finds foreground."""
+
+    def foreground(self, image: np.ndarray, region: Region) -> np.ndarray:
+        """Foreground probability of a read region.
+
+        Parameters
+        ----------
+        image : (Z, Y, X) uint8
+            Normalised read region.
+        region : Region
+            The level-0 voxels it covers.
+
+        Returns
+        -------
+        (Z, Y, X) float32
+            Probability 0..1.
+        """
+
+
+@runtime_checkable
+class MaskSegmenter(Protocol):
+    """Answers prompts with masks, one slice at a time."""
+
+    def masks(
+        self, image: np.ndarray, foreground: np.ndarray, prompts: Prompts, region: Region
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Masks of one slice.
+
+        Parameters
+        ----------
+        image : (Y, X) uint8
+            Normalised slice.
+        foreground : (Y, X) float32
+            Foreground probability 0..1.
+        prompts : Prompts
+            N prompts.
+        region : Region
+            The level-0 voxels the slice covers.
+
+        Returns
+        -------
+        masks : (N, Y, X) bool
+            One a prompt, possibly empty.
+        scores : (N,) float32
+            Larger is better.
+        """
+
+
+@runtime_checkable
+class VolumeSegmenter(Protocol):
+    """Segments a whole read region at once (a 3D model)."""
+
+    def fragments(self, image: np.ndarray, foreground: np.ndarray, region: Region) -> np.ndarray:
+        """Fragments of a read region.
+
+        Parameters
+        ----------
+        image : (Z, Y, X) uint8
+            Normalised read region.
+        foreground : (Z, Y, X) float32
+            Foreground probability 0..1.
+        region : Region
+            The level-0 voxels it covers.
+
+        Returns
+        -------
+        (Z, Y, X) uint32
+            0 is background.
+        """
+
+
+def is_factory(name: str) -> bool:
+    """Whether a name means ``pkg.module:factory``.
+
+    Examples
+    --------
+    >>> is_factory("my_lab.models:mitonet"), is_factory("unet-small")
+    (True, False)
+    """
+    module, _, function = name.partition(":")
+    return bool(function) and function.isidentifier() and all(part.isidentifier() for part in module.split("."))
+
+
+def load_factory(name: str) -> Callable[..., Any]:
+    """The factory behind ``pkg.module:factory``.
+
+    Raises
+    ------
+    InputError
+        If it cannot be imported.
+    """
+    module, _, function = name.partition(":")
+    try:
+        factory: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"predictor {name!r} cannot be imported ({error}): is its package installed on every worker?") from error
+    return factory
+
+
+def make_detector(settings: DetectSettings, spacing: Spacing) -> Detector:
+    """The detector the settings name; networks are loaded once in a process.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it has no ``foreground``.
+    """
+    if is_factory(settings.detector):
+        detector = _made(settings.detector, tuple(sorted(settings.options.items())))
+        if not isinstance(detector, Detector):
+            raise InputError(f"detector {settings.detector!r} has no method foreground(image, region)")
+        return detector
+    from mitoscale.nets.unet_detector import UNetDetector
+
+    model, pixel_nm = _unet(settings.detector)
+    return UNetDetector(model, pixel_nm=pixel_nm, spacing=spacing)
+
+
+def make_segmenter(settings: SegmentSettings, spacing: Spacing) -> MaskSegmenter | VolumeSegmenter | None:
+    """The segmenter the settings name; None for ``unet``, where the watershed's profiles are the masks.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it has neither ``masks`` nor ``fragments``.
+    """
+    if settings.segmenter == "unet":
+        return None
+    if is_factory(settings.segmenter):
+        segmenter = _made(settings.segmenter, tuple(sorted(settings.options.items())))
+        if not isinstance(segmenter, MaskSegmenter | VolumeSegmenter):
+            raise InputError(f"segmenter {settings.segmenter!r} has neither a method masks nor fragments")
+        return segmenter
+    if settings.segmenter != "sam":
+        raise InputError(f"segmenter {settings.segmenter!r} is none of sam, unet, or pkg.module:factory")
+    from mitoscale.nets.sam_segmenter import SamSegmenter
+
+    model, pixel_nm = _sam(settings.sam)
+    return SamSegmenter(model, pixel_nm=settings.sam_pixel_nm or pixel_nm, spacing=spacing)
+
+
+def weights_digest(name_or_path: str) -> str:
+    """SHA-256 of the weights file a name or path means; empty for a factory.
+
+    Raises
+    ------
+    InputError
+        If there is no such file.
+    """
+    if is_factory(name_or_path):
+        return ""
+    import hashlib
+
+    from mitoscale.nets.embedded import find_weights
+
+    with Path(find_weights(name_or_path)).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@lru_cache(maxsize=4)
+def _made(name: str, options: tuple[tuple[str, Any], ...]) -> Any:
+    return load_factory(name)(**dict(options))
+
+
+@lru_cache(maxsize=2)
+def _unet(name: str) -> tuple[Any, float]:
+    import torch
+
+    from mitoscale.nets.checkpoint import load_unet
+    from mitoscale.nets.device import device, limit_threads
+
+    limit_threads()
+    model, card = load_unet(name)
+    if card.pixel_nm is None:
+        raise InputError(f"weights {name} do not tell their pixel size")
+    return model.to(device(), memory_format=torch.channels_last), card.pixel_nm  # type: ignore[call-overload]
+
+
+@lru_cache(maxsize=2)
+def _sam(name: str) -> tuple[Any, float | None]:
+    from mitoscale.nets.checkpoint import load_sam
+    from mitoscale.nets.device import device, limit_threads
+
+    limit_threads()
+    model, card = load_sam(name)
+    return model.to(device()), card.pixel_nm

@@ -1,0 +1,162 @@
+"""Profiles and detections: the connected pieces of foreground in a slice, and a point inside each."""
+
+from __future__ import annotations
+
+import cc3d
+import numpy as np
+from scipy import ndimage
+from scipy.spatial import cKDTree
+from skimage.feature import peak_local_max
+from skimage.segmentation import watershed
+
+from mitoscale.ops.prompts import interior_point
+
+_SMOOTHING = 0.15
+"""The distance transform is smoothed over this part of the wanted separation, so that rough outlines make no peaks."""
+
+
+def profiles(probability: np.ndarray, threshold: float, min_separation: float) -> np.ndarray:
+    """Components of the foreground, touching ones split by a watershed from the peaks of the distance transform.
+
+    Parameters
+    ----------
+    probability : (Y, X) float
+        Foreground probability 0..1.
+    threshold : float
+        Probability from which a pixel counts.
+    min_separation : float
+        Least distance between two peaks, in pixels.
+
+    Returns
+    -------
+    (Y, X) int32
+        Profiles numbered 1..N, 0 is background.
+
+    Examples
+    --------
+    >>> two = np.zeros((20, 40)); two[5:15, 3:15] = 1; two[5:15, 22:34] = 1
+    >>> int(profiles(two, 0.5, 8).max())
+    2
+    """
+    mask = probability >= threshold
+    result = np.zeros(mask.shape, np.int32)
+    components, count = cc3d.connected_components(mask, connectivity=8, return_N=True)
+    next_label = 1
+    for label, region in enumerate(ndimage.find_objects(components.astype(np.int32)), start=1):
+        if region is None:
+            continue
+        crop = components[region] == label
+        pieces = _split(crop, min_separation)
+        result[region][crop] = pieces[crop] + (next_label - 1)
+        next_label += int(pieces.max())
+    return result
+
+
+def _split(mask: np.ndarray, min_separation: float) -> np.ndarray:
+    """(H, W) int32: one component as pieces 1..N, one a peak that a clear neck parts from the others."""
+    if max(mask.shape) < 2 * min_separation:
+        return mask.astype(np.int32)
+    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    smooth = ndimage.gaussian_filter(depth, max(_SMOOTHING * min_separation, 0.5)) * mask
+    peaks = peak_local_max(
+        smooth, min_distance=max(1, int(min_separation / 2)), labels=mask.astype(np.int32), exclude_border=False
+    )
+    if len(peaks) < 2:
+        return mask.astype(np.int32)
+    markers = np.zeros(mask.shape, np.int32)
+    markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
+    pieces = watershed(-smooth, markers, mask=mask).astype(np.int32)
+    return _join_without_neck(pieces, smooth, peaks)
+
+
+def _join_without_neck(pieces: np.ndarray, depth: np.ndarray, peaks: np.ndarray, neck: float = 0.65) -> np.ndarray:
+    """Pieces joined again where the line between them is not clearly thinner than both (a long profile, not two)."""
+    count = len(peaks)
+    heights = depth[tuple(peaks.T)]
+    saddle = np.zeros((count + 1, count + 1))
+    for axis in (0, 1):
+        a = pieces[:-1] if axis == 0 else pieces[:, :-1]
+        b = pieces[1:] if axis == 0 else pieces[:, 1:]
+        low = np.minimum(depth[:-1] if axis == 0 else depth[:, :-1], depth[1:] if axis == 0 else depth[:, 1:])
+        touch = (a != b) & (a > 0) & (b > 0)
+        np.maximum.at(saddle, (np.minimum(a, b)[touch], np.maximum(a, b)[touch]), low[touch])
+    root = np.arange(count + 1)
+    for i, j in sorted(zip(*np.nonzero(saddle), strict=True), key=lambda p: -saddle[p]):
+        if saddle[i, j] > neck * min(heights[i - 1], heights[j - 1]):
+            root[root == root[j]] = root[i]
+    _, renumbered = np.unique(root, return_inverse=True)
+    joined: np.ndarray = renumbered.astype(np.int32)[pieces]
+    return joined
+
+
+def detections_from_profiles(labels: np.ndarray, probability: np.ndarray) -> dict[str, np.ndarray]:
+    """One detection for each profile.
+
+    Parameters
+    ----------
+    labels : (Y, X) int32
+        Profiles numbered from 1.
+    probability : (Y, X) float
+        Foreground probability 0..1.
+
+    Returns
+    -------
+    dict
+        ``y``, ``x`` (N,) int64 interior point; ``score`` (N,) float32 mean probability; ``area`` (N,) int64 pixels;
+        ``y0``, ``x0``, ``y1``, ``x1`` (N,) int64 half-open box.
+
+    Examples
+    --------
+    >>> found = detections_from_profiles(np.array([[0, 1, 1, 1]], np.int32), np.full((1, 4), 0.75))
+    >>> int(found["y"][0]), int(found["x"][0]), float(found["score"][0]), int(found["area"][0])
+    (0, 2, 0.75, 3)
+    """
+    rows = []
+    for label, region in enumerate(ndimage.find_objects(labels), start=1):
+        if region is None:
+            continue
+        crop = labels[region] == label
+        y, x = interior_point(crop)
+        y0, x0 = region[0].start, region[1].start
+        score = float(probability[region][crop].mean())
+        rows.append((y + y0, x + x0, score, int(crop.sum()), y0, x0, region[0].stop, region[1].stop))
+    names = ("y", "x", "score", "area", "y0", "x0", "y1", "x1")
+    table = np.array(rows, dtype=np.float64).reshape(-1, len(names))
+    return {n: table[:, i].astype(np.float32 if n == "score" else np.int64) for i, n in enumerate(names)}
+
+
+def deduplicate(points: np.ndarray, scores: np.ndarray, distance: float) -> np.ndarray:
+    """Points that stay when of two closer than ``distance`` the lower-scored goes.
+
+    Parameters
+    ----------
+    points : (N, 3) float
+        Coordinates in nm.
+    scores : (N,) float
+        Larger is better; ties go to the smaller coordinates.
+    distance : float
+        In nm.
+
+    Returns
+    -------
+    (K,) int64
+        Indices that stay, ascending.
+
+    Examples
+    --------
+    >>> deduplicate(np.array([[0, 0, 0], [0, 0, 5], [0, 0, 50.0]]), np.array([0.5, 0.9, 0.1]), 10.0).tolist()
+    [1, 2]
+    """
+    if len(points) == 0:
+        return np.zeros(0, np.int64)
+    order = np.lexsort((points[:, 2], points[:, 1], points[:, 0], -scores))
+    rank = np.empty(len(points), np.int64)
+    rank[order] = np.arange(len(points))
+    pairs = cKDTree(points).query_pairs(distance, output_type="ndarray")
+    better = np.where(rank[pairs[:, 0]] < rank[pairs[:, 1]], pairs[:, 0], pairs[:, 1])
+    worse = pairs.sum(axis=1) - better
+    kept = np.ones(len(points), bool)
+    for i in np.argsort(rank[better], kind="stable"):
+        if kept[better[i]]:
+            kept[worse[i]] = False
+    return np.flatnonzero(kept)

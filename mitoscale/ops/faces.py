@@ -1,0 +1,183 @@
+"""Edges between two blocks: which fragments are one, judged over all voxels that both blocks have read.
+
+Whole fragments are not compared: a W-shaped object is one fragment in one block and two in the other. Pieces are, the connected
+parts of each fragment within the common region; and only pieces that reach the plane between both cores can be the same object there.
+"""
+
+from __future__ import annotations
+
+import cc3d
+import numpy as np
+
+Edges = dict[str, np.ndarray]
+"""Columns ``low``, ``high`` (local ids, uint32), ``strength`` (float32), ``accepted`` (bool)."""
+
+_SEEN = 0.3
+"""Pairs below this strength are not even listed."""
+
+
+def face_edges(
+    low: np.ndarray, high: np.ndarray, axis: int, plane: int, *, overlap: float = 0.5, split_overlap: float = 0.8
+) -> Edges:
+    """Compare the fragments of two neighbouring blocks.
+
+    Parameters
+    ----------
+    low, high : (Z, Y, X) uint32
+        Fragments of the block before and behind the face, both over the intersection of their read regions.
+    axis : int
+        0, 1 or 2: the axis the face is normal to.
+    plane : int
+        First plane of ``high``'s core along ``axis``, counted in these arrays.
+    overlap : float
+        Two pieces are one where they are each other's best and the mean of the two overlap fractions is above this.
+    split_overlap : float
+        A piece takes a further partner from this intersection over the smaller piece on, unless the partners touch as different
+        fragments of one block.
+
+    Returns
+    -------
+    dict
+        ``low``, ``high`` (E,) uint32; ``strength`` (E,) float32, 0..1; ``accepted`` (E,) bool. Pairs are unique and sorted.
+
+    Examples
+    --------
+    >>> bar = np.zeros((4, 4, 8), np.uint32); bar[1:3, 1:3] = 7
+    >>> {k: v.tolist() for k, v in face_edges(bar, bar, 2, 4).items()}
+    {'low': [7], 'high': [7], 'strength': [1.0], 'accepted': [True]}
+    """
+    p, p_owner = _pieces(low)
+    q, q_owner = _pieces(high)
+    both = (p > 0) & (q > 0)
+    pairs, shared = _count_pairs(p[both], q[both], len(q_owner))
+    reach = [_reaching(x, n, axis, plane) for x, n in ((p, len(p_owner)), (q, len(q_owner)))]
+    keep = reach[0][pairs[:, 0]] & reach[1][pairs[:, 1]]
+    pairs, shared = pairs[keep], shared[keep].astype(np.float64)
+    size_p = np.bincount(p.ravel(), minlength=len(p_owner))[pairs[:, 0]]
+    size_q = np.bincount(q.ravel(), minlength=len(q_owner))[pairs[:, 1]]
+    strength = (shared / np.maximum(size_p, 1) + shared / np.maximum(size_q, 1)) / 2
+    smaller = shared / np.maximum(np.minimum(size_p, size_q), 1)
+    best = _is_best(pairs[:, 0], strength, pairs) & _is_best(pairs[:, 1], strength, pairs)
+    accepted = best & (strength > overlap)
+    _add_splits(accepted, pairs, smaller, split_overlap, p, q, p_owner, q_owner)
+    return _by_fragment(p_owner[pairs[:, 0]], q_owner[pairs[:, 1]], strength, accepted)
+
+
+def touching_pairs(fragments: np.ndarray) -> np.ndarray:
+    """Pairs of different fragments that touch (26-neighbourhood).
+
+    Parameters
+    ----------
+    fragments : (Z, Y, X) uint32
+        0 is background.
+
+    Returns
+    -------
+    (N, 2) uint32
+        Unique, the smaller id first, sorted.
+
+    Examples
+    --------
+    >>> touching_pairs(np.array([[[1, 2, 0, 3]]], np.uint32)).tolist()
+    [[1, 2]]
+    """
+    found = []
+    for offset in _OFFSETS:
+        a = fragments[tuple(slice(max(-o, 0), n - max(o, 0)) for o, n in zip(offset, fragments.shape, strict=True))]
+        b = fragments[tuple(slice(max(o, 0), n - max(-o, 0)) for o, n in zip(offset, fragments.shape, strict=True))]
+        differ = (a != b) & (a > 0) & (b > 0)
+        if differ.any():
+            x, y = a[differ], b[differ]
+            found.append(np.unique(np.stack([np.minimum(x, y), np.maximum(x, y)], axis=1), axis=0))
+    return np.unique(np.concatenate(found), axis=0) if found else np.zeros((0, 2), np.uint32)
+
+
+_OFFSETS = [
+    (z, y, x) for z in (0, 1) for y in (-1, 0, 1) for x in (-1, 0, 1) if (z, y, x) > (0, 0, 0)
+]
+"""Half of the 26 neighbours."""
+
+
+def _pieces(fragments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(Z, Y, X) pieces numbered from 1, and for each number the fragment it belongs to; 0 is background."""
+    pieces, count = cc3d.connected_components(np.ascontiguousarray(fragments), connectivity=26, return_N=True)
+    owner = np.zeros(count + 1, np.uint32)
+    owner[pieces.ravel()] = fragments.ravel()
+    owner[0] = 0
+    return pieces, owner
+
+
+def _count_pairs(a: np.ndarray, b: np.ndarray, size_b: int) -> tuple[np.ndarray, np.ndarray]:
+    """(E, 2) int64 pairs that occur, sorted, and how often."""
+    packed, count = np.unique(a.astype(np.int64) * size_b + b.astype(np.int64), return_counts=True)
+    return np.stack(np.divmod(packed, size_b), axis=1), count
+
+
+def _reaching(pieces: np.ndarray, count: int, axis: int, plane: int) -> np.ndarray:
+    """(count,) bool: which pieces have a voxel in one of the two planes at the face."""
+    reach = np.zeros(count, bool)
+    index: list[slice] = [slice(None)] * 3
+    index[axis] = slice(max(plane - 1, 0), plane + 1)
+    reach[np.unique(pieces[tuple(index)])] = True
+    return reach
+
+
+def _is_best(piece: np.ndarray, strength: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """(E,) bool: the strongest pair of each piece; ties go to the smaller partner."""
+    order = np.lexsort((pairs[:, 1], pairs[:, 0], -strength, piece))
+    first = np.ones(len(order), bool)
+    first[1:] = piece[order][1:] != piece[order][:-1]
+    best = np.zeros(len(order), bool)
+    best[order[first]] = True
+    return best
+
+
+def _add_splits(
+    accepted: np.ndarray,
+    pairs: np.ndarray,
+    smaller: np.ndarray,
+    split_overlap: float,
+    p: np.ndarray,
+    q: np.ndarray,
+    p_owner: np.ndarray,
+    q_owner: np.ndarray,
+) -> None:
+    """Accept further partners of a piece, in place: contained ones that touch no other partner as a different fragment."""
+    candidates = np.flatnonzero(~accepted & (smaller >= split_overlap))
+    if len(candidates) == 0:
+        return
+    touching = [
+        {(int(a), int(b)) for a, b in touching_pairs(side.astype(np.uint32))} for side in (p, q)
+    ]
+    partners: list[dict[int, list[int]]] = [{}, {}]
+    for a, b in pairs[accepted]:
+        partners[0].setdefault(int(a), []).append(int(b))
+        partners[1].setdefault(int(b), []).append(int(a))
+    for i in candidates[np.lexsort((pairs[candidates, 1], pairs[candidates, 0], -smaller[candidates]))]:
+        a, b = int(pairs[i, 0]), int(pairs[i, 1])
+        q_clash = any(_pair(b, o) in touching[1] and q_owner[b] != q_owner[o] for o in partners[0].get(a, []))
+        p_clash = any(_pair(a, o) in touching[0] and p_owner[a] != p_owner[o] for o in partners[1].get(b, []))
+        if not q_clash and not p_clash:
+            accepted[i] = True
+            partners[0].setdefault(a, []).append(b)
+            partners[1].setdefault(b, []).append(a)
+
+
+def _pair(a: int, b: int) -> tuple[int, int]:
+    return (a, b) if a < b else (b, a)
+
+
+def _by_fragment(low: np.ndarray, high: np.ndarray, strength: np.ndarray, accepted: np.ndarray) -> Edges:
+    """Pairs of pieces as pairs of fragments: accepted where any is, with the strongest of those."""
+    listed = accepted | (strength >= _SEEN)
+    low, high, strength, accepted = low[listed], high[listed], strength[listed], accepted[listed]
+    order = np.lexsort((-strength, ~accepted, high, low))
+    low, high, strength, accepted = low[order], high[order], strength[order], accepted[order]
+    first = np.ones(len(low), bool)
+    first[1:] = (low[1:] != low[:-1]) | (high[1:] != high[:-1])
+    return {
+        "low": low[first].astype(np.uint32),
+        "high": high[first].astype(np.uint32),
+        "strength": strength[first].astype(np.float32),
+        "accepted": accepted[first],
+    }

@@ -1,0 +1,100 @@
+"""Detect: foreground probability of each block, and a detection for each profile whose centroid lies in its core."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+
+from mitoscale.core.grid import Block
+from mitoscale.core.result import BlockResult
+from mitoscale.core.volume import Normalisation
+from mitoscale.nets.predictors import make_detector
+from mitoscale.ops.centroids import deduplicate, detections_from_profiles, profiles
+from mitoscale.stages.stage import Key, Stage, Stopwatch
+from mitoscale.storage.arrays import checksum, create_array, open_array
+from mitoscale.storage.layout import remove_tree
+from mitoscale.storage.ledger import LedgerEntry
+from mitoscale.storage.tables import Columns, read_table, write_table
+
+_COLUMNS = {"z": np.int64, "y": np.float64, "x": np.float64, "score": np.float32, "area": np.int64}
+
+
+class Detect(Stage):
+    """One task a block."""
+
+    name: ClassVar[str] = "detect"
+
+    normalisation: Normalisation
+    """Of the volume."""
+
+    def keys(self) -> list[Key]:
+        """Blocks with the detector's margin."""
+        return list(self.plan.detect_grid.blocks())
+
+    def prepare(self, fresh: bool) -> None:
+        """Create the foreground."""
+        make_detector(self.plan.settings.detect, self.plan.spec.spacing)  # wrong weights are told now, not by every task
+        if fresh:
+            remove_tree(self.folder.foreground)
+            create_array(
+                self.folder.foreground,
+                shape=self.plan.spec.shape,
+                dtype="uint8",
+                chunks=self.plan.spec.chunks,
+                shards=self.plan.spec.shards,
+            )
+
+    def process(self, key: Key) -> BlockResult:
+        """Read, predict, write; find detections."""
+        assert isinstance(key, Block)
+        watch = Stopwatch()
+        settings, spacing = self.plan.settings.detect, self.plan.spec.spacing
+        with watch.phase("read"):
+            image = self.open_image().read(key.halo)
+        with watch.phase("compute"):
+            detector = make_detector(settings, spacing)
+            probability = detector.foreground(self.normalisation.apply(image), key.halo)[key.core.within(key.halo)]
+            foreground = np.rint(np.clip(probability, 0, 1) * 255).astype(np.uint8)
+            found = self._detections(foreground, key)
+        with watch.phase("write"):
+            open_array(self.folder.foreground).write(key.core, foreground)
+            write_table(f"{self.folder.detections_parts}/{key.name}.parquet", found)
+        return BlockResult(
+            name=key.name,
+            checksum=checksum(foreground),
+            counts={"voxels": foreground.size, "detections": len(found["z"])},
+            seconds=watch.seconds,
+        )
+
+    def _detections(self, foreground: np.ndarray, block: Block) -> Columns:
+        settings, spacing = self.plan.settings.detect, self.plan.spec.spacing
+        separation = settings.min_separation_nm / spacing[1]
+        parts: dict[str, list[np.ndarray]] = {name: [] for name in _COLUMNS}
+        for z, plane in enumerate(foreground):
+            probability = plane / np.float32(255)
+            labels = profiles(probability, settings.threshold, separation)
+            found = detections_from_profiles(labels, probability)
+            parts["z"].append(np.full(len(found["y"]), block.core.start[0] + z))
+            parts["y"].append(found["y"] + block.core.start[1])
+            parts["x"].append(found["x"] + block.core.start[2])
+            parts["score"].append(found["score"])
+            parts["area"].append(found["area"])
+        return {name: np.concatenate(parts[name]).astype(kind) for name, kind in _COLUMNS.items()}
+
+    def finish(self, done: Mapping[str, LedgerEntry]) -> dict[str, float]:
+        """One table of all detections; of two that are the same profile cut at a face the better one stays."""
+        tables = [read_table(f"{self.folder.detections_parts}/{name}.parquet") for name in sorted(done)]
+        columns = {
+            name: np.concatenate([t[name] for t in tables]) if tables else np.zeros(0, kind)
+            for name, kind in _COLUMNS.items()
+        }
+        spacing = self.plan.spec.spacing
+        # Only profiles of one slice can be the same: slices are set further apart than any distance that counts.
+        apart = 10 * self.plan.settings.detect.min_separation_nm
+        points = np.stack([columns["z"] * apart, columns["y"] * spacing[1], columns["x"] * spacing[2]], axis=1)
+        kept = deduplicate(points, columns["score"], self.plan.settings.detect.min_separation_nm)
+        columns = {name: values[kept] for name, values in columns.items()}
+        write_table(self.folder.detections, columns)
+        return {"detections": len(kept)}

@@ -1,0 +1,162 @@
+"""Segment: the profiles of each slice become masks, masks of neighbouring slices become fragments.
+
+A block works over its whole read region, so that neighbours have the same object twice in what both read; the stitch compares them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from mitoscale.core.grid import Block
+from mitoscale.core.result import BlockResult
+from mitoscale.core.volume import Normalisation
+from mitoscale.nets.predictors import MaskSegmenter, VolumeSegmenter, make_segmenter
+from mitoscale.ops.centroids import profiles
+from mitoscale.ops.faces import touching_pairs
+from mitoscale.ops.link import link
+from mitoscale.ops.masks import Mask, fill_unclaimed, gate, masks_of, paint, suppress
+from mitoscale.ops.prompts import prompts_from_profiles
+from mitoscale.stages.stage import Key, Stage, Stopwatch
+from mitoscale.storage.arrays import checksum, create_array, open_array
+from mitoscale.storage.layout import remove_tree
+from mitoscale.storage.ledger import LedgerEntry
+from mitoscale.storage.tables import Columns, write_table
+
+
+class _Slices(NamedTuple):
+    labels: np.ndarray
+    """(Z, Y, X) int32 masks of each slice, numbered within it."""
+    own: np.ndarray
+    """(Z, Y, X) bool: claimed by the segmenter's own mask, not by the watershed."""
+
+
+class Segment(Stage):
+    """One task a block."""
+
+    name: ClassVar[str] = "segment"
+
+    normalisation: Normalisation
+    """Of the volume."""
+
+    def prepare(self, fresh: bool) -> None:
+        """Create the slots of the fragments."""
+        make_segmenter(self.plan.settings.segment, self.plan.spec.spacing)
+        if fresh:
+            chunks = self.plan.spec.chunks
+            slot = tuple(-(-n // c) * c for n, c in zip(self.plan.slot_shape, chunks, strict=True))
+            remove_tree(self.folder.fragments)
+            create_array(
+                self.folder.fragments,
+                shape=(len(self.plan.grid), *slot),
+                dtype="uint32",
+                chunks=(1, *chunks),
+                shards=(1, *slot),
+            )
+
+    def process(self, key: Key) -> BlockResult:
+        """Read, segment, link, write."""
+        assert isinstance(key, Block)
+        watch = Stopwatch()
+        with watch.phase("read"):
+            image = self.open_image().read(key.halo)
+            foreground = open_array(self.folder.foreground).read(key.halo)
+        with watch.phase("compute"):
+            fragments, own = self._fragments(self.normalisation.apply(image), foreground, key)
+            table = self._table(fragments, own, key)
+            pairs = touching_pairs(fragments)
+        with watch.phase("write"):
+            open_array(self.folder.fragments).write_slot(self.plan.grid.number(key.index), fragments)
+            write_table(f"{self.folder.masks_parts}/{key.name}.parquet", table)
+            touching = {"a": pairs[:, 0], "b": pairs[:, 1]}
+            write_table(f"{self.folder.masks_parts}/{key.name}.touching.parquet", touching)
+        counts = {"voxels": key.core.size, "fragments": len(table["local"])}
+        return BlockResult(name=key.name, checksum=checksum(fragments), counts=counts, seconds=watch.seconds)
+
+    def _fragments(self, image: np.ndarray, foreground: np.ndarray, block: Block) -> tuple[np.ndarray, np.ndarray]:
+        """(Z, Y, X) uint32 fragments, and where the segmenter itself claimed them."""
+        settings, spacing = self.plan.settings.segment, self.plan.spec.spacing
+        segmenter = make_segmenter(settings, spacing)
+        if isinstance(segmenter, VolumeSegmenter):
+            fragments = segmenter.fragments(image, foreground / np.float32(255), block.halo).astype(np.uint32)
+            return fragments, fragments > 0
+        slices = self._slices(segmenter, image, foreground, block)
+        fragments = link(
+            slices.labels, spacing, iou=settings.link_iou, iom=settings.link_iom, max_gap=settings.max_gap
+        )
+        return fragments, slices.own & (fragments > 0)
+
+    def _slices(
+        self, segmenter: MaskSegmenter | None, image: np.ndarray, foreground: np.ndarray, block: Block
+    ) -> _Slices:
+        labels = np.zeros(image.shape, np.int32)
+        own = np.zeros(image.shape, bool)
+        for z in range(len(image)):
+            if foreground[z].any():
+                labels[z], own[z] = self._slice(segmenter, image[z], foreground[z] / np.float32(255), z, block)
+        return _Slices(labels, own)
+
+    def _slice(
+        self, segmenter: MaskSegmenter | None, image: np.ndarray, foreground: np.ndarray, z: int, block: Block
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(Y, X) int32 masks of one slice, and where they are the segmenter's own."""
+        detect, settings = self.plan.settings.detect, self.plan.settings.segment
+        pixel = self.plan.spec.spacing[1]
+        found = profiles(foreground, detect.threshold, detect.min_separation_nm / pixel)
+        found = drop_small(found, settings.min_profile_nm2 / (pixel * self.plan.spec.spacing[2]))
+        if segmenter is None or not found.any():
+            return found, np.zeros(found.shape, bool)
+        prompts = prompts_from_profiles(found)
+        region = block.halo.model_copy(
+            update={
+                "start": (block.halo.start[0] + z, *block.halo.start[1:]),
+                "stop": (block.halo.start[0] + z + 1, *block.halo.stop[1:]),
+            }
+        )
+        masks: list[Mask]
+        if hasattr(segmenter, "crops"):  # ours: crops with logits, never full slices
+            masks = segmenter.crops(image, foreground, prompts, region)
+        else:
+            masks = masks_of(*segmenter.masks(image, foreground, prompts, region))
+        kept = suppress(masks, iou=settings.nms_iou, iom=settings.nms_iom)
+        painted = paint(image.shape, [masks[i] for i in kept])
+        claimed = gate(painted, foreground >= detect.threshold, settings.gate_nm / pixel)
+        complete = fill_unclaimed(claimed, found)
+        return complete, (claimed > 0) & (claimed == complete)
+
+    def _table(self, fragments: np.ndarray, own: np.ndarray, block: Block) -> Columns:
+        """One row a fragment: voxels in the core, and how many of them are the segmenter's own."""
+        size = int(fragments.max(initial=0)) + 1
+        present = np.bincount(fragments.ravel(), minlength=size) > 0
+        present[0] = False
+        core = fragments[block.core.within(block.halo)]
+        claimed = core[own[block.core.within(block.halo)]]
+        return {
+            "local": np.flatnonzero(present).astype(np.uint32),
+            "core_voxels": np.bincount(core.ravel(), minlength=size)[present],
+            "own_voxels": np.bincount(claimed, minlength=size)[present],
+        }
+
+    def finish(self, done: Mapping[str, LedgerEntry]) -> dict[str, float]:
+        """Count fragments."""
+        return {"fragments": sum(e.counts["fragments"] for e in done.values())}
+
+
+def drop_small(profiles: np.ndarray, least: float) -> np.ndarray:
+    """Profiles of fewer than ``least`` pixels removed unless they meet the border; the rest renumbered from 1.
+
+    Examples
+    --------
+    >>> drop_small(np.array([[1, 0, 0, 0], [0, 0, 2, 0], [0, 0, 0, 0]], np.int32), 2).tolist()
+    [[1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    """
+    areas = np.bincount(profiles.ravel())
+    kept = areas >= least
+    for edge in (profiles[0], profiles[-1], profiles[:, 0], profiles[:, -1]):
+        kept[edge] = True
+    kept[0] = False
+    new = np.zeros(len(areas), np.int32)
+    new[kept] = np.arange(1, int(kept.sum()) + 1)
+    return new[profiles]

@@ -1,0 +1,298 @@
+"""Zarr arrays, read and written with tensorstore (zarr-python creates them, but is several times slower at voxels).
+
+Each shard has one writer, and a shard appears whole or not at all (tensorstore renames a finished file), so
+there are no locks here. A shard that was never written is an error when read, not zeros: see :func:`open_array`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from itertools import product
+from typing import Any, Literal
+
+import numpy as np
+import tensorstore as ts
+
+from mitoscale.core.errors import BlockError, InputError, StoppedError
+from mitoscale.core.geometry import Region
+from mitoscale.storage.creation import create_array
+
+__all__ = ["Array", "MissingShardError", "checksum", "create_array", "open_array"]
+
+_FILE_THREADS = 4
+
+
+class MissingShardError(BlockError):
+    """A shard was read that nobody has written."""
+
+
+def open_array(path: str, *, missing: Literal["raise", "fill"] = "raise") -> Array:
+    """An existing array, Zarr v2 or v3, ours or another's.
+
+    Parameters
+    ----------
+    path : str
+        Folder of the array.
+    missing : {"raise", "fill"}
+        What reading a chunk that was never written does: raise :class:`MissingShardError`, or give the fill value.
+        Foreign volumes may leave empty chunks out: read those with ``fill``.
+
+    Raises
+    ------
+    InputError
+        If there is no array at ``path``, or one that cannot be read.
+    """
+    array = Array(path=os.path.abspath(os.path.expanduser(path)), missing=missing)
+    array._store  # noqa: B018 - open it now, so that a bad path is found here
+    return array
+
+
+@dataclass(frozen=True)
+class Array:
+    """A Zarr array by its path; cheap to make and to pickle. Get one from :func:`open_array`."""
+
+    path: str
+    """Absolute path."""
+    missing: Literal["raise", "fill"] = "raise"
+    """What reading a chunk that was never written does."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape in voxels."""
+        return tuple(self._store.shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """NumPy dtype, in this machine's byte order."""
+        return np.dtype(self._store.dtype.numpy_dtype)
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Shape of the chunks: the least that is read."""
+        return tuple(self._store.chunk_layout.read_chunk.shape)
+
+    @property
+    def shards(self) -> tuple[int, ...] | None:
+        """Shape of the shards: what one writer writes; None where each chunk is a file."""
+        codecs = self._store.spec().to_json().get("metadata", {}).get("codecs", [])
+        sharded = any(codec["name"] == "sharding_indexed" for codec in codecs)
+        return tuple(self._store.chunk_layout.write_chunk.shape) if sharded else None
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What is stored with the array."""
+        for name, key in (("zarr.json", "attributes"), (".zattrs", None)):
+            with suppress(FileNotFoundError), open(os.path.join(self.path, name), encoding="utf-8") as file:
+                content = json.load(file)
+                return content.get(key, {}) if key else content
+        return {}
+
+    def read(self, region: Region) -> np.ndarray:
+        """Voxels of a region.
+
+        Parameters
+        ----------
+        region : Region
+            Within the array's shape, in this array's voxels.
+
+        Returns
+        -------
+        (Z, Y, X) ndarray
+            Of the array's dtype; a new, contiguous array.
+
+        Raises
+        ------
+        MissingShardError
+            If a shard in the region was never written and ``missing`` is ``raise``.
+        BlockError
+            If stored bytes are broken or cannot be read.
+        """
+        return self._read(region.slices)
+
+    def read_all(self) -> np.ndarray:
+        """The whole array, of any number of dimensions; raises what :meth:`read` does."""
+        return self._read(tuple(slice(0, n) for n in self.shape))
+
+    def read_slot(self, index: int, shape: tuple[int, int, int] | None = None) -> np.ndarray:
+        """One block's slot of a 4-D array (block, z, y, x), as (Z, Y, X); raises what :meth:`read` does.
+
+        Parameters
+        ----------
+        index : int
+            Number of the block.
+        shape : (z, y, x), optional
+            The part that was written, from the slot's origin; by default all of it.
+        """
+        z, y, x = shape or self.shape[1:]
+        return self._read((slice(index, index + 1), slice(0, z), slice(0, y), slice(0, x)))[0]
+
+    def read_in_slot(self, index: int, region: Region) -> np.ndarray:
+        """A part of one block's slot of a 4-D array (block, z, y, x).
+
+        Parameters
+        ----------
+        index : int
+            Number of the block.
+        region : Region
+            In voxels from the slot's origin.
+
+        Returns
+        -------
+        (Z, Y, X) ndarray
+            Of the array's dtype.
+
+        Raises
+        ------
+        MissingShardError, BlockError
+            As :meth:`read`.
+        """
+        return self._read((slice(index, index + 1), *region.slices))[0]
+
+    def read_index(self, where: tuple[slice, ...]) -> np.ndarray:
+        """Part of an N-dimensional array, one ``start:stop`` slice a dimension; raises what :meth:`read` does."""
+        return self._read(where)
+
+    def write(self, region: Region, data: np.ndarray) -> None:
+        """Write voxels; durable once this returns. Shards that hold nothing but the fill value are stored too.
+
+        Parameters
+        ----------
+        region : Region
+            Where; only the caller may be writing to the shards it meets.
+        data : (Z, Y, X) ndarray
+            Of the region's shape and the array's dtype.
+
+        Raises
+        ------
+        ValueError
+            If shape or dtype do not fit (nothing is cast in silence).
+        StoppedError
+            If the disk is full or cannot be written.
+        BlockError
+            If a shard that is only partly overwritten is broken.
+        """
+        self._write(region.slices, data)
+
+    def write_index(self, where: tuple[slice, ...], data: np.ndarray) -> None:
+        """Write part of an N-dimensional array, one ``start:stop`` slice a dimension; raises what :meth:`write` does."""
+        self._write(where, data)
+
+    def write_slot(self, index: int, data: np.ndarray) -> None:
+        """Write one block's slot of a 4-D array (block, z, y, x); raises what :meth:`write` does.
+
+        Parameters
+        ----------
+        index : int
+            Number of the block.
+        data : (Z, Y, X) ndarray
+            At most as large as the slot; it lies at the slot's origin and the rest is set to 0.
+        """
+        slot = self.shape[1:]
+        if data.ndim != 3 or len(slot) != 3 or any(n > s for n, s in zip(data.shape, slot, strict=True)):
+            raise ValueError(f"data of shape {data.shape} does not fit into a slot of {self.path}: {slot}")
+        if data.shape != slot:  # a whole slot replaces an earlier one without reading it, even a broken one
+            data = np.pad(data, [(0, s - n) for n, s in zip(data.shape, slot, strict=True)])
+        self._write((slice(index, index + 1), *(slice(0, n) for n in slot)), data[None])
+
+    @property
+    def _store(self) -> Any:
+        for name in ("zarr.json", ".zarray"):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                status = os.stat(os.path.join(self.path, name))
+                # the file's identity is part of the key: an array that was removed and made anew is opened anew
+                return _open(self.path, name, self.missing, status.st_mtime_ns, status.st_ino)
+        raise InputError(f"no Zarr array at {self.path}; run the stage that writes it, or correct the path")
+
+    def _check(self, where: tuple[slice, ...]) -> None:
+        shape = self.shape
+        if len(where) != len(shape) or any(s.start < 0 or s.stop > n for s, n in zip(where, shape, strict=True)):
+            asked = ",".join(f"{s.start}:{s.stop}" for s in where)
+            raise ValueError(f"{asked} leaves the array {self.path} of shape {shape}")
+
+    def _read(self, where: tuple[slice, ...]) -> np.ndarray:
+        self._check(where)
+        try:
+            data = self._store[where].read(order="C").result()
+        except (ValueError, OSError) as error:
+            if "NOT_FOUND" in str(error):
+                raise MissingShardError(
+                    f"a shard of {self.path} was never written ({error}); redo its block"
+                ) from error
+            raise BlockError(f"cannot read {self.path}: {error}") from error
+        return np.ascontiguousarray(data, dtype=self.dtype)
+
+    def _write(self, where: tuple[slice, ...], data: np.ndarray) -> None:
+        self._check(where)
+        shape = tuple(s.stop - s.start for s in where)
+        if data.shape != shape or data.dtype != self.dtype:
+            raise ValueError(
+                f"cannot write {data.dtype} {data.shape} to {self.path}: it wants {self.dtype} {shape} there"
+            )
+        try:
+            self._store[where].write(data, can_reference_source_data_indefinitely=True).result()
+        except (ValueError, OSError) as error:
+            if "os_error_code" in str(error):
+                raise StoppedError(
+                    f"cannot write {self.path}: {error}; free or repair the disk, then repeat the command"
+                ) from error
+            self._write_over_broken(where, data, error)
+
+    def _write_over_broken(self, where: tuple[slice, ...], data: np.ndarray, error: Exception) -> None:
+        """Write again with the broken shards out of the way.
+
+        tensorstore reads an old shard at the array's border before it replaces it, because the shard reaches past
+        the border, and stops where the old one is broken. A shard that is replaced as a whole needs no reading.
+        """
+        sizes = self.shards
+        if sizes is None or any(
+            s.start % n or (s.stop % n and s.stop != end) for s, n, end in zip(where, sizes, self.shape, strict=True)
+        ):
+            raise BlockError(f"cannot write {self.path}: {error}") from error
+        for index in product(*(range(s.start // n, -(-s.stop // n)) for s, n in zip(where, sizes, strict=True))):
+            with suppress(FileNotFoundError):
+                os.remove(os.path.join(self.path, "c", *map(str, index)))
+        try:
+            self._store[where].write(data).result()
+        except (ValueError, OSError) as again:
+            kind = StoppedError if "os_error_code" in str(again) else BlockError
+            raise kind(f"cannot write {self.path}: {again}") from again
+
+
+def checksum(data: np.ndarray) -> str:
+    """Digest of an array's dtype, shape and values, 32 hex digits (BLAKE2b)."""
+    digest = hashlib.blake2b(f"{data.dtype.str}{data.shape}".encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(data).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+@cache
+def _context() -> ts.Context:
+    """tensorstore's thread pools, one set a process: small, because many workers share a machine; nothing is cached."""
+    threads = max(1, int(os.environ.get("MITOSCALE_THREADS", "1")))
+    return ts.Context(
+        {
+            "data_copy_concurrency": {"limit": threads},
+            "file_io_concurrency": {"limit": _FILE_THREADS},
+            "cache_pool": {"total_bytes_limit": 0},
+        }
+    )
+
+
+@lru_cache(maxsize=64)
+def _open(path: str, name: str, missing: str, modified: int, inode: int) -> Any:
+    """The open array; the last two arguments only tell one array from a later one at the same path."""
+    spec = {
+        "driver": "zarr3" if name == "zarr.json" else "zarr",
+        "kvstore": {"driver": "file", "path": path},
+        "store_data_equal_to_fill_value": True,
+        "fill_missing_data_reads": missing == "fill",
+    }
+    try:
+        return ts.open(spec, context=_context(), open=True).result()
+    except (ValueError, OSError) as error:
+        raise InputError(f"cannot open {path} as a Zarr array: {error}") from error

@@ -1,0 +1,57 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from mitoscale.core.errors import StoppedError
+
+
+@contextmanager
+def replacing(path: str) -> Iterator[str]:
+    """Give a temporary path beside ``path``; on success make it durable and rename it to ``path``.
+
+    Missing parent folders are made. On any error the temporary file is removed and an older ``path`` stays as it was.
+
+    Parameters
+    ----------
+    path : str
+        The file to make or replace.
+
+    Yields
+    ------
+    str
+        Where to write; in the same folder, because a rename is atomic only within one file system.
+
+    Raises
+    ------
+    StoppedError
+        If the folder or the file cannot be written (disk full, no permission).
+    """
+    folder = os.path.dirname(os.path.abspath(path))
+    temporary = os.path.join(folder, f".{os.path.basename(path)}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        os.makedirs(folder, exist_ok=True)
+        yield temporary
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(folder)
+    except OSError as error:
+        raise StoppedError(
+            f"cannot write {path}: {error.strerror or error}; free or repair the disk, then repeat the command"
+        ) from error
+    finally:
+        with suppress(OSError):  # it is gone after the rename; if it cannot be removed, the first error counts
+            os.remove(temporary)
+
+
+def _sync(path: str) -> None:
+    """Flush a file or a folder to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,204 @@
+"""Where things lie in a run folder, and the small JSON files in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mitoscale.core.errors import InputError, StoppedError
+
+LABELS = "mitochondria"
+"""Name of the label image."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The paths of a run folder.
+
+    Examples
+    --------
+    >>> RunFolder("/tmp/run").objects
+    '/tmp/run/tables/objects.parquet'
+    """
+
+    path: str
+    """Absolute path of the folder."""
+
+    def _at(self, *parts: str) -> str:
+        return str(Path(self.path, *parts))
+
+    @property
+    def run_json(self) -> str:
+        """Settings, provenance and plan."""
+        return self._at("run.json")
+
+    @property
+    def volume(self) -> str:
+        """OME-Zarr image."""
+        return self._at("volume.zarr")
+
+    @property
+    def labels(self) -> str:
+        """OME-Zarr labels."""
+        return self._at("volume.zarr", "labels", LABELS)
+
+    @property
+    def work(self) -> str:
+        """What only later stages need."""
+        return self._at("work")
+
+    @property
+    def foreground(self) -> str:
+        """Zarr array (Z, Y, X) uint8: foreground probability times 255."""
+        return self._at("work", "foreground.zarr")
+
+    @property
+    def fragments(self) -> str:
+        """Zarr array (blocks, Z, Y, X) uint32: one slot a block, local ids over its read region."""
+        return self._at("work", "fragments.zarr")
+
+    @property
+    def edges(self) -> str:
+        """One Parquet table a face."""
+        return self._at("work", "edges")
+
+    @property
+    def label_tables(self) -> str:
+        """One Parquet table a block: local id and final label."""
+        return self._at("work", "label_table")
+
+    @property
+    def detections_parts(self) -> str:
+        """One Parquet table a block."""
+        return self._at("work", "detections")
+
+    @property
+    def masks_parts(self) -> str:
+        """One Parquet table a block: what is known of each fragment's masks."""
+        return self._at("work", "fragments")
+
+    @property
+    def objects_parts(self) -> str:
+        """One Parquet table a block: partial sums of each object."""
+        return self._at("work", "objects")
+
+    @property
+    def histograms(self) -> str:
+        """Zarr array (blocks, bins) int64: grey values of each block."""
+        return self._at("work", "histograms.zarr")
+
+    @property
+    def detections(self) -> str:
+        """Table of detections."""
+        return self._at("tables", "detections.parquet")
+
+    @property
+    def objects(self) -> str:
+        """Table of objects."""
+        return self._at("tables", "objects.parquet")
+
+    @property
+    def objects_csv(self) -> str:
+        """The same as text."""
+        return self._at("tables", "objects.csv")
+
+    @property
+    def edges_table(self) -> str:
+        """Table of edges: the seam report."""
+        return self._at("tables", "edges.parquet")
+
+    @property
+    def report(self) -> str:
+        """The report."""
+        return self._at("report.html")
+
+    @property
+    def pictures(self) -> str:
+        """Pictures of the report."""
+        return self._at("pictures")
+
+    def ledger(self, stage: str) -> str:
+        """A stage's ledger."""
+        return self._at("ledger", f"{stage}.jsonl")
+
+
+def write_json(path: str, content: Any) -> None:
+    """Write JSON atomically, making the folder where it is missing.
+
+    Raises
+    ------
+    StoppedError
+        If it cannot be written, as on a full disk.
+    """
+    target = Path(path)
+    part = target.with_name(target.name + ".part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("w") as file:
+            json.dump(content, file, indent=2)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(target)
+    except OSError as error:
+        raise StoppedError(
+            f"cannot write {path} ({error.strerror}): free space or permissions, then start again"
+        ) from error
+
+
+def read_json(path: str) -> Any:
+    """Read JSON.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or damaged.
+    """
+    try:
+        return json.loads(Path(path).read_text())
+    except OSError as error:
+        raise InputError(f"cannot read {path} ({error.strerror})") from error
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({error}): restore it, or start in a new folder") from error
+
+
+def check_writable(path: str) -> None:
+    """Raise unless a folder is there, or can be made, and can be written; leaves nothing behind.
+
+    Raises
+    ------
+    InputError
+        If it is a file, or the nearest existing folder cannot be written.
+    """
+    folder = Path(path).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise InputError(f"RUN {path} cannot be made: {folder} is a file; give another folder")
+    probe = folder / f".mitoscale-{os.getpid()}"
+    try:
+        probe.mkdir()
+        probe.rmdir()
+    except OSError as error:
+        raise InputError(f"RUN {path} cannot be written ({error.strerror} in {folder}); give another folder") from error
+
+
+def remove_tree(path: str) -> None:
+    """Remove a file or folder with all it holds; nothing happens where there is none."""
+    target = Path(path)
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)
+    else:
+        target.unlink(missing_ok=True)
+
+
+def free_bytes(path: str) -> int:
+    """Free space, in bytes, where a path lies or would lie."""
+    folder = Path(path).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free

@@ -1,0 +1,135 @@
+"""The ledger of a stage: one JSON line for each block that is done, appended by the one client.
+
+The data of a block is durable before its line is written, so a block without a line is simply computed again.
+A line cut off by a crash is ignored, and mended at the next append.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import IO
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mitoscale.core.errors import StoppedError
+from mitoscale.core.result import BlockResult
+
+_SYNC_SECONDS = 1.0
+
+
+class LedgerEntry(BaseModel):
+    """One line of a ledger."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    """The block's name."""
+    token: str
+    """Token of the settings the block was computed with."""
+    state: str = "done"
+    """``done`` or ``quarantined``."""
+    attempt: int = 1
+    """Which attempt it was."""
+    checksum: str = ""
+    """Digest of what other blocks read from this one."""
+    counts: dict[str, float] = Field(default_factory=dict)
+    """Small additive numbers."""
+    seconds: dict[str, float] = Field(default_factory=dict)
+    """Time in read, compute and write."""
+    error: str = ""
+    """The traceback of a quarantined block."""
+    time: float = 0.0
+    """Seconds since 1970 when the line was written."""
+
+
+class Ledger:
+    """Reads and appends to the ledger of one stage.
+
+    Parameters
+    ----------
+    path : str
+        The ``.jsonl`` file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+        self._file: IO[bytes] | None = None
+        self._synced = 0.0
+
+    def entries(self, token: str) -> dict[str, LedgerEntry]:
+        """The latest entry of each block that was computed with ``token``."""
+        found: dict[str, LedgerEntry] = {}
+        if not self.path.exists():
+            return found
+        for line in self.path.read_bytes().split(b"\n"):
+            if not line.strip():
+                continue
+            try:
+                entry = LedgerEntry.model_validate_json(line)
+            except ValidationError:
+                continue  # a line cut off by a crash: its block is computed again
+            if entry.token == token:
+                found[entry.name] = entry
+        return found
+
+    def append(
+        self, result: BlockResult, *, token: str, attempt: int = 1, state: str = "done", error: str = ""
+    ) -> None:
+        """Add a line; it is on disk within a second, and when the ledger is closed.
+
+        Raises
+        ------
+        StoppedError
+            If it cannot be written, as on a full disk.
+        """
+        entry = LedgerEntry(
+            name=result.name,
+            token=token,
+            state=state,
+            attempt=attempt,
+            checksum=result.checksum,
+            counts=result.counts,
+            seconds={k: round(v, 4) for k, v in result.seconds.items()},
+            error=error,
+            time=round(time.time(), 3),
+        )
+        try:
+            file = self._opened()
+            file.write(entry.model_dump_json().encode() + b"\n")
+            file.flush()
+            if time.monotonic() - self._synced > _SYNC_SECONDS:
+                self._sync(file)
+        except OSError as problem:
+            raise StoppedError(
+                f"cannot write {self.path} ({problem.strerror}): free space, then start again"
+            ) from problem
+
+    def close(self) -> None:
+        """Bring everything to disk."""
+        if self._file is not None:
+            self._sync(self._file)
+            self._file.close()
+            self._file = None
+
+    def invalidate(self) -> None:
+        """Forget everything: the stage runs again."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+
+    def _opened(self) -> IO[bytes]:
+        if self._file is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("ab+")
+            self._file.seek(0, os.SEEK_END)
+            if self._file.tell():
+                self._file.seek(-1, os.SEEK_END)
+                if self._file.read(1) != b"\n":
+                    self._file.write(b"\n")
+        return self._file
+
+    def _sync(self, file: IO[bytes]) -> None:
+        file.flush()
+        os.fsync(file.fileno())
+        self._synced = time.monotonic()
