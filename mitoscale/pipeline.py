@@ -24,12 +24,13 @@ from mitoscale.core.provenance import Provenance
 from mitoscale.core.result import BlockResult
 from mitoscale.core.settings import STAGES, RunSettings
 from mitoscale.core.volume import VolumeSpec
+from mitoscale.report.build import Report
 from mitoscale.stages.convert import Convert
 from mitoscale.stages.detect import Detect
 from mitoscale.stages.grey import normalisation
 from mitoscale.stages.measure import Measure
 from mitoscale.stages.relabel import Relabel
-from mitoscale.stages.report import Report
+
 from mitoscale.stages.segment import Segment
 from mitoscale.stages.source import Source
 from mitoscale.stages.stage import Stage

@@ -1,0 +1,86 @@
+"""The command line. Each command is a module of its own that is imported when it is called, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import click
+
+from mitoscale.core.errors import MitoscaleError
+
+_COMMANDS = {
+    "run": "mitoscale.cli.run",
+    "demo": "mitoscale.cli.demo",
+    "convert": "mitoscale.cli.convert",
+    "detect": "mitoscale.cli.stage",
+    "segment": "mitoscale.cli.stage",
+    "stitch": "mitoscale.cli.stage",
+    "relabel": "mitoscale.cli.stage",
+    "measure": "mitoscale.cli.stage",
+    "report": "mitoscale.cli.stage",
+    "evaluate": "mitoscale.cli.evaluate",
+    "train": "mitoscale.cli.train",
+    "clean": "mitoscale.cli.clean",
+}
+_HELP = {
+    "run": "Everything, from TIFF or OME-Zarr to labels, tables and report.",
+    "demo": "The whole pipeline on a phantom with known truth.",
+    "convert": "Only the first stage: TIFF to OME-Zarr.",
+    "detect": "One stage: foreground and detections.",
+    "segment": "One stage: detections to fragments.",
+    "stitch": "One stage: fragments of neighbouring blocks to objects.",
+    "relabel": "One stage: write final labels.",
+    "measure": "One stage: one table row for each object.",
+    "report": "One stage: report.html.",
+    "evaluate": "Score labels against truth.",
+    "train": "Train a U-Net or a small SAM from scratch.",
+    "clean": "Remove a finished run's working files.",
+}
+
+
+class _Lazy(click.Group):
+    """Knows its commands' names and one-line help without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(_COMMANDS[cmd_name])
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _HELP[name]) for name in _COMMANDS])
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="mitoscale")
+def _group() -> None:
+    """Find every mitochondrion in large electron-microscopy volumes.
+
+    \b
+    Start with:  mitoscale demo
+    Then:        mitoscale run STACK.tif RUN --voxel-size 5,5,5
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code; an error is one line on stderr."""
+    try:
+        _group(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+    except MitoscaleError as error:
+        click.echo(f"mitoscale: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.Abort:
+        click.echo("mitoscale: stopped; the same command goes on from here", err=True)
+        sys.exit(4)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)

@@ -19,7 +19,8 @@ from mitoscale.ops.downsample import mean_downsample
 from mitoscale.stages.grey import histogram_values, normalisation
 from mitoscale.stages.pyramid import write_levels
 from mitoscale.stages.stage import Key, Stage, Stopwatch
-from mitoscale.storage.arrays import create_array, open_array
+from mitoscale.storage.arrays import open_array
+from mitoscale.storage.creation import create_array
 from mitoscale.storage.layout import remove_tree
 from mitoscale.storage.ledger import LedgerEntry
 from mitoscale.storage.ome import create_image

@@ -13,7 +13,8 @@ from mitoscale.core.volume import Normalisation
 from mitoscale.nets.predictors import make_detector
 from mitoscale.ops.centroids import deduplicate, detections_from_profiles, profiles
 from mitoscale.stages.stage import Key, Stage, Stopwatch
-from mitoscale.storage.arrays import checksum, create_array, open_array
+from mitoscale.storage.arrays import checksum, open_array
+from mitoscale.storage.creation import create_array
 from mitoscale.storage.layout import remove_tree
 from mitoscale.storage.ledger import LedgerEntry
 from mitoscale.storage.tables import Columns, read_table, write_table

@@ -20,7 +20,8 @@ from mitoscale.ops.link import link
 from mitoscale.ops.masks import Mask, fill_unclaimed, gate, masks_of, paint, suppress
 from mitoscale.ops.prompts import prompts_from_profiles
 from mitoscale.stages.stage import Key, Stage, Stopwatch
-from mitoscale.storage.arrays import checksum, create_array, open_array
+from mitoscale.storage.arrays import checksum, open_array
+from mitoscale.storage.creation import create_array
 from mitoscale.storage.layout import remove_tree
 from mitoscale.storage.ledger import LedgerEntry
 from mitoscale.storage.tables import Columns, write_table

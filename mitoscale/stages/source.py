@@ -52,13 +52,13 @@ def open_source(path: str, voxel_size: Spacing | None) -> Source:
     if path.startswith("s3://"):
         raise InputError(f"source {path}: reading from S3 is not done yet; give a local path")
     if is_ome_zarr(path):
-        image = open_image(path)
+        image = open_image(path, spacing=voxel_size)
         _check_dtype(image.spec.dtype, path)
         return Source(
             path=os.path.abspath(path),
             shape=image.spec.shape,
             dtype=image.spec.dtype,
-            spacing=voxel_size or image.spec.spacing,
+            spacing=image.spec.spacing,
             fingerprint=image.fingerprint,
             level0=image.level_paths[0],
             value_range=None,

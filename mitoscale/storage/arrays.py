@@ -179,7 +179,7 @@ class Array:
         self._write(region.slices, data)
 
     def write_index(self, where: tuple[slice, ...], data: np.ndarray) -> None:
-        """Write part of an N-dimensional array, one ``start:stop`` slice a dimension; raises what :meth:`write` does."""
+        """Write part of an N-D array, one ``start:stop`` slice a dimension; raises what :meth:`write` does."""
         self._write(where, data)
 
     def write_slot(self, index: int, data: np.ndarray) -> None:

@@ -258,11 +258,11 @@ def _image(path: str, arrays: list[Array], factors: tuple[Triple, ...], spacing:
     shards = tuple(math.lcm(s, *(f[axis] for f in factors)) for axis, s in enumerate(wanted))
     try:
         spec = VolumeSpec(
-            shape=finest.shape,  # type: ignore[arg-type]
+            shape=finest.shape,
             dtype=str(finest.dtype),
             spacing=spacing,
-            chunks=finest.chunks,  # type: ignore[arg-type]
-            shards=shards,  # type: ignore[arg-type]
+            chunks=finest.chunks,
+            shards=shards,
             factors=factors,
         )
     except ValidationError as error:

@@ -1,0 +1,109 @@
+"""From options to settings, and from settings to a finished run: what run, convert, demo and the stage commands share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from mitoscale.cli.progress import ProgressBars
+from mitoscale.cluster.clusters import load_cluster, start
+from mitoscale.core.errors import EXIT_QUARANTINED
+from mitoscale.core.geometry import Region
+from mitoscale.core.plan import chunks_of, default_core
+from mitoscale.core.settings import ConvertSettings, DetectSettings, RelabelSettings, RunSettings, SegmentSettings
+from mitoscale.nets.predictors import weights_digest
+from mitoscale.pipeline import Run, StageOutcome, execute
+from mitoscale.stages.source import Source
+
+
+def settings_for(source: Source, options: dict[str, Any], threads: int) -> RunSettings:
+    """The settings of a new run from the command line's options; what is not given has its default."""
+    core = options.get("block") or default_core(source.shape, source.spacing)
+    region = options.get("region")
+    convert = ConvertSettings(
+        source=source.path,
+        fingerprint=source.fingerprint,
+        spacing=source.spacing,
+        in_place=source.level0 is not None,
+        core=core,
+        chunks=chunks_of(core),
+        region=Region.parse(region, source.shape) if region else Region.of_shape(source.shape),
+        invert=bool(options.get("invert")),
+    )
+    return changed(RunSettings(convert=convert, threads=threads), options)
+
+
+def changed(settings: RunSettings, options: dict[str, Any]) -> RunSettings:
+    """Settings with what the options say of detect, segment and relabel; weights are looked up and hashed."""
+    detect: dict[str, Any] = settings.detect.model_dump() | _given(
+        options, {"detector": "detector", "threshold": "threshold", "options": "detector_option"}
+    )
+    segment: dict[str, Any] = settings.segment.model_dump() | _given(
+        options, {"segmenter": "segmenter", "sam": "sam", "sam_pixel_nm": "sam_pixel", "options": "segmenter_option"}
+    )
+    relabel: dict[str, Any] = settings.relabel.model_dump() | _given(
+        options, {"min_volume_nm3": "min_volume", "into_source": "labels_into_source"}
+    )
+    detect["weights"] = weights_digest(detect["detector"])
+    segment["weights"] = weights_digest(segment["sam"]) if segment["segmenter"] == "sam" else ""
+    return settings.model_copy(
+        update={
+            "detect": DetectSettings(**detect),
+            "segment": SegmentSettings(**segment),
+            "relabel": RelabelSettings(**relabel),
+        }
+    )
+
+
+def _given(options: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    return {field: options[option] for field, option in names.items() if options.get(option) not in (None, {}, False)}
+
+
+def go(run: Run, stages: Sequence[str], options: dict[str, Any]) -> list[StageOutcome]:
+    """Start the cluster, run the stages, show progress and the summary; exits with 3 where blocks were quarantined."""
+    cluster_settings = load_cluster(options.get("cluster"))
+    if options.get("workers"):
+        cluster_settings = cluster_settings.model_copy(update={"workers": options["workers"]})
+    began = time.monotonic()
+    with start(cluster_settings) as cluster:
+        click.echo(f"dashboard  {cluster.dashboard_link}", err=True)
+        with ProgressBars() as bars:
+            outcomes = execute(run, stages, cluster.executor, bars, redo=options.get("redo"))
+    summarise(run, outcomes, time.monotonic() - began)
+    quarantined = [name for o in outcomes for name in o.quarantined]
+    if quarantined:
+        click.echo(
+            f"mitoscale: {len(quarantined)} tasks were given up ({', '.join(quarantined[:3])} ...); why stands in "
+            f"{run.plan.run}/ledger; start the same command again to retry them",
+            err=True,
+        )
+        raise click.exceptions.Exit(EXIT_QUARANTINED)
+    return outcomes
+
+
+def threads_of(options: dict[str, Any]) -> int:
+    """Threads a task computes with, as the cluster file says."""
+    return load_cluster(options.get("cluster")).threads
+
+
+def summarise(run: Run, outcomes: list[StageOutcome], seconds: float) -> None:
+    """Print objects, time, speed and where the results are."""
+    numbers = {o.name: o.numbers for o in outcomes}
+    rate = run.plan.region.size / 1e6 / max(seconds, 1e-3)
+    measured = numbers.get("measure")
+    if measured is not None:
+        click.echo(f"objects    {measured['objects']:.0f}, {measured['volume_nm3'] / 1e9:.3f} um^3 in all")
+        if run.plan.settings.segment.segmenter != "unet":
+            share = measured["own_voxels"] / max(measured["object_voxels"], 1)
+            click.echo(f"masks      {share:.1%} of object voxels are the segmenter's own, the rest is the watershed's")
+    click.echo(f"time       {seconds:.1f} s, {rate:.2f} Mvoxel/s over {len(outcomes)} stage{'s' if len(outcomes) > 1 else ''}")
+    if measured is not None:
+        click.echo(f"labels     {run.plan.labels}")
+        click.echo(f"table      {run.plan.run}/tables/objects.csv")
+    if "report" in numbers:
+        click.echo(f"report     {run.plan.run}/report.html")
+
+

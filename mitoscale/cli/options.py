@@ -1,0 +1,96 @@
+"""Options that several commands share, and the types that read them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+
+class Numbers(click.ParamType):
+    """Three numbers ``Z,Y,X``.
+
+    Parameters
+    ----------
+    kind : type
+        ``int`` or ``float``; all must be above 0.
+    """
+
+    def __init__(self, kind: type) -> None:
+        self.kind = kind
+        self.name = "Z,Y,X"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the text."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            numbers = tuple(self.kind(part) for part in str(value).split(","))
+        except ValueError:
+            numbers = ()
+        if len(numbers) != 3 or any(not 0 < n < 1e9 for n in numbers):
+            self.fail(f"{value!r} is not three numbers above 0 such as 5,5,5 (z,y,x)", param, ctx)
+        return numbers
+
+
+class SliceRange(click.ParamType):
+    """A range of slices ``A:B``, half-open."""
+
+    name = "A:B"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the text."""
+        if isinstance(value, tuple):
+            return value
+        start, colon, stop = str(value).partition(":")
+        if not (colon and start.isdigit() and stop.isdigit() and int(start) < int(stop)):
+            self.fail(f"{value!r} is not a range of slices such as 132:165", param, ctx)
+        return int(start), int(stop)
+
+
+def keywords(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """Turn repeated ``k=v`` into a dict."""
+    pairs = [v.partition("=") for v in values]
+    for name, sign, _ in pairs:
+        if not sign or not name.isidentifier():
+            raise click.BadParameter(f"{name!r} is not NAME=VALUE", ctx, param)
+    return {name: value for name, _, value in pairs}
+
+
+def where_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--cluster`` and ``--workers``."""
+    command = click.option("--workers", type=click.IntRange(min=1), help="Worker processes (default: one a CPU).")(command)
+    return click.option("--cluster", metavar="FILE", help="cluster.yaml; without it, a local cluster sized to the machine.")(
+        command
+    )
+
+
+def setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What is computed: models, thresholds, region, redo."""
+    for option in reversed(
+        (
+            click.option("--region", metavar="Z0:Z1,Y0:Y1,X0:X1", help="Work on this part of the volume only (voxels)."),
+            click.option("--invert/--no-invert", default=None, help="Membranes are bright: swap dark and bright."),
+            click.option("--block", type=Numbers(int), help="Core of a block in voxels; also the shard of the arrays."),
+            click.option("--detector", help="Embedded weights, a weights file, or pkg.module:factory."),
+            click.option(
+                "--detector-option", multiple=True, callback=keywords, metavar="K=V", help="Keyword for a detector factory."
+            ),
+            click.option("--threshold", type=click.FloatRange(0, 1), help="Foreground probability from which a voxel counts."),
+            click.option("--segmenter", help="sam, unet (watershed of the U-Net alone, fast), or pkg.module:factory."),
+            click.option(
+                "--segmenter-option", multiple=True, callback=keywords, metavar="K=V", help="Keyword for a segmenter factory."
+            ),
+            click.option("--sam", help="SAM: embedded weights by name, or any checkpoint (.pth, .safetensors) by path."),
+            click.option("--sam-pixel", type=float, metavar="NM", help="Pixel size SAM works at (default: what it was trained at)."),
+            click.option("--min-volume", type=click.FloatRange(min=0), metavar="NM3", help="Drop smaller objects."),
+            click.option(
+                "--redo",
+                type=click.Choice(["convert", "detect", "segment", "stitch", "relabel", "measure", "report"]),
+                help="Do this stage and all after it again.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command

@@ -1,0 +1,60 @@
+"""What a person sees of a run: one progress bar a stage, and a closing summary."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from mitoscale.pipeline import StageOutcome
+
+
+class ProgressBars:
+    """An observer of a run that shows it in the terminal; where there is no terminal, one line a stage."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, soft_wrap=True)
+        self.bars = Progress(
+            TextColumn("{task.description:9}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._voxels: dict[str, float] = {}
+        self._began: dict[str, float] = {}
+
+    def __enter__(self) -> ProgressBars:
+        self.bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bars.stop()
+
+    def stage_started(self, name: str, total: int, done: int) -> None:
+        """See :class:`mitoscale.pipeline.Observer`."""
+        self._tasks[name] = self.bars.add_task(name, total=max(total, 1), completed=done, rate="")
+        self._voxels[name], self._began[name] = 0.0, time.monotonic()
+
+    def task_done(self, name: str, voxels: float) -> None:
+        """See :class:`mitoscale.pipeline.Observer`."""
+        self._voxels[name] += voxels
+        rate = self._voxels[name] / 1e6 / max(time.monotonic() - self._began[name], 1e-3)
+        self.bars.update(self._tasks[name], advance=1, rate=f"{rate:6.2f} Mvoxel/s" if voxels else "")
+
+    def stage_finished(self, outcome: StageOutcome) -> None:
+        """See :class:`mitoscale.pipeline.Observer`."""
+        self.bars.update(self._tasks[outcome.name], completed=max(outcome.tasks, 1))
+        if not self.console.is_terminal:
+            left = f", {len(outcome.quarantined)} quarantined" if outcome.quarantined else ""
+            self.console.print(
+                f"{outcome.name:9} {outcome.computed} of {outcome.tasks} tasks computed{left}, {outcome.seconds:.1f} s"
+            )

@@ -1,0 +1,41 @@
+"""``mitoscale detect``, ``segment``, ``stitch``, ``relabel``, ``measure``, ``report``: one stage of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from mitoscale.cli.options import setting_options, where_options
+
+_WHAT = {
+    "detect": "Predict foreground and find a detection for each profile.",
+    "segment": "Turn detections into masks and link them to fragments, block by block.",
+    "stitch": "Join the fragments of neighbouring blocks to objects.",
+    "relabel": "Write the final labels with their pyramid.",
+    "measure": "Measure every object: tables/objects.parquet and .csv.",
+    "report": "Write report.html and its pictures.",
+}
+
+
+def _command(name: str) -> click.Command:
+    @click.command(name, help=f"{_WHAT[name]}\n\n\b\nExample:  mitoscale {name} RUN")
+    @click.argument("run")
+    @setting_options
+    @where_options
+    def command(run: str, **options: Any) -> None:
+        from mitoscale.cli.launch import changed, go
+        from mitoscale.core.errors import InputError
+        from mitoscale.pipeline import load, start
+
+        there = load(run)
+        for option in ("region", "block", "invert"):
+            if options[option] is not None:
+                raise InputError(f"--{option} is fixed when a run is converted; use mitoscale run SRC RUN with --redo convert")
+        plan = there.plan.model_copy(update={"settings": changed(there.plan.settings, options)})
+        go(start(plan, there.value_range, options["redo"]), [name], options)
+
+    return command
+
+
+detect, segment, stitch, relabel, measure, report = (_command(name) for name in _WHAT)

@@ -1,0 +1,39 @@
+"""How well foreground was found, voxel by voxel."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def foreground_scores(prediction: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Intersection over union, Dice, accuracy, precision and recall of the foreground.
+
+    Parameters
+    ----------
+    prediction, truth : (...) any dtype
+        Not 0 is foreground. A ratio whose divisor is 0 counts as 1: nothing was asked and nothing is wrong.
+
+    Returns
+    -------
+    dict
+        ``iou``, ``dice``, ``accuracy``, ``precision``, ``recall``, each 0..1.
+
+    Examples
+    --------
+    >>> foreground_scores(np.array([1, 1, 0, 0]), np.array([1, 0, 1, 0]))["accuracy"]
+    0.5
+    """
+    p, t = prediction != 0, truth != 0
+    both, found, wanted = int((p & t).sum()), int(p.sum()), int(t.sum())
+    either = found + wanted - both
+
+    def ratio(a: int, b: int) -> float:
+        return a / b if b else 1.0
+
+    return {
+        "iou": ratio(both, either),
+        "dice": ratio(2 * both, found + wanted),
+        "accuracy": ratio(p.size - either + both, p.size),
+        "precision": ratio(both, found),
+        "recall": ratio(both, wanted),
+    }

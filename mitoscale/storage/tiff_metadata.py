@@ -1,0 +1,116 @@
+"""What a TIFF's metadata promise: the voxel size, and how many slices there are."""
+
+from __future__ import annotations
+
+import math
+import xml.etree.ElementTree as ElementTree
+from typing import Any
+
+import tifffile
+
+from mitoscale.core.errors import InputError
+from mitoscale.core.geometry import Spacing
+
+_NANOMETERS = {
+    "pm": 1e-3,
+    "å": 0.1,
+    "angstrom": 0.1,
+    "nm": 1.0,
+    "nanometer": 1.0,
+    "µm": 1e3,
+    "μm": 1e3,
+    "\\u00b5m": 1e3,
+    "um": 1e3,
+    "micron": 1e3,
+    "microns": 1e3,
+    "micrometer": 1e3,
+    "mm": 1e6,
+}
+_SANE = (0.1, 100_000.0)  # nm: outside, somebody has left a default such as 1 inch in the file
+
+
+def promised_slices(tif: tifffile.TiffFile, path: str) -> int | None:
+    """How many slices ImageJ's, OME's or tifffile's metadata say there are; None where nothing is said.
+
+    Raises
+    ------
+    InputError
+        If they speak of several channels or times, which are not slices.
+    """
+    if tif.is_imagej:
+        content = tif.imagej_metadata or {}
+        counts = {"channels": content.get("channels", 1), "times": content.get("frames", 1)}
+        slices = content.get("images")
+        # Fiji calls the slices of a stack frames where nobody has told it that they are slices
+        if counts["times"] == slices:
+            counts["times"] = 1
+    elif tif.is_ome and (pixels := _ome_pixels(tif)) is not None:
+        counts = {"channels": int(pixels.get("SizeC", 1)), "times": int(pixels.get("SizeT", 1))}
+        slices = int(pixels.get("SizeZ", 1))
+        if slices == 1 and counts["channels"] == 1:
+            slices, counts["times"] = counts["times"], 1
+    elif tif.shaped_metadata and len(tif.shaped_metadata) == 1:
+        shape = tif.shaped_metadata[0]["shape"]
+        if tuple(shape[-2:]) != tif.pages.first.shape:
+            return None
+        if sum(n > 1 for n in shape[:-2]) > 1:
+            raise InputError(f"{path} has {len(shape)} dimensions {tuple(shape)}; save one (z, y, x) stack of its own")
+        return math.prod(shape[:-2])
+    else:
+        return None
+    for what, count in counts.items():
+        if count and int(count) > 1:
+            raise InputError(f"{path} has {count} {what}; save the one that shows membranes as a stack of its own")
+    return int(slices) if slices else None
+
+
+def stored_spacing(tif: tifffile.TiffFile) -> Spacing | None:
+    """Voxel size (z, y, x) in nm from OME-XML or ImageJ's metadata; None unless all three are there and sane."""
+    if tif.is_ome and (pixels := _ome_pixels(tif)) is not None:
+        return _sane([_ome_length(pixels, axis) for axis in "ZYX"])
+    if tif.is_imagej:
+        content = tif.imagej_metadata or {}
+        factor = _NANOMETERS.get(str(content.get("unit", "")).strip().lower())
+        if factor is None:
+            return None
+        z = _number(content.get("spacing"))
+        y, x = (_pixel(tif.pages.first.tags.get(name)) for name in ("YResolution", "XResolution"))
+        return _sane([None if length is None else length * factor for length in (z, y, x)])
+    return None
+
+
+def _ome_pixels(tif: tifffile.TiffFile) -> ElementTree.Element | None:
+    try:
+        root = ElementTree.fromstring(tif.ome_metadata or "")
+    except ElementTree.ParseError:
+        return None
+    return root.find(".//{*}Pixels")
+
+
+def _ome_length(pixels: ElementTree.Element, axis: str) -> float | None:
+    factor = _NANOMETERS.get(pixels.get(f"PhysicalSize{axis}Unit", "µm").lower())  # µm is OME's default
+    length = _number(pixels.get(f"PhysicalSize{axis}"))
+    return None if factor is None or length is None else length * factor
+
+
+def _pixel(tag: Any) -> float | None:
+    """Length of a pixel from a resolution tag, which is pixels per unit as a fraction."""
+    if tag is None or not tag.value[0]:
+        return None
+    return tag.value[1] / tag.value[0]
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _sane(lengths: list[float | None]) -> Spacing | None:
+    found = [abs(length) for length in lengths if length is not None]
+    if len(found) != 3 or not all(_SANE[0] <= length <= _SANE[1] for length in found):
+        return None
+    # resolutions are fractions of 32-bit integers: their rounding is not part of the voxel size
+    z, y, x = (float(f"{length:.6g}") for length in found)
+    return z, y, x

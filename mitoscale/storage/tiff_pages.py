@@ -1,0 +1,230 @@
+"""The slices of one TIFF file: where their bytes lie, checked against the file's size, and how to read part of one."""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tifffile
+
+from mitoscale.core.errors import BlockError, InputError
+from mitoscale.core.geometry import Spacing
+from mitoscale.storage.tiff_metadata import promised_slices, stored_spacing
+
+
+@dataclass(frozen=True)
+class Page:
+    """One slice: the segments (strips or tiles) it is stored in."""
+
+    shape: tuple[int, int]
+    """(y, x) in pixels."""
+    dtype: str
+    """NumPy name."""
+    segment: tuple[int, int]
+    """Shape (y, x) of a segment."""
+    offsets: tuple[int, ...]
+    """First byte of each segment, row by row."""
+    counts: tuple[int, ...]
+    """Bytes of each segment."""
+    plain: str | None
+    """Where the pixels are one uncompressed run of bytes: their NumPy dtype with its byte order."""
+    decode: Callable[..., Any]
+    """tifffile's decoder of one segment."""
+
+
+@dataclass(frozen=True)
+class TiffPages:
+    """An examined TIFF file."""
+
+    path: str
+    """Absolute path."""
+    pages: tuple[Page, ...]
+    """Its slices."""
+    spacing: Spacing | None
+    """Voxel size (z, y, x) in nm where the metadata have it."""
+
+
+def examine(path: str) -> TiffPages:
+    """Read the headers of all slices and check that their bytes are there.
+
+    Raises
+    ------
+    InputError
+        If the file is not a TIFF, is cut off or damaged, or holds colours, channels or times.
+    """
+    size = os.path.getsize(path)
+    directories = _count_directories(path, size)
+    try:
+        with tifffile.TiffFile(path) as tif:
+            tif.pages.useframes = False  # frames would be taken to look like the first page
+            pages = [_page(page, tif.byteorder, path, n, size) for n, page in enumerate(tif.pages)]
+            promised, spacing = promised_slices(tif, path), stored_spacing(tif)
+    except InputError:
+        raise
+    except Exception as error:  # tifffile raises nearly anything on damaged headers
+        raise InputError(f"{path} is damaged ({type(error).__name__}: {error}); copy or export it again") from error
+    if len(pages) != directories:
+        raise InputError(f"{path} is damaged: only {len(pages)} of {directories} slices can be read; copy it again")
+    if promised and promised > len(pages) == 1 and pages[0].plain:
+        pages = _unroll(pages[0], promised)
+    if promised and promised > len(pages):
+        raise InputError(f"{path} is cut off: it says {promised} slices and has {len(pages)}; copy or export it again")
+    _check_bytes(path, pages, size)
+    return TiffPages(path=path, pages=tuple(pages), spacing=spacing)
+
+
+def read_rows(path: str, page: Page, rows: slice, columns: slice) -> np.ndarray:
+    """Part of a slice; only the strips, tiles or rows that meet it are read.
+
+    Returns
+    -------
+    (Y, X) ndarray
+        Of the page's dtype.
+
+    Raises
+    ------
+    BlockError
+        If the bytes cannot be read or decoded.
+    """
+    try:
+        with open(path, "rb") as file:
+            if page.plain is not None:
+                dtype = np.dtype(page.plain)
+                width = page.shape[1]
+                file.seek(page.offsets[0] + rows.start * width * dtype.itemsize)
+                data = np.fromfile(file, dtype, (rows.stop - rows.start) * width)
+                return data.reshape(-1, width)[:, columns].astype(page.dtype)
+            return _decode_rows(file, page, rows, columns)
+    except Exception as error:  # decoders of a dozen codecs raise nearly anything on damaged bytes
+        raise BlockError(f"cannot decode {path}: {type(error).__name__}: {error}") from error
+
+
+def _decode_rows(file: Any, page: Page, rows: slice, columns: slice) -> np.ndarray:
+    result = np.empty((rows.stop - rows.start, columns.stop - columns.start), page.dtype)
+    height, width = page.segment
+    across = -(-page.shape[1] // width)
+    for i in range(rows.start // height, -(-rows.stop // height)):
+        for j in range(columns.start // width, -(-columns.stop // width)):
+            index = i * across + j
+            file.seek(page.offsets[index])
+            segment = page.decode(file.read(page.counts[index]), index)[0][0, :, :, 0]
+            top, left = max(rows.start, i * height), max(columns.start, j * width)
+            part = segment[top - i * height : rows.stop - i * height, left - j * width : columns.stop - j * width]
+            part = part[: page.shape[0] - top, : page.shape[1] - left]
+            y, x = top - rows.start, left - columns.start
+            expected = (
+                min(rows.stop, (i + 1) * height, page.shape[0]) - top,
+                min(columns.stop, (j + 1) * width, page.shape[1]) - left,
+            )
+            if part.shape != expected:
+                raise ValueError(f"segment {index} holds {segment.shape} pixels, too few")
+            result[y : y + part.shape[0], x : x + part.shape[1]] = part
+    return result
+
+
+def _page(page: Any, byteorder: str, path: str, number: int, size: int) -> Page:
+    """The parts of tifffile's page that reading needs; the page itself would hold on to all its tags."""
+    where = f"{path}, page {number}"
+    if page.samplesperpixel != 1 or page.imagedepth != 1 or len(page.shape) != 2:
+        raise InputError(
+            f"{where}: {page.samplesperpixel} samples a pixel (colour?); one is needed: convert the stack to 8-bit grey"
+        )
+    if page.photometric == tifffile.PHOTOMETRIC.PALETTE and not _grey(page.colormap):
+        raise InputError(f"{where}: its colours come from a palette; convert the stack to 8-bit grey")
+    if page.dtype is None:
+        raise InputError(f"{where}: pixels of {page.bitspersample} bits are not read; convert them to 8 or 16 bits")
+    dtype = np.dtype(page.dtype)
+    whole = page.bitspersample == 8 * dtype.itemsize and page.compression == 1 and page.predictor == 1
+    plain = bool(whole and page.is_contiguous and not page.is_tiled and page.fillorder == 1)
+    offsets, counts = tuple(page.dataoffsets), tuple(page.databytecounts)
+    if len(offsets) != math.prod(page.chunked) or len(counts) != len(offsets):
+        raise InputError(
+            f"{where}: {len(offsets)} of {math.prod(page.chunked)} strips or tiles are listed; copy the file again"
+        )
+    if plain:
+        needed = dtype.itemsize * page.shape[0] * page.shape[1]
+        if sum(counts) < needed:
+            raise InputError(f"{where}: {sum(counts)} of {needed} bytes are listed; copy the file again")
+        offsets, counts = offsets[:1], (needed,)
+    return Page(
+        shape=page.shape,
+        dtype=str(dtype),
+        segment=(page.chunks[0], page.chunks[1]),
+        offsets=offsets,
+        counts=counts,
+        plain=dtype.newbyteorder(byteorder).str if plain else None,
+        decode=page.decode,
+    )
+
+
+def _grey(colormap: np.ndarray | None) -> bool:
+    """Whether a palette maps each value to the same grey."""
+    if colormap is None or len(colormap) != 3:
+        return False
+    high = colormap[0] >> 8 if colormap.max() > 255 else colormap[0]
+    same = (colormap[0] == colormap[1]).all() and (colormap[0] == colormap[2]).all()
+    return bool(same and (high == np.arange(len(high))).all())
+
+
+def _unroll(page: Page, slices: int) -> list[Page]:
+    """One header for all slices, one after the other: what ImageJ writes above 4 GiB."""
+    first, count = page.offsets[0], page.counts[0]
+    return [
+        Page(page.shape, page.dtype, page.segment, (first + n * count,), (count,), page.plain, page.decode)
+        for n in range(slices)
+    ]
+
+
+def _check_bytes(path: str, pages: list[Page], size: int) -> None:
+    for number, page in enumerate(pages):
+        end = max(o + c for o, c in zip(page.offsets, page.counts, strict=True))
+        if end > size:
+            raise InputError(
+                f"{path} is cut off: slice {number} ends at byte {end} and the file at {size}; copy or export it again"
+            )
+        if 0 in page.counts or 0 in page.offsets:
+            raise InputError(f"{path}: slice {number} was never written whole (an empty strip); export it again")
+
+
+def _count_directories(path: str, size: int) -> int:
+    """Walk the chain of page headers (TIFF 6.0, section 2; BigTIFF) and count them.
+
+    tifffile ends the chain in silence where it points past the end of the file, and a stack cut in the middle then
+    looks like a short one.
+
+    Raises
+    ------
+    InputError
+        If it is not a TIFF, or the chain leaves the file or runs in a circle.
+    """
+    with open(path, "rb") as file:
+        head = file.read(16)
+        order = {b"II": "<", b"MM": ">"}.get(head[:2])
+        magic = struct.unpack(f"{order}H", head[2:4])[0] if order and len(head) >= 8 else None
+        if magic not in (42, 43) or (magic == 43 and len(head) < 16):
+            raise InputError(f"{path} is not a TIFF file; give a TIFF, a folder of TIFF or PNG slices, or an OME-Zarr")
+        count_format, entry, next_format = ("Q", 20, "Q") if magic == 43 else ("H", 12, "I")
+        offset = struct.unpack(f"{order}{next_format}", head[8:16] if magic == 43 else head[4:8])[0]
+        seen: set[int] = set()
+        while offset:
+            if offset in seen:
+                raise InputError(f"{path} is damaged: its page headers run in a circle; export it again")
+            seen.add(offset)
+            file.seek(offset)
+            count = file.read(struct.calcsize(f"{order}{count_format}"))
+            file.seek(struct.unpack(f"{order}{count_format}", count)[0] * entry, 1) if len(count) > 1 else None
+            link = file.read(struct.calcsize(f"{order}{next_format}"))
+            if len(link) < struct.calcsize(f"{order}{next_format}"):
+                raise InputError(
+                    f"{path} is cut off: the header of page {len(seen) - 1} lies at byte {offset} and the file ends at"
+                    f" {size}; copy or export it again"
+                )
+            offset = struct.unpack(f"{order}{next_format}", link)[0]
+    if not seen:
+        raise InputError(f"{path} holds no image; copy or export it again")
+    return len(seen)

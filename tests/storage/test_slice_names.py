@@ -1,0 +1,77 @@
+"""Slices by name: natural order; gaps, doubles and strangers are refused and named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mitoscale.core.errors import InputError
+from mitoscale.storage.slice_names import check_series, find_slices, natural_key
+
+
+@given(st.sets(st.integers(0, 10**6), min_size=1), st.integers(0, 8))
+def test_natural_order_is_the_order_of_the_numbers(numbers: set[int], width: int) -> None:
+    names = [f"s{n:0{width}d}_x.tif" for n in numbers]
+    assert [int(n[1:-6]) for n in sorted(names, key=natural_key)] == sorted(numbers)
+
+
+@given(st.integers(0, 200), st.integers(3, 40), st.integers(1, 38))
+def test_one_missing_slice_is_named(first: int, count: int, hole: int) -> None:
+    hole = first + 1 + hole % (count - 2)
+    numbers = [n for n in range(first, first + count) if n != hole]
+    with pytest.raises(InputError, match=rf"1 of the slices .* number {hole};"):
+        check_series([f"em_{n:04d}.tif" for n in numbers])
+    check_series([f"em_{n:04d}.tif" for n in range(first, first + count)])
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["1.tif", "2.tif", "5.tif"], "2 of the slices 1..5 missing in the series of 1.tif: number 3, 4"),
+        (["01.tif", "1.tif", "2.tif"], r"slice number 1 is there more than once: 01.tif, 1.tif"),
+        (["a1.png", "a1.tif", "a2.tif"], "number 1 is there more than once: a1.png, a1.tif"),
+        (["a1.tif", "a2.tif", "mask.tif"], "mask.tif does not belong to the series of a1.tif"),
+        (["v2_s01.tif", "v2_s02.tif", "v2_s04.tif"], "number 3"),
+        (["s01_t1712.tif", "s02_t1730.tif", "s04_t1790.tif"], "number 3"),
+    ],
+)
+def test_bad_series(names: list[str], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        check_series(names)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["only7.tif"],
+        ["front.tif", "middle.tif"],
+        ["v2_s01.tif", "v2_s02.tif"],
+        ["20240101_s1.tif", "20240105_s2.tif", "20240109_s3.tif"],
+        ["s1_of_3.TIF", "s2_of_3.tif", "s3_of_3.tiff"],
+        ["r1_c1.tif", "r1_c2.tif", "r2_c1.tif", "r2_c2.tif"],
+    ],
+)
+def test_good_series(names: list[str]) -> None:
+    check_series(names)
+
+
+def test_folders_globs_and_files(tmp_path: Path) -> None:
+    for name in ("s10.tif", "s9.TIF", "s8.png", "._s8.tif", "notes.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "s7.tif").mkdir()
+    expected = [str(tmp_path / n) for n in ("s8.png", "s9.TIF", "s10.tif")]
+    assert list(find_slices(str(tmp_path))) == expected
+    assert list(find_slices(f"{tmp_path}/s*0.tif")) == expected[2:]
+    assert list(find_slices(expected[0])) == expected[:1]
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file or folder"):
+        find_slices(str(tmp_path / "none.tif"))
+    with pytest.raises(InputError, match="holds no slices"):
+        find_slices(str(tmp_path))
+    with pytest.raises(InputError, match="nothing matches"):
+        find_slices(f"{tmp_path}/*.tif")
