@@ -30,7 +30,6 @@ from mitoscale.stages.detect import Detect
 from mitoscale.stages.grey import normalisation
 from mitoscale.stages.measure import Measure
 from mitoscale.stages.relabel import Relabel
-
 from mitoscale.stages.segment import Segment
 from mitoscale.stages.source import Source
 from mitoscale.stages.stage import Stage
@@ -118,8 +117,6 @@ def make_plan(source: Source, run: str, settings: RunSettings, labels_into_sourc
         labels = str(Path(source.path, "labels", Path(folder.labels).name))
     image = source.level0 or f"{folder.volume}/0"
     return RunPlan(run=folder.path, image=image, labels=labels, spec=spec, settings=settings)
-
-
 
 
 def start(plan: RunPlan, value_range: tuple[float, float] | None, redo: str | None = None) -> Run:
@@ -317,5 +314,3 @@ def _locked(path: str) -> Iterator[None]:
         except BlockingIOError:
             raise InputError(f"another mitoscale is working on {path}; wait for it, or stop it") from None
         yield
-
-

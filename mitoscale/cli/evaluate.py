@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from typing import Any
 
 import click
 
@@ -14,7 +14,12 @@ from mitoscale.cli.options import SliceRange
 @click.argument("truth")
 @click.option("--slices", type=SliceRange(), help="Only these slices (half-open); cropped before anything is labelled.")
 @click.option("--min-truth", type=click.IntRange(min=0), default=0, metavar="N", help="Ignore truth objects below N voxels.")
-@click.option("--truth-threshold", type=int, metavar="T", help="The truth is a grey-valued mask: above T is mitochondrion.")
+@click.option(
+    "--truth-threshold",
+    type=click.IntRange(min=0),
+    metavar="T",
+    help="The truth is a grey mask: above T is mitochondrion.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def evaluate(
     labels: str, truth: str, slices: tuple[int, int] | None, min_truth: int, truth_threshold: int | None, as_json: bool
@@ -24,17 +29,31 @@ def evaluate(
     \b
     Example:  mitoscale evaluate RUN truth.tif --slices 132:165 --json
     """
+    import json
+
     from mitoscale.stages.evaluate import evaluate as score
 
     scores = score(labels, truth, slices=slices, min_truth=min_truth, threshold=truth_threshold)
     if as_json:
         click.echo(json.dumps(scores))
-        return
-    for name, value in scores.items():
-        if isinstance(value, dict):
-            click.echo(f"{name:11} " + "  ".join(f"{k} {_shown(v)}" for k, v in value.items()))
-        else:
-            click.echo(f"{name:11} {_shown(value)}")
+    else:
+        _print_table(scores)
+
+
+def _print_table(scores: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("", "score", "value", box=None, pad_edge=False, header_style="bold")
+    table.columns[2].justify = "right"
+    titles = {"foreground": "foreground", "objects_3d": "objects (3D)", "objects_2d": "profiles (2D)"}
+    for key, title in titles.items():
+        for i, (name, value) in enumerate(scores[key].items()):
+            table.add_row(title if i == 0 else "", name, _shown(value))
+        table.add_section()
+    for i, key in enumerate(key for key in scores if key not in titles):
+        table.add_row("partition" if i == 0 else "", key, _shown(scores[key]))
+    Console().print(table)
 
 
 def _shown(value: float) -> str:

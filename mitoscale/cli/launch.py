@@ -105,5 +105,3 @@ def summarise(run: Run, outcomes: list[StageOutcome], seconds: float) -> None:
         click.echo(f"table      {run.plan.run}/tables/objects.csv")
     if "report" in numbers:
         click.echo(f"report     {run.plan.run}/report.html")
-
-

@@ -75,15 +75,28 @@ def setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--block", type=Numbers(int), help="Core of a block in voxels; also the shard of the arrays."),
             click.option("--detector", help="Embedded weights, a weights file, or pkg.module:factory."),
             click.option(
-                "--detector-option", multiple=True, callback=keywords, metavar="K=V", help="Keyword for a detector factory."
+                "--detector-option",
+                multiple=True,
+                callback=keywords,
+                metavar="K=V",
+                help="Keyword for a detector factory.",
             ),
             click.option("--threshold", type=click.FloatRange(0, 1), help="Foreground probability from which a voxel counts."),
             click.option("--segmenter", help="sam, unet (watershed of the U-Net alone, fast), or pkg.module:factory."),
             click.option(
-                "--segmenter-option", multiple=True, callback=keywords, metavar="K=V", help="Keyword for a segmenter factory."
+                "--segmenter-option",
+                multiple=True,
+                callback=keywords,
+                metavar="K=V",
+                help="Keyword for a segmenter factory.",
             ),
             click.option("--sam", help="SAM: embedded weights by name, or any checkpoint (.pth, .safetensors) by path."),
-            click.option("--sam-pixel", type=float, metavar="NM", help="Pixel size SAM works at (default: what it was trained at)."),
+            click.option(
+                "--sam-pixel",
+                type=float,
+                metavar="NM",
+                help="Pixel size SAM works at (default: what it was trained at).",
+            ),
             click.option("--min-volume", type=click.FloatRange(min=0), metavar="NM3", help="Drop smaller objects."),
             click.option(
                 "--redo",

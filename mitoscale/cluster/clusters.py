@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
+import re
+import signal
+import socket
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +16,7 @@ from typing import Any
 
 import psutil
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from mitoscale.cluster.executor import DaskExecutor
 from mitoscale.core.errors import InputError
@@ -21,18 +24,21 @@ from mitoscale.core.errors import InputError
 WORKER_BYTES = 3 * 2**30
 """Memory a worker needs for the default blocks; the default number of workers leaves each this much."""
 
+SMALLEST_BYTES = 2**29
+"""A worker with less memory could not even load its libraries."""
+
 _KINDS = ("local",)
 
 
 class ClusterSettings(BaseModel):
     """The contents of ``cluster.yaml``."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
     kind: str = "local"
     """``local``: workers on this machine."""
     workers: int | None = Field(default=None, ge=1)
-    """Worker processes; by default one a CPU, fewer where memory is short."""
+    """Worker processes; by default one for each ``threads`` CPUs, fewer where memory is short."""
     threads: int = Field(default=1, ge=1)
     """Threads a task computes with; the same number gives the same labels, bit for bit."""
     memory: str | None = None
@@ -41,6 +47,42 @@ class ClusterSettings(BaseModel):
     """Address of the dashboard; where it is taken, a free port is used instead."""
     worker_ttl: str = "30 minutes"
     """A worker that is silent for longer counts as dead."""
+
+    @field_validator("memory")
+    @classmethod
+    def _check_memory(cls, value: str | None) -> str | None:
+        from dask.utils import parse_bytes
+
+        if value is None:
+            return None
+        try:
+            size = parse_bytes(value)
+        except ValueError:
+            raise ValueError(f"{value!r} is no amount of memory such as 4 GiB") from None
+        if size < SMALLEST_BYTES:
+            raise ValueError(f"{value!r} is too little for a worker; give at least {SMALLEST_BYTES >> 20} MiB")
+        return value
+
+    @field_validator("worker_ttl")
+    @classmethod
+    def _check_ttl(cls, value: str) -> str:
+        from dask.utils import parse_timedelta
+
+        try:
+            seconds = parse_timedelta(value)
+        except (ValueError, KeyError):
+            seconds = 0.0
+        if not seconds >= 1:
+            raise ValueError(f"{value!r} is no time of at least a second such as 30 minutes")
+        return value
+
+    @field_validator("dashboard")
+    @classmethod
+    def _check_dashboard(cls, value: str) -> str:
+        match = re.fullmatch(r"[^\s:/]+:(\d{1,5})", value)
+        if match is None or int(match[1]) > 65535:
+            raise ValueError(f"{value!r} is not HOST:PORT such as 127.0.0.1:8787")
+        return value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,11 +110,15 @@ def load_cluster(path: str | None) -> ClusterSettings:
     if path is None:
         return ClusterSettings()
     try:
-        content = yaml.safe_load(Path(path).read_text()) or {}
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cluster file {path} cannot be read ({error.strerror})") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"cluster file {path} is no YAML ({str(error).splitlines()[0]})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1}: {getattr(error, 'problem', '')})" if mark else ""
+        raise InputError(f"cluster file {path} is no YAML{where}") from error
+    if content is None:
+        content = {}
     if not isinstance(content, dict):
         raise InputError(f"cluster file {path} must hold names and values, such as kind: local")
     kind = content.get("kind", "local")
@@ -82,20 +128,24 @@ def load_cluster(path: str | None) -> ClusterSettings:
         return ClusterSettings.model_validate(content)
     except ValidationError as error:
         problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"]))
-        names = ", ".join(ClusterSettings.model_fields)
-        raise InputError(f"cluster file {path}: {where}: {problem['msg']}; known names are {names}") from error
+        name = ".".join(map(str, problem["loc"]))
+        known = f"; known names are {', '.join(ClusterSettings.model_fields)}" if name not in ClusterSettings.model_fields else ""
+        message = problem["msg"].removeprefix("Value error, ")
+        raise InputError(f"cluster file {path}: {name}: {message}{known}") from error
 
 
-def default_workers() -> int:
-    """One worker a CPU this process may use, fewer where memory is short."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cpus, psutil.virtual_memory().available // WORKER_BYTES))
+def default_workers(threads: int = 1) -> int:
+    """One worker for each ``threads`` CPUs this process may use (affinity, cgroup), fewer where memory is short."""
+    from dask.system import CPU_COUNT
+    from distributed.system import MEMORY_LIMIT
+
+    memory = min(psutil.virtual_memory().available, MEMORY_LIMIT)
+    return int(max(1, min(CPU_COUNT // threads, memory // WORKER_BYTES)))
 
 
 @contextmanager
 def start(settings: ClusterSettings) -> Iterator[Cluster]:
-    """Start the cluster, and stop it at the end.
+    """Start the cluster, and stop it at the end, also where that is Ctrl-C or SIGTERM.
 
     Yields
     ------
@@ -103,50 +153,71 @@ def start(settings: ClusterSettings) -> Iterator[Cluster]:
     """
     import dask
     from distributed import Client, LocalCluster
+    from distributed.system import MEMORY_LIMIT
 
-    from mitoscale.cluster.plugin import WorkerSetup
+    from mitoscale.cluster.plugin import WorkerSetup, thread_environment
 
-    for noisy in ("distributed.nanny", "distributed.worker", "distributed.scheduler", "distributed.core", "distributed.shuffle"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
-    workers = settings.workers or default_workers()
-    environment = {"MITOSCALE_THREADS": str(settings.threads), "OMP_NUM_THREADS": str(settings.threads)}
+    workers = settings.workers or default_workers(settings.threads)
     configuration = {
         # torch and zarr memory cannot be spilled: pause instead, and let the nanny restart what grows beyond.
         "distributed.worker.memory.target": False,
         "distributed.worker.memory.spill": False,
         "distributed.worker.memory.pause": 0.85,
-        "distributed.scheduler.allowed-failures": 10,
-        "distributed.scheduler.worker-ttl": settings.worker_ttl,
+        "distributed.worker.multiprocessing-method": "spawn",  # a forked torch or tensorstore hangs
         "distributed.worker.daemon": False,
-        "distributed.nanny.pre-spawn-environ": {**environment, "MKL_NUM_THREADS": str(settings.threads)},
+        # Tasks that shared a lost worker run again alone (executor.py), so few deaths are enough to single one out.
+        "distributed.scheduler.allowed-failures": 2,
+        "distributed.scheduler.worker-ttl": settings.worker_ttl,
+        # A worker that is not back this long after its death is never started again; Dask's own 15 s are too short
+        # where the machine is busy, or where a block kills one worker after the other.
+        "distributed.deploy.lost-worker-timeout": "1 hour",
+        **{f"distributed.nanny.pre-spawn-environ.{k}": v for k, v in thread_environment(settings.threads).items()},
     }
-    with tempfile.TemporaryDirectory(prefix="mitoscale-") as scratch, dask.config.set(configuration):
-        with (
-            LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                dashboard_address=_free_dashboard(settings.dashboard),
-                memory_limit=settings.memory or "auto",
-                local_directory=scratch,
-                silence_logs=logging.ERROR,
-            ) as local,
-            Client(local) as client,
-        ):
-            client.register_plugin(WorkerSetup(threads=settings.threads))
-            executor = DaskExecutor(client, slots=workers)
-            yield Cluster(executor=executor, dashboard_link=local.dashboard_link, workers=workers, client=client)
+    with (
+        _terminated_as_interrupted(),
+        tempfile.TemporaryDirectory(prefix="mitoscale-", ignore_cleanup_errors=True) as scratch,
+        dask.config.set({**configuration, "temporary-directory": scratch}),  # else Dask leaves a folder of its own
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=_free_dashboard(settings.dashboard),
+            memory_limit=settings.memory or int(0.9 * MEMORY_LIMIT / workers),
+            local_directory=scratch,
+            silence_logs=logging.CRITICAL,  # a failure goes to the ledger with its traceback, not between progress bars
+        ) as local,
+        Client(local) as client,
+    ):
+        client.register_plugin(WorkerSetup(threads=settings.threads))
+        executor = DaskExecutor(client, slots=workers)
+        yield Cluster(executor=executor, dashboard_link=local.dashboard_link, workers=workers, client=client)
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Treat SIGTERM, with which batch systems end a job, as Ctrl-C; only a main thread can."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _free_dashboard(address: str) -> str:
     """The wanted dashboard address, or a free port on the same host."""
-    import socket
-
     host, _, port = address.rpartition(":")
-    try:
-        with socket.socket() as probe:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the dashboard's server does
+        try:
             probe.bind((host, int(port)))
-    except (OSError, ValueError):
-        return f"{host or '127.0.0.1'}:0"
+        except OSError:
+            return f"{host}:0"
     return address

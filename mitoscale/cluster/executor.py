@@ -1,22 +1,24 @@
-"""Executors: run a stage's function over its keys, here or on a Dask cluster, with a bounded number of tasks in flight."""
+"""Executors: run a stage's function over its keys, in this process or on a Dask cluster."""
 
 from __future__ import annotations
 
-import pickle
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from mitoscale.cluster.flight import Flight, Function, Key, Landing
 from mitoscale.core.errors import StoppedError
-from mitoscale.core.grid import Block, Face
 from mitoscale.core.result import BlockResult
-
-Key = Block | Face
-Function = Callable[[Any], BlockResult]
 
 IN_FLIGHT = 3
 """Tasks in flight for each slot: enough that a worker never waits, few enough that the scheduler stays light."""
+
+DEATHS_IN_COMPANY = 2
+"""A task that was on this many workers when they died is run alone, so that it is clear which one kills."""
+
+DEATHS_ALONE = 3
+"""A task that alone killed this many workers is given up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,7 @@ class Executor(Protocol):
         keys : sequence of Block or Face
             What to do.
         on_result : callable
-            Called here, one result at a time, as tasks return.
+            Called in the caller's thread, one result at a time, as tasks return.
         resource : str, optional
             A Dask resource each task needs one of.
         priority : int
@@ -65,11 +67,16 @@ class Executor(Protocol):
         -------
         list of Failure
             Tasks given up after all retries; the others are done.
+
+        Raises
+        ------
+        StoppedError
+            If a task raises it (disk full), or the cluster is lost.
         """
 
 
 class SerialExecutor:
-    """Runs tasks one after another in this process, for tests and debugging."""
+    """Runs tasks one after another in this process, for tests and debugging; a task that raises is not tried again."""
 
     def run(
         self,
@@ -89,14 +96,17 @@ class SerialExecutor:
             except StoppedError:
                 raise
             except Exception as error:
-                failures.append(_failure(key.name, error))
+                failures.append(_failure(key, error, traceback.format_exc()))
             else:
                 on_result(result)
         return failures
 
 
 class DaskExecutor:
-    """Runs tasks on a Dask cluster.
+    """Runs tasks on a Dask cluster, one stage at a time.
+
+    A task that raises is tried again; one whose worker dies is computed again by another. A task that was there when
+    two workers died waits until the others are done, then runs alone: so what shared a worker with it is not given up.
 
     Parameters
     ----------
@@ -123,54 +133,43 @@ class DaskExecutor:
         resource: str | None = None,
         priority: int = 0,
     ) -> list[Failure]:
-        """See :class:`Executor`; a disk that is full stops the run at once."""
-        from distributed import as_completed
-
-        waiting = iter(keys)
-        names: dict[Any, str] = {}
+        """See :class:`Executor`."""
         failures: list[Failure] = []
-        packed = pickle.dumps(function)  # a few hundred bytes: settings and paths, never arrays
+        suspects: list[Key] = []
 
-        def submit(count: int) -> Iterator[Any]:
-            for _, key in zip(range(count), waiting, strict=False):
-                future = self.client.submit(
-                    _call,
-                    packed,
-                    key,
-                    key=f"{stage}-{key.name}",
-                    retries=self.retries,
-                    priority=priority,
-                    resources={resource: 1} if resource else None,
-                    pure=False,
-                )
-                names[future] = key.name
-                yield future
+        def settle(landing: Landing) -> None:
+            if landing.result is not None:
+                on_result(landing.result)
+            elif landing.error is not None:
+                failures.append(_failure(landing.key, landing.error, landing.traceback))
 
-        running = as_completed(list(submit(IN_FLIGHT * self.slots)))
-        try:
-            for batch in running.batches():
-                for future in batch:
-                    name = names.pop(future)
-                    if future.status == "finished":
-                        on_result(future.result())
+        with Flight(self.client, stage, function, resource=resource, priority=priority, retries=self.retries) as flight:
+            for landing in flight.over(keys, limit=IN_FLIGHT * self.slots, deaths=DEATHS_IN_COMPANY):
+                if _lost(landing):
+                    suspects.append(landing.key)
+                else:
+                    settle(landing)
+            for suspect in suspects:
+                for landing in flight.over([suspect], limit=1, deaths=DEATHS_ALONE):
+                    if _lost(landing):
+                        failures.append(_killer(landing.key))
                     else:
-                        error = future.exception()
-                        if isinstance(error, StoppedError):
-                            raise error
-                        failures.append(_failure(name, error, future.traceback()))
-                running.update(list(submit(len(batch))))
-        finally:
-            self.client.cancel(list(names))
+                        settle(landing)
         return failures
 
 
-def _call(packed: bytes, key: Key) -> BlockResult:
-    """What a worker runs."""
-    result: BlockResult = pickle.loads(packed)(key)
-    return result
+def _lost(landing: Landing) -> bool:
+    """Whether workers died under the task too often, by our count or, where a report went astray, by Dask's."""
+    return landing.result is None and (landing.error is None or type(landing.error).__name__ == "KilledWorker")
 
 
-def _failure(name: str, error: BaseException | None, where: Any = None) -> Failure:
-    trace = where if where is not None else getattr(error, "__traceback__", None)
-    text = "".join(traceback.format_exception(type(error), error, trace)) if error is not None else "cancelled"
-    return Failure(name=name, error=f"{type(error).__name__}: {error}".splitlines()[0], traceback=text)
+def _killer(key: Key) -> Failure:
+    error = (
+        f"its worker died each of {DEATHS_ALONE} times that it ran alone: out of memory? "
+        "choose smaller blocks with --block, or give workers more memory in cluster.yaml"
+    )
+    return Failure(name=key.name, error=error, traceback=error)
+
+
+def _failure(key: Key, error: BaseException, trace: str) -> Failure:
+    return Failure(name=key.name, error=f"{type(error).__name__}: {error}".splitlines()[0], traceback=trace)

@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from typing import Any
 
 from distributed import WorkerPlugin
+
+
+def thread_environment(threads: int) -> dict[str, str]:
+    """Environment variables that give a task its threads.
+
+    ``MITOSCALE_THREADS`` is read by the networks and by the storage; the others by OpenMP, MKL and OpenBLAS when they
+    are loaded. Without them a nanny's ``OMP_NUM_THREADS=1`` would decide.
+
+    Examples
+    --------
+    >>> thread_environment(2)["OMP_NUM_THREADS"]
+    '2'
+    """
+    names = ("MITOSCALE_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    return dict.fromkeys(names, str(threads))
 
 
 class WorkerSetup(WorkerPlugin):
@@ -25,4 +42,7 @@ class WorkerSetup(WorkerPlugin):
     def setup(self, worker: Any) -> None:
         """Called by Dask in each worker."""
         # Networks read this when they are loaded; torch itself is not imported before it is needed.
-        os.environ["MITOSCALE_THREADS"] = str(self.threads)
+        os.environ.update(thread_environment(self.threads))
+        # Ctrl-C reaches the whole process group; the client alone decides what becomes of the workers.
+        if worker.nanny is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)

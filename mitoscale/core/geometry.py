@@ -94,16 +94,14 @@ class Region(BaseModel):
 
     def within(self, outer: Region) -> tuple[slice, slice, slice]:
         """The region as NumPy slices into an array that holds ``outer``."""
-        z, y, x = (
-            slice(a - o, b - o) for a, b, o in zip(self.start, self.stop, outer.start, strict=True)
-        )
+        z, y, x = (slice(a - o, b - o) for a, b, o in zip(self.start, self.stop, outer.start, strict=True))
         return z, y, x
 
     def expanded(self, margin: Triple, within: Region) -> Region:
         """The region grown by ``margin`` on both sides of each axis and cut at ``within``."""
         start = tuple(max(a - m, w) for a, m, w in zip(self.start, margin, within.start, strict=True))
         stop = tuple(min(b + m, w) for b, m, w in zip(self.stop, margin, within.stop, strict=True))
-        return Region(start=start, stop=stop)  # type: ignore[arg-type]
+        return Region(start=start, stop=stop)
 
     def intersection(self, other: Region) -> Region | None:
         """The common region, or None where there is none."""
@@ -111,16 +109,16 @@ class Region(BaseModel):
         stop = tuple(map(min, self.stop, other.stop))
         if any(b <= a for a, b in zip(start, stop, strict=True)):
             return None
-        return Region(start=start, stop=stop)  # type: ignore[arg-type]
+        return Region(start=start, stop=stop)
 
     def shifted(self, offset: Triple) -> Region:
         """The region moved by ``offset``."""
         start = tuple(a + o for a, o in zip(self.start, offset, strict=True))
         stop = tuple(b + o for b, o in zip(self.stop, offset, strict=True))
-        return Region(start=start, stop=stop)  # type: ignore[arg-type]
+        return Region(start=start, stop=stop)
 
     def downsampled(self, factor: Triple) -> Region:
         """The region on a coarser lattice: start rounded down, stop rounded up."""
         start = tuple(a // f for a, f in zip(self.start, factor, strict=True))
         stop = tuple(-(-b // f) for b, f in zip(self.stop, factor, strict=True))
-        return Region(start=start, stop=stop)  # type: ignore[arg-type]
+        return Region(start=start, stop=stop)

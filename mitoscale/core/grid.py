@@ -96,9 +96,7 @@ class BlockGrid(BaseModel):
     def check_aligned(self, shard_shape: Triple) -> None:
         """Raise unless each core is a whole number of shards, so that a shard has one writer."""
         if any(c % s for c, s in zip(self.core_shape, shard_shape, strict=True)):
-            raise InputError(
-                f"block core {self.core_shape} is not a whole number of shards {shard_shape}; choose a multiple of it"
-            )
+            raise InputError(f"block core {self.core_shape} is not a whole number of shards {shard_shape}; choose a multiple of it")
 
     @property
     def first(self) -> Triple:
@@ -109,9 +107,7 @@ class BlockGrid(BaseModel):
     @property
     def counts(self) -> Triple:
         """Number of blocks (z, y, x) that meet the region."""
-        z, y, x = (
-            -(-b // c) - f for b, c, f in zip(self.region.stop, self.core_shape, self.first, strict=True)
-        )
+        z, y, x = (-(-b // c) - f for b, c, f in zip(self.region.stop, self.core_shape, self.first, strict=True))
         return z, y, x
 
     def __len__(self) -> int:
@@ -123,8 +119,8 @@ class BlockGrid(BaseModel):
         if not self.contains(index):
             raise IndexError(f"block {index} is not in the grid {self.first} + {self.counts}")
         lattice = Region(
-            start=tuple(i * c for i, c in zip(index, self.core_shape, strict=True)),  # type: ignore[arg-type]
-            stop=tuple((i + 1) * c for i, c in zip(index, self.core_shape, strict=True)),  # type: ignore[arg-type]
+            start=tuple(i * c for i, c in zip(index, self.core_shape, strict=True)),
+            stop=tuple((i + 1) * c for i, c in zip(index, self.core_shape, strict=True)),
         )
         core = lattice.intersection(self.region)
         assert core is not None  # contains() has said so

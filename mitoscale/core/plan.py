@@ -59,21 +59,19 @@ class RunPlan(BaseModel):
         margin = tuple(
             min(math.ceil(m / s), c, n) for m, s, c, n in zip(wanted, self.spec.spacing, self.core, self.spec.shape, strict=True)
         )
-        return BlockGrid(region=self.region, core_shape=self.core, margin=margin)  # type: ignore[arg-type]
+        return BlockGrid(region=self.region, core_shape=self.core, margin=margin)
 
     @property
     def grid(self) -> BlockGrid:
         """Blocks with the margin over which fragments of neighbours are compared."""
         margin = self.settings.segment.margin or (8, 64, 64)
         cut = tuple(min(m, c) if n > 1 else 0 for m, c, n in zip(margin, self.core, self.spec.shape, strict=True))
-        return BlockGrid(region=self.region, core_shape=self.core, margin=cut)  # type: ignore[arg-type]
+        return BlockGrid(region=self.region, core_shape=self.core, margin=cut)
 
     @property
     def slot_shape(self) -> Triple:
         """Largest read region (z, y, x) of :attr:`grid`: one slot of the fragments."""
-        z, y, x = (
-            min(c + 2 * m, n) for c, m, n in zip(self.core, self.grid.margin, self.region.shape, strict=True)
-        )
+        z, y, x = (min(c + 2 * m, n) for c, m, n in zip(self.core, self.grid.margin, self.region.shape, strict=True))
         return z, y, x
 
     def validate_plan(self, free_bytes: int) -> None:

@@ -130,10 +130,7 @@ class Normalisation(BaseModel):
         if total == 0:
             raise ValueError("histogram is empty")
         cumulative = np.cumsum(counts)
-        low, high = (
-            float(edges[min(int(np.searchsorted(cumulative, total * p / 100.0)), len(edges) - 1)])
-            for p in percentiles
-        )
+        low, high = (float(edges[min(int(np.searchsorted(cumulative, total * p / 100.0)), len(edges) - 1)]) for p in percentiles)
         if high <= low:
             filled = np.flatnonzero(counts)
             low, high = float(edges[filled[0]]), float(edges[filled[-1]])

@@ -98,9 +98,7 @@ def load_sam(name_or_path: str) -> tuple[sam.Sam, WeightsCard]:
     else:
         state = _read_official(path)
         kind = _official_kind(state, path)
-        card = WeightsCard(
-            architecture="sam", config=sam.PRESETS[kind].model_dump(), pixel_nm=None, training={"official": kind}
-        )
+        card = WeightsCard(architecture="sam", config=sam.PRESETS[kind].model_dump(), pixel_nm=None, training={"official": kind})
     model = sam.Sam(_config(sam.SamConfig, card, path))
     _fill(model, state, path)
     return model, card
@@ -112,7 +110,7 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read_safetensors(path: Path) -> tuple[WeightsCard, dict[str, torch.Tensor]]:
+def _read_safetensors(path: Path) -> tuple[WeightsCard, Mapping[str, torch.Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
@@ -163,7 +161,10 @@ def _config(kind: type[Any], card: WeightsCard, path: Path) -> Any:
 
 def _fill(model: nn.Module, state: Mapping[str, torch.Tensor], path: Path) -> None:
     own = model.state_dict()
-    missing, foreign = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys() - {"pixel_mean", "pixel_std"})
+    missing, foreign = (
+        sorted(own.keys() - state.keys()),
+        sorted(state.keys() - own.keys() - {"pixel_mean", "pixel_std"}),
+    )
     shapes = [n for n in own.keys() & state.keys() if own[n].shape != state[n].shape]
     if missing or foreign or shapes:
         first = (missing or foreign or shapes)[0]

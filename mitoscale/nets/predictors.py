@@ -45,9 +45,7 @@ class Detector(Protocol):
 class MaskSegmenter(Protocol):
     """Answers prompts with masks, one slice at a time."""
 
-    def masks(
-        self, image: np.ndarray, foreground: np.ndarray, prompts: Prompts, region: Region
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def masks(self, image: np.ndarray, foreground: np.ndarray, prompts: Prompts, region: Region) -> tuple[np.ndarray, np.ndarray]:
         """Masks of one slice.
 
         Parameters

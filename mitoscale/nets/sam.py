@@ -47,15 +47,9 @@ class SamConfig(BaseModel):
 
 PRESETS: dict[str, SamConfig] = {
     "small": SamConfig(),
-    "vit_b": SamConfig(
-        image_size=1024, width=768, depth=12, heads=12, window=14, global_layers=(2, 5, 8, 11), decoder_mlp=2048
-    ),
-    "vit_l": SamConfig(
-        image_size=1024, width=1024, depth=24, heads=16, window=14, global_layers=(5, 11, 17, 23), decoder_mlp=2048
-    ),
-    "vit_h": SamConfig(
-        image_size=1024, width=1280, depth=32, heads=16, window=14, global_layers=(7, 15, 23, 31), decoder_mlp=2048
-    ),
+    "vit_b": SamConfig(image_size=1024, width=768, depth=12, heads=12, window=14, global_layers=(2, 5, 8, 11), decoder_mlp=2048),
+    "vit_l": SamConfig(image_size=1024, width=1024, depth=24, heads=16, window=14, global_layers=(5, 11, 17, 23), decoder_mlp=2048),
+    "vit_h": SamConfig(image_size=1024, width=1280, depth=32, heads=16, window=14, global_layers=(7, 15, 23, 31), decoder_mlp=2048),
 }
 """The small preset and the three official sizes."""
 
@@ -95,13 +89,13 @@ class Sam(nn.Module):
         )
         self.mask_decoder = MaskDecoder(
             num_multimask_outputs=3,
-            transformer=TwoWayTransformer(
-                depth=2, embedding_dim=config.embedding, mlp_dim=config.decoder_mlp, num_heads=8
-            ),
+            transformer=TwoWayTransformer(depth=2, embedding_dim=config.embedding, mlp_dim=config.decoder_mlp, num_heads=8),
             transformer_dim=config.embedding,
             iou_head_depth=3,
             iou_head_hidden_dim=256,
         )
+        self.pixel_mean: torch.Tensor
+        self.pixel_std: torch.Tensor
         self.register_buffer("pixel_mean", torch.tensor(_RGB_MEAN).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(_RGB_STD).view(-1, 1, 1), persistent=False)
 
@@ -154,9 +148,7 @@ class Sam(nn.Module):
         count, channels, height, width = source.shape
         hidden, source = decoder.transformer(source, position, tokens)
         upscaled = decoder.output_upscaling(source.transpose(1, 2).reshape(count, channels, height, width))
-        weights = torch.stack(
-            [mlp(hidden[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)], dim=1
-        )
+        weights = torch.stack([mlp(hidden[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)], dim=1)
         masks = torch.einsum("pmc,pchw->pmhw", weights, upscaled)
         return masks, decoder.iou_prediction_head(hidden[:, 0])
 

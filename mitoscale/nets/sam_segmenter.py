@@ -55,9 +55,7 @@ class SamSegmenter:
         self.stride = self.size // 2
         self.batch = batch
 
-    def masks(
-        self, image: np.ndarray, foreground: np.ndarray, prompts: Prompts, region: Region
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def masks(self, image: np.ndarray, foreground: np.ndarray, prompts: Prompts, region: Region) -> tuple[np.ndarray, np.ndarray]:
         """The protocol's answer: full masks and scores.
 
         Parameters
@@ -141,9 +139,7 @@ class SamSegmenter:
                 self._split(crop, np.array([y0, x0]) + offset, i + 1, parts)
         return parts
 
-    def _split(
-        self, crop: np.ndarray, offset: np.ndarray, profile: int, parts: dict[tuple[int, int], list[_Part]]
-    ) -> None:
+    def _split(self, crop: np.ndarray, offset: np.ndarray, profile: int, parts: dict[tuple[int, int], list[_Part]]) -> None:
         """Ask for a profile larger than a window in parts: one for each lattice cell that holds a piece of it."""
         ratio = np.array(self.ratios)
         rows, columns = ((np.arange(n) + o) / r - 0.5 for n, o, r in zip(crop.shape, offset, ratio, strict=True))
@@ -158,9 +154,7 @@ class SamSegmenter:
                 y, x = interior_point(cell)
                 ys, xs = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
                 box = (float(rows[ys[0]]), float(columns[xs[0]]), float(rows[ys[-1]]), float(columns[xs[-1]]))
-                parts[window].append(
-                    _Part(profile=profile, point=(float(rows[y]), float(columns[x])), box=box, negatives=())
-                )
+                parts[window].append(_Part(profile=profile, point=(float(rows[y]), float(columns[x])), box=box, negatives=()))
 
     def _window_of(self, middle: np.ndarray) -> tuple[int, int]:
         """First network pixel of the lattice window whose middle is nearest."""
@@ -197,7 +191,13 @@ class SamSegmenter:
         return masks[:, 0].float().cpu().numpy(), ious[:, 0].float().cpu().numpy()
 
     def _crop(
-        self, logits: np.ndarray, score: float, window: tuple[int, int], profile: int, origin: tuple[int, ...], foreground: np.ndarray
+        self,
+        logits: np.ndarray,
+        score: float,
+        window: tuple[int, int],
+        profile: int,
+        origin: tuple[int, ...],
+        foreground: np.ndarray,
     ) -> Mask | None:
         """The mask in the slice's pixels: only its own box is upsampled."""
         inside = logits > -_STABILITY_OFFSET

@@ -40,7 +40,8 @@ def profiles(probability: np.ndarray, threshold: float, min_separation: float) -
     """
     mask = probability >= threshold
     result = np.zeros(mask.shape, np.int32)
-    components, count = cc3d.connected_components(mask, connectivity=8, return_N=True)
+    # cc3d 4.1.1 gives wrong components for some 2D bool arrays; uint8 takes another, correct path.
+    components = cc3d.connected_components(mask.astype(np.uint8), connectivity=8)
     next_label = 1
     for label, region in enumerate(ndimage.find_objects(components.astype(np.int32)), start=1):
         if region is None:
@@ -58,14 +59,13 @@ def _split(mask: np.ndarray, min_separation: float) -> np.ndarray:
         return mask.astype(np.int32)
     depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
     smooth = ndimage.gaussian_filter(depth, max(_SMOOTHING * min_separation, 0.5)) * mask
-    peaks = peak_local_max(
-        smooth, min_distance=max(1, int(min_separation / 2)), labels=mask.astype(np.int32), exclude_border=False
-    )
+    peaks = peak_local_max(smooth, min_distance=max(1, int(min_separation / 2)), labels=mask.astype(np.int32), exclude_border=False)
     if len(peaks) < 2:
         return mask.astype(np.int32)
     markers = np.zeros(mask.shape, np.int32)
     markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
-    pieces = watershed(-smooth, markers, mask=mask).astype(np.int32)
+    # Components are 8-connected, so the flood is too: else pixels that hang on by a corner belong to no piece.
+    pieces = watershed(-smooth, markers, connectivity=2, mask=mask).astype(np.int32)
     return _join_without_neck(pieces, smooth, peaks)
 
 
@@ -126,14 +126,16 @@ def detections_from_profiles(labels: np.ndarray, probability: np.ndarray) -> dic
 
 
 def deduplicate(points: np.ndarray, scores: np.ndarray, distance: float) -> np.ndarray:
-    """Points that stay when of two closer than ``distance`` the lower-scored goes.
+    """Points that stay when of two at most ``distance`` apart the lower-scored goes.
+
+    Best score first: a point that has gone removes nobody.
 
     Parameters
     ----------
     points : (N, 3) float
         Coordinates in nm.
     scores : (N,) float
-        Larger is better; ties go to the smaller coordinates.
+        Larger is better; ties go to the smaller coordinates (z, y, x).
     distance : float
         In nm.
 

@@ -37,7 +37,7 @@ def pack(block: int, local: np.ndarray) -> np.ndarray:
     True
     """
     if block >= 2 ** (64 - LOCAL_BITS):
-        raise InputError(f"block number {block} needs more than {64 - LOCAL_BITS} bits; choose larger blocks with --block")
+        raise InputError(f"block {block}: numbers end at {2 ** (64 - LOCAL_BITS) - 1}; choose larger blocks with --block")
     if len(local) and int(local.max()) >= 2**LOCAL_BITS:
         raise InputError(f"block {block} has fragment {int(local.max())}, the limit is {2**LOCAL_BITS - 1}; choose smaller blocks")
     return (np.uint64(block) << np.uint64(LOCAL_BITS)) | local.astype(np.uint64)
@@ -56,7 +56,7 @@ def merge(raw: np.ndarray, edges: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     raw : (N,) uint64
-        Raw ids of all fragments, ascending.
+        Raw ids of all fragments, ascending, each once.
     edges : (E, 2) uint64
         Raw ids that are one object.
 
@@ -69,6 +69,8 @@ def merge(raw: np.ndarray, edges: np.ndarray) -> np.ndarray:
     ------
     InputError
         If an edge names a fragment that is not in ``raw``.
+    ValueError
+        If ``raw`` is not strictly ascending.
 
     Examples
     --------
@@ -76,11 +78,11 @@ def merge(raw: np.ndarray, edges: np.ndarray) -> np.ndarray:
     >>> merge(raw, np.array([[12, 5]], np.uint64)).tolist()
     [1, 2, 3, 2]
     """
+    if (raw[1:] <= raw[:-1]).any():
+        raise ValueError("raw ids must be strictly ascending")
+    place = _places(raw, edges)
     if len(raw) == 0:
         return np.zeros(0, np.uint64)
-    place = np.searchsorted(raw, edges)
-    if len(edges) and not (place < len(raw)).all() or (len(edges) and not (raw[np.minimum(place, len(raw) - 1)] == edges).all()):
-        raise InputError("an edge names a fragment that no block has: run the stitch again with --redo segment")
     graph = coo_array((np.ones(len(edges), np.bool_), (place[:, 0], place[:, 1])), shape=(len(raw), len(raw)))
     _, component = connected_components(graph, directed=False)
     # Components are renumbered in the order of their first, that is smallest, raw id.
@@ -88,3 +90,14 @@ def merge(raw: np.ndarray, edges: np.ndarray) -> np.ndarray:
     rank = np.empty(len(first), np.uint64)
     rank[np.argsort(first)] = np.arange(1, len(first) + 1, dtype=np.uint64)
     return rank[inverse]
+
+
+def _places(raw: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """(E, 2) int64: where in ``raw`` each end of each edge is."""
+    place = np.searchsorted(raw, edges)
+    known = place < len(raw)
+    known[known] = raw[place[known]] == edges[known]
+    if not known.all():
+        block, local = (int(part[0]) for part in unpack(edges[~known]))
+        raise InputError(f"an edge names fragment {local} of block {block}, which has none such; run again with --redo segment")
+    return place

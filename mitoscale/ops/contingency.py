@@ -4,32 +4,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import fastremap
 import numpy as np
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contingency:
-    """Common voxels of the labels of a prediction and a truth; label 0 is background and is listed like any other."""
+    """Common voxels of the labels of a prediction and a truth; background is label 0 and is listed like any other."""
 
     pred_labels: np.ndarray
-    """(P,) labels of the prediction, ascending."""
+    """(P,) labels of the prediction, ascending; the first is 0, even where no voxel has it."""
     true_labels: np.ndarray
-    """(T,) labels of the truth, ascending."""
+    """(T,) labels of the truth, ascending; the first is 0, even where no voxel has it."""
     pred: np.ndarray
     """(E,) int64 index into ``pred_labels`` of each pair that meets."""
     true: np.ndarray
     """(E,) int64 index into ``true_labels``."""
     count: np.ndarray
-    """(E,) int64 common voxels."""
+    """(E,) int64 common voxels, each above 0."""
 
     @property
     def pred_size(self) -> np.ndarray:
-        """(P,) voxels of each label of the prediction."""
+        """(P,) int64 voxels of each label of the prediction."""
         return np.bincount(self.pred, weights=self.count, minlength=len(self.pred_labels)).astype(np.int64)
 
     @property
     def true_size(self) -> np.ndarray:
-        """(T,) voxels of each label of the truth."""
+        """(T,) int64 voxels of each label of the truth."""
         return np.bincount(self.true, weights=self.count, minlength=len(self.true_labels)).astype(np.int64)
 
 
@@ -38,12 +39,17 @@ def contingency(prediction: np.ndarray, truth: np.ndarray) -> Contingency:
 
     Parameters
     ----------
-    prediction, truth : same shape, integer
-        Labels.
+    prediction, truth : same shape, bool or integer
+        Labels, not negative; 0 is background.
 
     Returns
     -------
     Contingency
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
 
     Examples
     --------
@@ -51,8 +57,24 @@ def contingency(prediction: np.ndarray, truth: np.ndarray) -> Contingency:
     >>> c.pred_labels.tolist(), c.true_labels.tolist(), c.count.tolist()
     ([0, 4], [0, 7], [1, 1, 1])
     """
-    pred_labels, pred = np.unique(prediction, return_inverse=True)
-    true_labels, true = np.unique(truth, return_inverse=True)
-    packed, count = np.unique(pred.ravel() * len(true_labels) + true.ravel(), return_counts=True)
-    p, t = np.divmod(packed, len(true_labels))
-    return Contingency(pred_labels=pred_labels, true_labels=true_labels, pred=p, true=t, count=count)
+    if prediction.shape != truth.shape:
+        raise ValueError(f"prediction has shape {prediction.shape}, truth {truth.shape}: they must be the same")
+    # Where both are background nothing needs counting one by one: that is nine tenths of most volumes.
+    either = (prediction != 0) | (truth != 0)
+    pred_labels, pred = _indexed(prediction[either])
+    true_labels, true = _indexed(truth[either])
+    packed, count = fastremap.unique(pred * len(true_labels) + true, return_counts=True)
+    background = either.size - len(pred)
+    if background:
+        packed, count = np.append(0, packed), np.append(background, count)
+    p, t = np.divmod(packed.astype(np.int64), len(true_labels))
+    return Contingency(pred_labels=pred_labels, true_labels=true_labels, pred=p, true=t, count=count.astype(np.int64))
+
+
+def _indexed(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Labels in use, ascending from 0, and (N,) int64 the index of each voxel's label among them."""
+    with_background = np.append(np.zeros(1, labels.dtype), labels)
+    if with_background.dtype == bool:
+        with_background = with_background.view(np.uint8)
+    found, index = fastremap.unique(with_background, return_inverse=True)
+    return found, index[1:].astype(np.int64)

@@ -85,8 +85,8 @@ def mode_downsample(labels: np.ndarray, factor: Triple) -> np.ndarray:
     stack = np.zeros((len(members), *shape), labels.dtype)
     present = np.zeros((len(members), *shape), bool)
     for i, (part, where) in enumerate(members):
-        stack[(i, *where)] = part
-        present[(i, *where)] = True
+        stack[i][where] = part
+        present[i][where] = True
     best, best_count = np.zeros(shape, labels.dtype), np.zeros(shape, np.uint8)
     for i in range(len(members)):
         count = ((stack == stack[i]) & present).sum(0, dtype=np.uint8) * present[i]

@@ -1,7 +1,9 @@
 """Edges between two blocks: which fragments are one, judged over all voxels that both blocks have read.
 
-Whole fragments are not compared: a W-shaped object is one fragment in one block and two in the other. Pieces are, the connected
-parts of each fragment within the common region; and only pieces that reach the plane between both cores can be the same object there.
+Whole fragments are not compared: a W-shaped object is one fragment in one block and two in the other. Pieces are, the
+connected parts of each fragment within the common region; and only pieces that reach the plane between both cores can
+be the same object there. Fragments without a voxel in their block's core take part, so that objects which meet only
+across a block's edge or corner are joined through the blocks between.
 """
 
 from __future__ import annotations
@@ -32,13 +34,19 @@ def face_edges(
     overlap : float
         Two pieces are one where they are each other's best and the mean of the two overlap fractions is above this.
     split_overlap : float
-        A piece takes a further partner from this intersection over the smaller piece on, unless the partners touch as different
-        fragments of one block.
+        A piece takes a further partner from this intersection over the smaller piece on, unless the partners touch as
+        different fragments of one block.
 
     Returns
     -------
     dict
-        ``low``, ``high`` (E,) uint32; ``strength`` (E,) float32, 0..1; ``accepted`` (E,) bool. Pairs are unique and sorted.
+        ``low``, ``high`` (E,) uint32; ``strength`` (E,) float32, 0..1; ``accepted`` (E,) bool. Pairs are unique and
+        sorted. Refused pairs are listed from strength 0.3 on.
+
+    Raises
+    ------
+    ValueError
+        If the arrays differ in shape, or ``plane`` is not inside them.
 
     Examples
     --------
@@ -46,21 +54,25 @@ def face_edges(
     >>> {k: v.tolist() for k, v in face_edges(bar, bar, 2, 4).items()}
     {'low': [7], 'high': [7], 'strength': [1.0], 'accepted': [True]}
     """
+    if low.shape != high.shape or not 0 < plane < low.shape[axis]:
+        raise ValueError(f"face {plane} on axis {axis} is not inside fragments of shapes {low.shape} and {high.shape}")
     p, p_owner = _pieces(low)
     q, q_owner = _pieces(high)
     both = (p > 0) & (q > 0)
     pairs, shared = _count_pairs(p[both], q[both], len(q_owner))
     reach = [_reaching(x, n, axis, plane) for x, n in ((p, len(p_owner)), (q, len(q_owner)))]
-    keep = reach[0][pairs[:, 0]] & reach[1][pairs[:, 1]]
-    pairs, shared = pairs[keep], shared[keep].astype(np.float64)
     size_p = np.bincount(p.ravel(), minlength=len(p_owner))[pairs[:, 0]]
     size_q = np.bincount(q.ravel(), minlength=len(q_owner))[pairs[:, 1]]
-    strength = (shared / np.maximum(size_p, 1) + shared / np.maximum(size_q, 1)) / 2
-    smaller = shared / np.maximum(np.minimum(size_p, size_q), 1)
+    strength = (shared / size_p + shared / size_q) / 2
+    smaller = shared / np.minimum(size_p, size_q)
+    # The best partner is sought among all pieces: one that does not reach the face must not leave its place to a worse.
     best = _is_best(pairs[:, 0], strength, pairs) & _is_best(pairs[:, 1], strength, pairs)
+    reaching = reach[0][pairs[:, 0]] & reach[1][pairs[:, 1]]
+    pairs, strength, smaller, best = pairs[reaching], strength[reaching], smaller[reaching], best[reaching]
     accepted = best & (strength > overlap)
-    _add_splits(accepted, pairs, smaller, split_overlap, p, q, p_owner, q_owner)
-    return _by_fragment(p_owner[pairs[:, 0]], q_owner[pairs[:, 1]], strength, accepted)
+    owners = np.stack([p_owner[pairs[:, 0]], q_owner[pairs[:, 1]]], axis=1)
+    _add_splits(accepted, pairs, owners, smaller, split_overlap, low, high)
+    return _by_fragment(owners, strength, accepted)
 
 
 def touching_pairs(fragments: np.ndarray) -> np.ndarray:
@@ -81,21 +93,10 @@ def touching_pairs(fragments: np.ndarray) -> np.ndarray:
     >>> touching_pairs(np.array([[[1, 2, 0, 3]]], np.uint32)).tolist()
     [[1, 2]]
     """
-    found = []
-    for offset in _OFFSETS:
-        a = fragments[tuple(slice(max(-o, 0), n - max(o, 0)) for o, n in zip(offset, fragments.shape, strict=True))]
-        b = fragments[tuple(slice(max(o, 0), n - max(-o, 0)) for o, n in zip(offset, fragments.shape, strict=True))]
-        differ = (a != b) & (a > 0) & (b > 0)
-        if differ.any():
-            x, y = a[differ], b[differ]
-            found.append(np.unique(np.stack([np.minimum(x, y), np.maximum(x, y)], axis=1), axis=0))
-    return np.unique(np.concatenate(found), axis=0) if found else np.zeros((0, 2), np.uint32)
-
-
-_OFFSETS = [
-    (z, y, x) for z in (0, 1) for y in (-1, 0, 1) for x in (-1, 0, 1) if (z, y, x) > (0, 0, 0)
-]
-"""Half of the 26 neighbours."""
+    found = cc3d.region_graph(np.ascontiguousarray(fragments, np.uint32), connectivity=26)
+    pairs = np.array(sorted(found), np.uint32).reshape(-1, 2)
+    pairs.sort(axis=1)
+    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
 def _pieces(fragments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -135,40 +136,45 @@ def _is_best(piece: np.ndarray, strength: np.ndarray, pairs: np.ndarray) -> np.n
 def _add_splits(
     accepted: np.ndarray,
     pairs: np.ndarray,
+    owners: np.ndarray,
     smaller: np.ndarray,
     split_overlap: float,
-    p: np.ndarray,
-    q: np.ndarray,
-    p_owner: np.ndarray,
-    q_owner: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
 ) -> None:
-    """Accept further partners of a piece, in place: contained ones that touch no other partner as a different fragment."""
-    candidates = np.flatnonzero(~accepted & (smaller >= split_overlap))
+    """Accept further partners of pieces that have one, in place; fragments that touch in their block stay apart."""
+    has_partner = np.isin(pairs[:, 0], pairs[accepted, 0]) | np.isin(pairs[:, 1], pairs[accepted, 1])
+    candidates = np.flatnonzero(~accepted & has_partner & (smaller >= split_overlap))
     if len(candidates) == 0:
         return
-    touching = [
-        {(int(a), int(b)) for a, b in touching_pairs(side.astype(np.uint32))} for side in (p, q)
-    ]
-    partners: list[dict[int, list[int]]] = [{}, {}]
-    for a, b in pairs[accepted]:
-        partners[0].setdefault(int(a), []).append(int(b))
-        partners[1].setdefault(int(b), []).append(int(a))
+    touching = [{(int(a), int(b)) for a, b in touching_pairs(side)} for side in (low, high)]
+    partners: list[dict[int, set[int]]] = [{}, {}]  # of each piece, the fragments of the other block
+    for i in np.flatnonzero(accepted):
+        _add_partner(partners, pairs[i], owners[i])
+    # Best contained first; ties by number, so that the result depends on nothing else.
     for i in candidates[np.lexsort((pairs[candidates, 1], pairs[candidates, 0], -smaller[candidates]))]:
-        a, b = int(pairs[i, 0]), int(pairs[i, 1])
-        q_clash = any(_pair(b, o) in touching[1] and q_owner[b] != q_owner[o] for o in partners[0].get(a, []))
-        p_clash = any(_pair(a, o) in touching[0] and p_owner[a] != p_owner[o] for o in partners[1].get(b, []))
-        if not q_clash and not p_clash:
+        clash = any(
+            _ordered(int(owners[i, 1 - side]), other) in touching[1 - side]
+            for side in (0, 1)
+            for other in partners[side].get(int(pairs[i, side]), ())
+        )
+        if not clash:
             accepted[i] = True
-            partners[0].setdefault(a, []).append(b)
-            partners[1].setdefault(b, []).append(a)
+            _add_partner(partners, pairs[i], owners[i])
 
 
-def _pair(a: int, b: int) -> tuple[int, int]:
+def _add_partner(partners: list[dict[int, set[int]]], pair: np.ndarray, owner: np.ndarray) -> None:
+    for side in (0, 1):
+        partners[side].setdefault(int(pair[side]), set()).add(int(owner[1 - side]))
+
+
+def _ordered(a: int, b: int) -> tuple[int, int]:
     return (a, b) if a < b else (b, a)
 
 
-def _by_fragment(low: np.ndarray, high: np.ndarray, strength: np.ndarray, accepted: np.ndarray) -> Edges:
+def _by_fragment(owners: np.ndarray, strength: np.ndarray, accepted: np.ndarray) -> Edges:
     """Pairs of pieces as pairs of fragments: accepted where any is, with the strongest of those."""
+    low, high = owners.T
     listed = accepted | (strength >= _SEEN)
     low, high, strength, accepted = low[listed], high[listed], strength[listed], accepted[listed]
     order = np.lexsort((-strength, ~accepted, high, low))

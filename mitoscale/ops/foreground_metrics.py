@@ -10,21 +10,29 @@ def foreground_scores(prediction: np.ndarray, truth: np.ndarray) -> dict[str, fl
 
     Parameters
     ----------
-    prediction, truth : (...) any dtype
-        Not 0 is foreground. A ratio whose divisor is 0 counts as 1: nothing was asked and nothing is wrong.
+    prediction, truth : (...) same shape, any dtype
+        Not 0 is foreground.
 
     Returns
     -------
     dict
-        ``iou``, ``dice``, ``accuracy``, ``precision``, ``recall``, each 0..1.
+        ``iou``, ``dice``, ``accuracy``, ``precision``, ``recall``, each 0..1. A ratio whose divisor is 0 is 1:
+        nothing was asked and nothing is wrong.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
 
     Examples
     --------
     >>> foreground_scores(np.array([1, 1, 0, 0]), np.array([1, 0, 1, 0]))["accuracy"]
     0.5
     """
+    if prediction.shape != truth.shape:
+        raise ValueError(f"prediction has shape {prediction.shape}, truth {truth.shape}: they must be the same")
     p, t = prediction != 0, truth != 0
-    both, found, wanted = int((p & t).sum()), int(p.sum()), int(t.sum())
+    both, found, wanted = (int(np.count_nonzero(a)) for a in (p & t, p, t))
     either = found + wanted - both
 
     def ratio(a: int, b: int) -> float:

@@ -1,6 +1,7 @@
 """Masks of one slice: which stay, who owns a pixel, and who claims what no mask covers.
 
-Masks carry the number of the profile they were asked for; several masks of one profile are parts of it and never compete.
+Masks carry the number of the profile they were asked for; several masks of one profile are parts of it and never
+compete.
 """
 
 from __future__ import annotations
@@ -79,12 +80,16 @@ def suppress(masks: Sequence[Mask], *, iou: float, iom: float) -> list[int]:
     """
     order = sorted(range(len(masks)), key=lambda i: (-masks[i].score, masks[i].profile, masks[i].y0, masks[i].x0))
     areas = [int(m.mask.sum()) for m in masks]
+    start = np.array([(m.y0, m.x0) for m in masks]).reshape(-1, 2)
+    stop = start + np.array([m.mask.shape for m in masks]).reshape(-1, 2)
+    profile = np.array([m.profile for m in masks])
+    stays = np.zeros(len(masks), bool)
     kept: list[int] = []
     for i in order:
-        if all(
-            masks[j].profile == masks[i].profile or _differ(masks[i], masks[j], areas[i], areas[j], iou, iom) for j in kept
-        ):
+        near = stays & (profile != profile[i]) & (start < stop[i]).all(axis=1) & (stop > start[i]).all(axis=1)
+        if all(_differ(masks[i], masks[j], areas[i], areas[j], iou, iom) for j in np.flatnonzero(near).tolist()):
             kept.append(i)
+            stays[i] = True
     return kept
 
 
@@ -97,8 +102,6 @@ def _intersection(a: Mask, b: Mask) -> int:
     y0, x0 = max(a.y0, b.y0), max(a.x0, b.x0)
     y1 = min(a.y0 + a.mask.shape[0], b.y0 + b.mask.shape[0])
     x1 = min(a.x0 + a.mask.shape[1], b.x0 + b.mask.shape[1])
-    if y0 >= y1 or x0 >= x1:
-        return 0
     part_a = a.mask[y0 - a.y0 : y1 - a.y0, x0 - a.x0 : x1 - a.x0]
     return int((part_a & b.mask[y0 - b.y0 : y1 - b.y0, x0 - b.x0 : x1 - b.x0]).sum())
 
@@ -111,7 +114,7 @@ def paint(shape: tuple[int, ...], masks: Sequence[Mask]) -> np.ndarray:
     shape : (Y, X)
         Of the slice.
     masks : sequence of Mask
-        Earlier ones win ties.
+        Earlier ones win ties. Where one has no logits its score stands for them.
 
     Returns
     -------
@@ -144,6 +147,8 @@ def gate(labels: np.ndarray, foreground: np.ndarray, distance: float) -> np.ndar
     -------
     (Y, X) int32
     """
+    if not foreground.any():  # the distance to nothing is undefined
+        return np.zeros_like(labels)
     near = ndimage.distance_transform_edt(~foreground) <= distance
     return np.where(near, labels, 0)
 
@@ -163,8 +168,22 @@ def fill_unclaimed(labels: np.ndarray, profiles: np.ndarray, least: int = 4) -> 
     Returns
     -------
     (Y, X) int32
-        Where a profile has a mask, the unclaimed rest of the profile joins it; else the profile stands for itself.
+        The unclaimed rest of a profile joins the mask that was asked for there, or else the one that covers more than
+        half of the profile; a profile with neither stands for itself.
+
+    Examples
+    --------
+    >>> fill_unclaimed(np.array([[1, 1, 1, 1, 0, 0, 0]]), np.array([[1, 2, 2, 2, 2, 0, 3]]), least=2).tolist()
+    [[1, 1, 1, 1, 1, 0, 3]]
     """
-    areas = np.bincount(labels.ravel(), minlength=int(profiles.max(initial=0)) + 1)
+    size = max(int(profiles.max(initial=0)), int(labels.max(initial=0))) + 1
+    areas = np.bincount(labels.ravel(), minlength=size)
     claimed = np.where(areas[labels] >= least, labels, 0)
-    return np.where(claimed > 0, claimed, profiles).astype(np.int32)
+    heir = np.arange(size)
+    has_mask = np.bincount(claimed.ravel(), minlength=size) > 0
+    both = (claimed > 0) & (profiles > 0) & ~has_mask[profiles]
+    packed, count = np.unique(profiles[both].astype(np.int64) * size + claimed[both], return_counts=True)
+    profile, mask = np.divmod(packed, size)
+    most = 2 * count > np.bincount(profiles.ravel(), minlength=size)[profile]  # at most one mask covers more than half
+    heir[profile[most]] = mask[most]
+    return np.where(claimed > 0, claimed, heir[profiles]).astype(np.int32)

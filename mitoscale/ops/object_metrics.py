@@ -4,119 +4,134 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cc3d
 import numpy as np
 
-from mitoscale.ops.contingency import contingency
+from mitoscale.ops.contingency import Contingency, contingency
+from mitoscale.ops.instances import instances, profiles
 
 THRESHOLDS = np.arange(10) * 0.05 + 0.5
-"""IoU 0.5, 0.55 .. 0.95."""
+"""IoU 0.5, 0.55 .. 0.95, over which ``msa`` is the mean."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Matches:
-    """IoUs of pairs that may match, and how many objects there are."""
+    """Matched pairs, and how many objects there are to match."""
 
     ious: np.ndarray
-    """(M,) IoU of each pair above 0.5; such pairs are unique on both sides."""
+    """(M,) float64 IoU of each matched pair, 0.5 or above."""
     n_pred: int
     n_true: int
 
 
-def instances(truth: np.ndarray) -> np.ndarray:
-    """Components of a two-valued array; labels stay as they are.
-
-    Parameters
-    ----------
-    truth : (Z, Y, X) or (Y, X) integer or bool
-        0 and one other value, or labels.
-
-    Returns
-    -------
-    same shape, unsigned
-        26-connected (3D) or 8-connected (2D) components, or the labels themselves.
-
-    Examples
-    --------
-    >>> instances(np.array([[255, 0, 255]], np.uint8)).tolist()
-    [[1, 0, 2]]
-    """
-    if is_two_valued(truth):
-        connectivity = 26 if truth.ndim == 3 else 8
-        components: np.ndarray = cc3d.connected_components(np.ascontiguousarray(truth != 0), connectivity=connectivity)
-        return components
-    return truth
-
-
-def is_two_valued(labels: np.ndarray) -> bool:
-    """Whether an array holds 0 and at most one other value."""
-    highest = labels.max(initial=0)
-    return bool(highest == 0 or ((labels == 0) | (labels == highest)).all())
-
-
 def object_scores_3d(prediction: np.ndarray, truth: np.ndarray, min_truth: int = 0) -> dict[str, float]:
-    """Object scores over the whole volume.
+    """Object scores over a whole volume.
 
     Parameters
     ----------
-    prediction, truth : (Z, Y, X) integer
-        Labels.
+    prediction, truth : (Z, Y, X) bool or integer, same shape
+        Labels; of a mask (0 and one other value) its 26-connected components.
     min_truth : int
-        Truth objects of fewer voxels are ignored, and so are predictions that lie on them more than on anything else.
+        Truth objects of fewer voxels are ignored, and so is a prediction that has at least half of its voxels on them
+        and more than on other truth.
 
     Returns
     -------
     dict
-        ``f1_50``, ``f1_75``, ``sa50``, ``sa75``, ``msa``, ``pq``, ``tp50``, ``fp50``, ``fn50``, ``n_pred``, ``n_true``.
+        With TP the pairs of IoU >= t, each object in one pair at most, and FP and FN the objects left over:
+        ``f1_50``, ``f1_75`` are 2 TP / (2 TP + FP + FN), ``sa50``, ``sa75`` TP / (TP + FP + FN), ``msa`` the mean of the
+        latter over t = 0.5, 0.55 .. 0.95, ``pq`` panoptic quality, each 0..1 and 1 where there is nothing to find and
+        nothing was found; ``tp50``, ``fp50``, ``fn50``, ``n_pred``, ``n_true`` are counts.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+
+    References
+    ----------
+    Caicedo et al. 2019, doi 10.1038/s41592-019-0612-7 (segmentation accuracy, there called average precision);
+    Kirillov et al. 2019, arXiv 1801.00868 (panoptic quality).
+
+    Examples
+    --------
+    >>> scores = object_scores_3d(np.array([[[1, 1, 0, 2]]]), np.array([[[4, 4, 4, 0]]]))
+    >>> scores["tp50"], scores["fp50"], scores["fn50"], round(scores["pq"], 3)
+    (1, 1, 0, 0.444)
     """
-    return _scores([_match(prediction, truth, min_truth)])
+    return _scores([_match(contingency(instances(prediction), instances(truth)), min_truth)])
 
 
 def object_scores_2d(prediction: np.ndarray, truth: np.ndarray, min_truth: int = 0) -> dict[str, float]:
-    """Object scores of the profiles in each slice, counts pooled over slices; see :func:`object_scores_3d`.
+    """Object scores of each slice, pooled: pairs and left-over objects of all slices are counted together.
 
-    A profile is the connected part (8-neighbourhood) of one label in one slice.
+    An object of a slice is a label's cross-section, be it in one part or more; of a mask (0 and one other value in the
+    whole array) it is an 8-connected component of the slice.
+
+    Parameters
+    ----------
+    prediction, truth : (Z, Y, X) bool or integer, same shape
+        Labels or a mask.
+    min_truth : int
+        As in :func:`object_scores_3d`, in pixels of a slice.
+
+    Returns
+    -------
+    dict
+        As from :func:`object_scores_3d`.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+
+    Examples
+    --------
+    >>> labels = np.array([[[1, 1, 0, 2]], [[1, 1, 0, 0]]])
+    >>> scores = object_scores_2d(labels, labels)
+    >>> scores["n_true"], scores["f1_75"]
+    (3, 1.0)
     """
-    matches = []
-    for p, t in zip(prediction, truth, strict=True):
-        matches.append(_match(_profiles(p), _profiles(t), min_truth))
-    return _scores(matches)
+    if prediction.shape != truth.shape:
+        raise ValueError(f"prediction has shape {prediction.shape}, truth {truth.shape}: they must be the same")
+    pairs = zip(profiles(prediction), profiles(truth), strict=True)
+    return _scores([_match(contingency(p, t), min_truth) for p, t in pairs])
 
 
-def _profiles(labels: np.ndarray) -> np.ndarray:
-    profiles: np.ndarray = cc3d.connected_components(np.ascontiguousarray(labels), connectivity=8)
-    return profiles
-
-
-def _match(prediction: np.ndarray, truth: np.ndarray, min_truth: int) -> _Matches:
-    table = contingency(prediction, truth)
+def _match(table: Contingency, min_truth: int) -> _Matches:
     pred_size, true_size = table.pred_size, table.true_size
-    pred_real, true_real = table.pred_labels != 0, table.true_labels != 0
-    ignored_true = true_real & (true_size < min_truth)
-    ignored_pred = _mostly_on(ignored_true, table.pred, table.true, table.count, len(pred_size)) & pred_real
-    pred_real &= ~ignored_pred
-    true_real &= ~ignored_true
+    pred_real, true_real = (table.pred_labels != 0) & (pred_size > 0), (table.true_labels != 0) & (true_size > 0)
+    ignored = true_real & (true_size < min_truth)
+    true_real &= ~ignored
+    pred_real &= ~_lies_on(ignored, true_real, table)
     usable = pred_real[table.pred] & true_real[table.true]
-    common = table.count[usable]
-    iou = common / (pred_size[table.pred[usable]] + true_size[table.true[usable]] - common)
-    return _Matches(ious=iou[iou >= 0.5], n_pred=int(pred_real.sum()), n_true=int(true_real.sum()))
+    pred, true, common = table.pred[usable], table.true[usable], table.count[usable]
+    iou = common / (pred_size[pred] + true_size[true] - common)
+    good = iou >= 0.5
+    pred, true, iou = pred[good], true[good], iou[good]
+    # Above 0.5 partners are unique. At just 0.5 one object can be two halves: then it counts with the first of them.
+    _, first = np.unique(pred, return_index=True)
+    true, iou = true[first], iou[first]
+    _, first = np.unique(true, return_index=True)
+    return _Matches(ious=iou[first], n_pred=int(pred_real.sum()), n_true=int(true_real.sum()))
 
 
-def _mostly_on(
-    ignored: np.ndarray, pred: np.ndarray, true: np.ndarray, count: np.ndarray, n_pred: int
-) -> np.ndarray:
-    """(P,) bool: predictions that share more voxels with ignored truth than with other truth, and at least half their own."""
-    on_ignored = np.bincount(pred, weights=count * ignored[true], minlength=n_pred)
-    everything = np.bincount(pred, weights=count, minlength=n_pred)
-    result: np.ndarray = on_ignored * 2 > everything
+def _lies_on(ignored: np.ndarray, real: np.ndarray, table: Contingency) -> np.ndarray:
+    """(P,) bool: predictions with at least half of their voxels on ignored truth, and more there than on real truth."""
+
+    def voxels_on(kind: np.ndarray) -> np.ndarray:
+        return np.bincount(table.pred, weights=table.count * kind[table.true], minlength=len(table.pred_labels))
+
+    on_ignored = voxels_on(ignored)
+    result: np.ndarray = (on_ignored * 2 >= table.pred_size) & (on_ignored > voxels_on(real))
     return result
 
 
 def _scores(matches: list[_Matches]) -> dict[str, float]:
-    ious = np.concatenate([m.ious for m in matches]) if matches else np.zeros(0)
+    ious = np.concatenate([np.zeros(0), *(m.ious for m in matches)])
     n_pred, n_true = sum(m.n_pred for m in matches), sum(m.n_true for m in matches)
 
     def true_positives(threshold: float) -> int:
+        # 0.55 and the like are not exact in binary: an IoU of 11/20 must pass.
         return int((ious >= threshold - 1e-12).sum())
 
     def accuracy(threshold: float) -> float:
@@ -133,7 +148,6 @@ def _scores(matches: list[_Matches]) -> dict[str, float]:
         "sa50": accuracy(0.5),
         "sa75": accuracy(0.75),
         "msa": float(np.mean([accuracy(t) for t in THRESHOLDS])),
-        # Panoptic quality (Kirillov et al. 2019, arXiv 1801.00868): mean IoU of the matches times F1.
         "pq": 2 * float(ious.sum()) / (n_pred + n_true) if n_pred + n_true else 1.0,
         "tp50": tp50,
         "fp50": n_pred - tp50,

@@ -1,96 +1,98 @@
-"""Objects measured block by block: additive sums of each block's part, merged by label, finished once.
+"""Objects measured block by block: sums over each block's part, merged by label, finished once.
 
-Sums over cores that tile a volume give exactly what the whole volume would give. Surfaces are counted as voxel faces: each block counts
-the faces of its own voxels on both sides, for which it reads one voxel around its core.
+The parts of one object add up to exactly what the whole object gives: coordinates are summed as integers, relative to the
+first corner of the part's box (never to the volume's origin, where the squares of a large volume leave 64 bits), and
+moved to the common corner when parts are merged. Surfaces are counted as voxel faces: a block counts the faces of its own
+voxels on both sides, for which it reads one voxel around its core.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import fastremap
 import numpy as np
+from scipy import ndimage
 
-from mitoscale.core.geometry import Region, Spacing
+from mitoscale.core.geometry import Region
+from mitoscale.ops.object_table import finish_objects
+
+__all__ = ["Columns", "finish_objects", "merge_objects", "partial_objects"]
 
 Columns = dict[str, np.ndarray]
+"""Column name -> (N,) values."""
 
-_SUMS = ("voxels", "z", "y", "x", "zz", "yy", "xx", "zy", "zx", "yx", "faces_z", "faces_y", "faces_x", "intensity", "foreground")
+_AXES = "zyx"
 _LOWS = ("z0", "y0", "x0")
 _HIGHS = ("z1", "y1", "x1")
+_PRODUCTS = ("zz", "yy", "xx", "zy", "zx", "yx")
+_COUNTS = ("voxels", *_AXES, *_PRODUCTS, "faces_z", "faces_y", "faces_x")
+_GREYS = ("intensity", "foreground")
 
 
 def partial_objects(
-    labels: np.ndarray, image: np.ndarray, foreground: np.ndarray, *, core: Region, read: Region, volume: Region
+    labels: np.ndarray,
+    image: np.ndarray | None = None,
+    foreground: np.ndarray | None = None,
+    *,
+    core: Region,
+    read: Region,
+    volume: Region,
 ) -> Columns:
     """Sums over a block's part of each object.
 
     Parameters
     ----------
     labels : (Z, Y, X) unsigned
-        Final labels of ``read``: the core and one voxel around it, where the volume has one.
-    image, foreground : (Zc, Yc, Xc) uint8
-        Grey values and foreground probability (0..255) of the core.
+        Final labels of ``read``, 0 is background.
+    image : (Zc, Yc, Xc), optional
+        Grey values of the core; without them the mean intensity is NaN.
+    foreground : (Zc, Yc, Xc) uint8, optional
+        Foreground probability 0..255 of the core; without it the mean foreground is NaN.
     core, read, volume : Region
-        What is counted, what ``labels`` covers, and where the border is.
+        What is counted; what ``labels`` covers: the core and at least one voxel around it where the volume has one; and
+        what all cores together cover, beyond which there is background.
 
     Returns
     -------
     dict
-        ``label`` (N,) uint64 ascending; sums as float64 or int64; box ``z0`` .. ``x1`` half-open.
+        ``label`` (N,) uint64 ascending; int64: ``voxels``, the box ``z0`` .. ``x1`` (half-open, in voxels of the volume),
+        sums of coordinates ``z``, ``y``, ``x`` and of their products ``zz`` .. ``yx`` relative to ``z0, y0, x0``, and
+        ``faces_z``, ``faces_y``, ``faces_x``; float64: sums ``intensity`` and ``foreground``.
+
+    Raises
+    ------
+    ValueError
+        If ``labels`` or the grey values do not fit their regions, or the margin is missing.
+
+    Examples
+    --------
+    >>> region = Region.of_shape((1, 2, 3))
+    >>> sums = partial_objects(np.array([[[5, 5, 0], [0, 5, 0]]]), core=region, read=region, volume=region)
+    >>> sums["label"].tolist(), sums["voxels"].tolist(), sums["x"].tolist(), sums["faces_x"].tolist()
+    ([5], [3], [2], [4])
     """
+    _check(labels, image, foreground, core, read, volume)
     inside = labels[core.within(read)]
-    values, flat = np.unique(inside, return_inverse=True)
-    flat = flat.reshape(inside.shape)
-    size = len(values)
-    where = np.nonzero(inside)
-    own = flat[where]
-    position = [w.astype(np.float64) + s for w, s in zip(where, core.start, strict=True)]
-
-    def total(weights: np.ndarray) -> np.ndarray:
-        return np.bincount(own, weights=weights, minlength=size)
-
-    z, y, x = position
-    columns: Columns = {"label": values.astype(np.uint64), "voxels": np.bincount(own, minlength=size)}
-    products = {"z": z, "y": y, "x": x, "zz": z * z, "yy": y * y, "xx": x * x, "zy": z * y, "zx": z * x, "yx": y * x}
-    columns |= {name: total(weights) for name, weights in products.items()}
-    columns["intensity"] = total(image[where].astype(np.float64))
-    columns["foreground"] = total(foreground[where].astype(np.float64))
+    values = fastremap.unique(inside)
+    values = values[values > 0]
+    # Compact numbers 1.. in place of labels, so that sums are indexed by them; index 0 is background.
+    own = np.zeros(core.shape, np.int32)
+    own[inside > 0] = np.searchsorted(values, inside[inside > 0]) + 1
+    boxes = np.array([[(s.start, s.stop) for s in box] for box in ndimage.find_objects(own, len(values))], np.int64)
+    low, high = boxes.reshape(-1, 3, 2)[..., 0], boxes.reshape(-1, 3, 2)[..., 1]
+    columns: Columns = {"label": values.astype(np.uint64), **_sums(own, image, foreground, low)}
     for axis, name in enumerate(("faces_z", "faces_y", "faces_x")):
-        columns[name] = _faces(labels, core, read, volume, axis, values)
-    for axis, (low, high) in enumerate(zip(_LOWS, _HIGHS, strict=True)):
-        first, last = np.full(size, np.iinfo(np.int64).max), np.full(size, np.iinfo(np.int64).min)
-        np.minimum.at(first, own, where[axis] + core.start[axis])
-        np.maximum.at(last, own, where[axis] + core.start[axis])
-        columns[low], columns[high] = first, last + 1
-    return {name: column[values > 0] for name, column in columns.items()}
-
-
-def _faces(
-    labels: np.ndarray, core: Region, read: Region, volume: Region, axis: int, values: np.ndarray
-) -> np.ndarray:
-    """(N,) int64: faces along one axis, below and above, of each label's voxels in the core."""
-    counts = np.zeros(len(values), np.int64)
-    box = core.within(read)
-    inside = labels[box]
-    for step in (-1, 1):
-        shifted = list(box)
-        s = box[axis]
-        at_border = core.start[axis] == volume.start[axis] if step < 0 else core.stop[axis] == volume.stop[axis]
-        if at_border:  # beyond the volume everything is background
-            neighbour = np.zeros_like(inside)
-            index_to, index_from = [slice(None)] * 3, [slice(None)] * 3
-            index_to[axis], index_from[axis] = (slice(1, None), slice(0, -1)) if step < 0 else (slice(0, -1), slice(1, None))
-            neighbour[tuple(index_to)] = inside[tuple(index_from)]
-        else:
-            shifted[axis] = slice(s.start + step, s.stop + step)
-            neighbour = labels[tuple(shifted)]
-        edge = (inside > 0) & (inside != neighbour)
-        counts += np.bincount(np.searchsorted(values, inside[edge]), minlength=len(values))
-    return counts
+        columns[name] = _faces(labels, own, core, read, axis, len(values))
+    for axis, (first, last) in enumerate(zip(_LOWS, _HIGHS, strict=True)):
+        columns[first], columns[last] = low[:, axis] + core.start[axis], high[:, axis] + core.start[axis]
+    return columns
 
 
 def merge_objects(parts: Sequence[Columns]) -> Columns:
-    """Partial sums of several blocks as one table, one row a label; associative and independent of order for integers.
+    """Partial sums of several blocks as one table, one row a label.
+
+    Associative and independent of the parts' order, bit for bit (grey sums: where the image holds integers).
 
     Parameters
     ----------
@@ -100,74 +102,95 @@ def merge_objects(parts: Sequence[Columns]) -> Columns:
     Returns
     -------
     dict
+        The same columns.
     """
-    names = ("label", *_SUMS, *_LOWS, *_HIGHS)
-    joined = {name: np.concatenate([p[name] for p in parts]) if parts else np.zeros(0) for name in names}
-    labels, inverse = np.unique(joined["label"], return_inverse=True)
-    size = len(labels)
-    merged: Columns = {"label": labels.astype(np.uint64)}
-    for name in _SUMS:
-        merged[name] = np.bincount(inverse, weights=joined[name], minlength=size)
+    names = ("label", *_COUNTS, *_GREYS, *_LOWS, *_HIGHS)
+    joined = {name: np.concatenate([np.zeros(0, np.int64), *(p[name] for p in parts)]) for name in names[1:]}
+    found = np.concatenate([np.zeros(0, np.uint64), *(p["label"].astype(np.uint64) for p in parts)])
+    labels, first, inverse = np.unique(found, return_index=True, return_inverse=True)
+    merged: Columns = {"label": labels}
     for name in _LOWS:
-        merged[name] = np.full(size, np.iinfo(np.int64).max)
-        np.minimum.at(merged[name], inverse, joined[name].astype(np.int64))
+        merged[name] = joined[name][first]
+        np.minimum.at(merged[name], inverse, joined[name])
     for name in _HIGHS:
-        merged[name] = np.zeros(size, np.int64)
-        np.maximum.at(merged[name], inverse, joined[name].astype(np.int64))
+        merged[name] = joined[name][first]
+        np.maximum.at(merged[name], inverse, joined[name])
+    shift = {axis: joined[low] - merged[low][inverse] for axis, low in zip(_AXES, _LOWS, strict=True)}
+    joined |= _moved(joined, shift)
+    for name in (*_COUNTS, *_GREYS):
+        merged[name] = np.zeros(len(labels), np.int64 if name in _COUNTS else np.float64)
+        np.add.at(merged[name], inverse, joined[name])
     return merged
 
 
-def finish_objects(sums: Columns, spacing: Spacing, volume: Region) -> Columns:
-    """The table of objects.
+def _moved(sums: Columns, shift: Columns) -> Columns:
+    """Sums of coordinates and products after each coordinate has grown by (N,) int64 ``shift[axis]``."""
+    n = sums["voxels"]
+    moved = {a: sums[a] + shift[a] * n for a in _AXES}
+    for name in _PRODUCTS:
+        a, b = name[0], name[1]
+        moved[name] = sums[a + b] + shift[a] * sums[b] + shift[b] * sums[a] + shift[a] * shift[b] * n
+    return moved
 
-    Parameters
-    ----------
-    sums : dict
-        Merged sums.
-    spacing : (z, y, x)
-        Voxel size in nm.
-    volume : Region
-        Where the border is.
 
-    Returns
-    -------
-    dict
-        ``label``; ``voxels``; ``volume_nm3``; ``surface_nm2`` (of voxel faces, hence up to 1.5 times a smooth surface);
-        ``centroid_z_nm`` .. (voxel middles; voxel 0 has its middle at 0); ``bbox_z0`` .. half-open, in voxels;
-        ``axis_major_nm``, ``axis_middle_nm``, ``axis_minor_nm`` (full axes of the ellipsoid with the same moments);
-        ``n_slices``; ``touches_border``; ``mean_intensity``; ``mean_foreground`` 0..1.
-    """
-    count = np.maximum(sums["voxels"], 1)
-    mean = np.stack([sums[a] / count for a in "zyx"], axis=1)
-    step = np.array(spacing)
-    covariance = np.empty((len(count), 3, 3))
-    for i, a in enumerate("zyx"):
-        for j, b in enumerate("zyx"):
-            product = sums[a + b] if a + b in sums else sums[b + a]
-            # A voxel is a box, not a point: its own spread of 1/12 is added on the diagonal.
-            covariance[:, i, j] = (product / count - mean[:, i] * mean[:, j] + (i == j) / 12) * step[i] * step[j]
-    lengths = 2 * np.sqrt(5 * np.clip(np.linalg.eigvalsh(covariance), 0, None)) if len(count) else np.zeros((0, 3))
-    faces = (spacing[1] * spacing[2], spacing[0] * spacing[2], spacing[0] * spacing[1])
-    border = np.zeros(len(count), bool)
-    for axis, (low, high) in enumerate(zip(_LOWS, _HIGHS, strict=True)):
-        border |= (sums[low] <= volume.start[axis]) | (sums[high] >= volume.stop[axis])
-    table: Columns = {
-        "label": sums["label"],
-        "voxels": sums["voxels"].astype(np.int64),
-        "volume_nm3": sums["voxels"] * np.prod(step),
-        "surface_nm2": sums["faces_z"] * faces[0] + sums["faces_y"] * faces[1] + sums["faces_x"] * faces[2],
-    }
-    for i, a in enumerate("zyx"):
-        table[f"centroid_{a}_nm"] = mean[:, i] * step[i]
-    for low, high in zip(_LOWS, _HIGHS, strict=True):
-        table[f"bbox_{low}"], table[f"bbox_{high}"] = sums[low], sums[high]
-    table |= {
-        "axis_major_nm": lengths[:, 2],
-        "axis_middle_nm": lengths[:, 1],
-        "axis_minor_nm": lengths[:, 0],
-        "n_slices": sums["z1"] - sums["z0"],
-        "touches_border": border,
-        "mean_intensity": sums["intensity"] / count,
-        "mean_foreground": sums["foreground"] / count / 255,
-    }
-    return table
+def _sums(own: np.ndarray, image: np.ndarray | None, foreground: np.ndarray | None, low: np.ndarray) -> Columns:
+    """Voxels, coordinate sums relative to ``low`` (N, 3), and grey sums of each compact number, plane by plane."""
+    size = len(low)
+    sums = {name: np.zeros(size, np.int64) for name in ("voxels", *_AXES, *_PRODUCTS)}
+    greys = {name: np.zeros(size) for name in _GREYS}
+    for z, plane in enumerate(own):
+        y, x = np.nonzero(plane)
+        if not len(y):
+            continue
+        numbers = plane[y, x] - 1
+        v, u = y - low[numbers, 1], x - low[numbers, 2]
+        n = np.bincount(numbers, minlength=size)
+        # A float64 holds these sums exactly: a plane's squares stay far below 2**53.
+        in_plane = {"y": v, "x": u, "yy": v * v, "xx": u * u, "yx": v * u}
+        add = {name: np.bincount(numbers, w, minlength=size).astype(np.int64) for name, w in in_plane.items()}
+        w = z - low[:, 0]
+        add |= {"voxels": n, "z": w * n, "zz": w * w * n, "zy": w * add["y"], "zx": w * add["x"]}
+        for name, values in add.items():
+            sums[name] += values
+        for name, grey in (("intensity", image), ("foreground", foreground)):
+            if grey is not None:
+                greys[name] += np.bincount(numbers, grey[z][y, x].astype(np.float64), minlength=size)
+    for name, grey in (("intensity", image), ("foreground", foreground)):
+        if grey is None:
+            greys[name][:] = np.nan
+    return {**sums, **greys}
+
+
+def _faces(labels: np.ndarray, own: np.ndarray, core: Region, read: Region, axis: int, size: int) -> np.ndarray:
+    """(N,) int64: faces along one axis, below and above, of each compact number's voxels in the core."""
+    box = list(core.within(read))
+    along = box[axis]
+    missing = [(0, 0)] * 3
+    # The margin was checked: where there is none the volume ends, and beyond it is background.
+    missing[axis] = (int(along.start == 0), int(along.stop == labels.shape[axis]))
+    box[axis] = slice(along.start - 1 + missing[axis][0], along.stop + 1 - missing[axis][1])
+    around = np.moveaxis(np.pad(labels[tuple(box)], missing), axis, 0)
+    own = np.moveaxis(own, axis, 0)
+    counts = np.zeros(size + 1, np.int64)
+    for neighbour in (around[:-2], around[2:]):
+        counts += np.bincount(own[neighbour != around[1:-1]], minlength=size + 1)
+    return counts[1:]
+
+
+def _check(
+    labels: np.ndarray,
+    image: np.ndarray | None,
+    foreground: np.ndarray | None,
+    core: Region,
+    read: Region,
+    volume: Region,
+) -> None:
+    if labels.shape != read.shape:
+        raise ValueError(f"labels have shape {labels.shape}, their region {read} has {read.shape}")
+    for name, grey in (("image", image), ("foreground", foreground)):
+        if grey is not None and grey.shape != core.shape:
+            raise ValueError(f"{name} has shape {grey.shape}, the core {core} has {core.shape}")
+    if core.expanded((1, 1, 1), within=volume).intersection(read) != core.expanded((1, 1, 1), within=volume):
+        raise ValueError(f"labels of {read} lack the voxel around the core {core} in the volume {volume}")
+    if read.intersection(volume) != read:
+        raise ValueError(f"labels of {read} leave the volume {volume}")

@@ -31,7 +31,9 @@ class Phantom(BaseModel):
     """Voxel size (z, y, x) in nm."""
 
 
-def make_phantom(shape: Triple, *, objects: int, seed: int, touching: float = 0.25, spacing: Spacing = (10.0, 10.0, 10.0)) -> Phantom:
+def make_phantom(
+    shape: Triple, *, objects: int, seed: int, touching: float = 0.25, spacing: Spacing = (10.0, 10.0, 10.0)
+) -> Phantom:
     """Make a phantom.
 
     Parameters
@@ -145,7 +147,7 @@ def _against(mask: np.ndarray, labels: np.ndarray, blocked: np.ndarray, partner:
     own = ndimage.binary_dilation(_padded_crop(labels == partner, where), iterations=_GAP)
     others = blocked.copy()
     low = where.min(0) - _GAP - 1
-    inner, outer = _overlap(own.shape, tuple(low), blocked.shape)  # type: ignore[arg-type]
+    inner, outer = _overlap(own.shape, tuple(low), blocked.shape)
     others[outer] &= ~own[inner]
     half = np.array(mask.shape) / 2
     for step in np.arange(0.0, max(labels.shape), 1.0):
@@ -180,7 +182,7 @@ def _overlap(size: Triple, place: Triple, shape: Triple) -> tuple[tuple[slice, .
 
 
 def _put(mask: np.ndarray, place: Triple, label: int, labels: np.ndarray, blocked: np.ndarray) -> None:
-    inner, outer = _overlap(mask.shape, place, labels.shape)  # type: ignore[arg-type]
+    inner, outer = _overlap(mask.shape, place, labels.shape)
     labels[outer][mask[inner]] = label
     grown = ndimage.binary_dilation(np.pad(mask, _GAP), iterations=_GAP)
     inner, outer = _overlap(grown.shape, tuple(p - _GAP for p in place), labels.shape)  # type: ignore[arg-type]
@@ -205,7 +207,7 @@ def _cytoplasm(shape: Triple, labels: np.ndarray, nm: float, rng: np.random.Gene
     image += 9.0 * _smooth_noise(rng, shape, 30 / nm) + 10.0 * _smooth_noise(rng, shape, 400 / nm)
     for scale in (900.0, 500.0):
         field = _smooth_noise(rng, shape, scale / nm)
-        slope = np.sqrt(sum(np.square(g) for g in np.gradient(field)))  # type: ignore[call-overload]
+        slope = np.sqrt(sum(np.square(g) for g in np.gradient(field)))
         distance_nm = np.abs(field) / np.maximum(slope, 1e-4) * nm
         image -= 75.0 * np.exp(-np.square(distance_nm / 12.0))
     for _ in range(int(np.prod(shape) * (nm / 1000) ** 3 * 25)):
@@ -220,11 +222,11 @@ def _body(image: np.ndarray, rng: np.random.Generator, radius: float, shell: flo
     centre = [rng.uniform(0, n) for n in image.shape]
     low = [max(int(c - radius - 2), 0) for c in centre]
     high = [min(int(c + radius + 3), n) for c, n in zip(centre, image.shape, strict=True)]
-    region = Region(start=tuple(low), stop=tuple(high))  # type: ignore[arg-type]
+    region = Region(start=tuple(low), stop=tuple(high))
     if 0 in region.shape:
         return
     grid = np.ogrid[region.slices]
-    distance = np.sqrt(sum(np.square(g - c) for g, c in zip(grid, centre, strict=True)))  # type: ignore[call-overload]
+    distance = np.sqrt(sum(np.square(g - c) for g, c in zip(grid, centre, strict=True)))
     crop = image[region.slices]
     inside = distance < radius - 1
     crop[inside] = 150.0 - core + rng.normal(0, 8, int(inside.sum()))
@@ -247,9 +249,9 @@ def _draw_mitochondria(image: np.ndarray, labels: np.ndarray, nm: float, rng: np
         direction /= np.linalg.norm(direction)
         grid = np.ogrid[tuple(slice(0, n) for n in mask.shape)]
         along = sum(g * d for g, d in zip(grid, direction, strict=True)) * nm
-        warp = _smooth_noise(rng, mask.shape, 150 / nm)  # type: ignore[arg-type]
+        warp = _smooth_noise(rng, mask.shape, 150 / nm)
         wave = np.sin(2 * np.pi * along / rng.uniform(60, 95) + 1.8 * warp)
-        matrix = rng.uniform(95, 125) + 6.0 * _smooth_noise(rng, mask.shape, 20 / nm)  # type: ignore[arg-type]
+        matrix = rng.uniform(95, 125) + 6.0 * _smooth_noise(rng, mask.shape, 20 / nm)
         matrix -= rng.uniform(20, 40) * np.clip(wave * 2.0 - 0.6, 0, 1) * (depth > 30)
         matrix = np.where(depth <= 14, rng.uniform(55, 75), matrix)
         crop[mask] = matrix[mask]

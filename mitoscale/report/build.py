@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from PIL import Image
 
 from mitoscale.core.geometry import Region
 from mitoscale.core.provenance import Provenance
 from mitoscale.core.settings import STAGES
 from mitoscale.core.volume import Normalisation
-from mitoscale.report.html import ReportContent, Table, render
-from mitoscale.report.pictures import cuts, isotropic, overlay, save_png, volume_histogram
+from mitoscale.report.colours import hex_colour
+from mitoscale.report.content import ReportContent, Table
+from mitoscale.report.html import render
+from mitoscale.report.pictures import cuts, encode, save_png, view, volume_histogram
 from mitoscale.stages.stage import Key, Stage
 from mitoscale.storage.arrays import open_array
-from mitoscale.storage.ledger import Ledger, LedgerEntry
 from mitoscale.storage.layout import read_json
+from mitoscale.storage.ledger import Ledger, LedgerEntry
 from mitoscale.storage.tables import read_table
 
 _WIDEST = 1024
 """Pictures show at most this many voxels along an edge, from the middle of the region."""
+
+_ELSEWHERE = {"source", "fingerprint", "region", "weights"}
+"""Settings that the page shows under provenance."""
 
 _EMBEDDED_SAM = (
     "The embedded sam-small is a small SAM trained from scratch on one FIB-SEM volume and phantoms, not Meta's model; "
@@ -46,7 +49,7 @@ class Report(Stage):
     def finish(self, done: Mapping[str, LedgerEntry]) -> dict[str, float]:
         """Write the report and its pictures."""
         content = self.content()
-        Path(self.folder.report).write_text(render(content))
+        Path(self.folder.report).write_text(render(content), encoding="utf-8")
         return {"pictures": float(len(content.pictures))}
 
     def content(self) -> ReportContent:
@@ -58,12 +61,14 @@ class Report(Stage):
         volume = float(objects["volume_nm3"].sum()) / 1e9
         seconds = sum(t["wall"] for t in totals.values())
         scores = Path(self.plan.run, "scores.json")
+        provenance, quarantined, seams = Provenance.of(self.plan.settings), self._quarantined(), self._seams()
         return ReportContent(
             title=Path(self.plan.settings.convert.source).name,
+            subtitle=self.plan.settings.convert.source,
             figures={
-                "objects": f"{len(objects['label'])}",
+                "mitochondria": f"{len(objects['label'])}",
                 "their volume": f"{volume:.3f} µm³",
-                "of the volume": f"{volume / cubic_um:.2%}",
+                "of the analysed volume": f"{volume / cubic_um:.1%}",
                 "volume analysed": f"{cubic_um:.2f} µm³",
                 "voxels": " × ".join(map(str, region.shape)),
                 "voxel size": " × ".join(f"{s:g}" for s in spec.spacing) + " nm",
@@ -74,10 +79,16 @@ class Report(Stage):
             pictures=self._pictures(),
             histogram=volume_histogram(objects["volume_nm3"]),
             objects=_largest(objects),
-            origin=self._origin(objects),
+            origin=self._origin(),
+            origin_shares=self._origin_shares(objects),
             stages=_stages(totals),
+            stage_seconds={name: t["wall"] for name, t in totals.items()},
             settings=self._settings(),
-            warnings=self._warnings(),
+            provenance=_provenance(provenance, region),
+            warnings=_warnings(quarantined, seams),
+            seams=seams,
+            quarantined=quarantined,
+            footer=f"mitoscale {provenance.version} {provenance.commit[:12]}".strip(),
         )
 
     def _totals(self, stage: str) -> dict[str, float]:
@@ -101,10 +112,9 @@ class Report(Stage):
             z = region.start[0] + (2 * i + 1) * region.shape[0] // (2 * count)
             plane = Region(start=(z, *region.start[1:]), stop=(z + 1, *region.stop[1:]))
             image = self.normalisation.apply(image_array.read(plane)[0])
-            labels = label_array.read(plane)[0]
-            plain = overlay(image, np.zeros_like(labels))
-            pair = np.concatenate([plain, overlay(image, labels, self._points(plane))], axis=1)
-            pictures[f"slice {z}: image, and objects with detections"] = isotropic(pair, spacing[1], spacing[2])
+            labels, points = label_array.read(plane)[0], self._points(plane)
+            pictures[f"slice {z}"] = view(image, None, (spacing[1], spacing[2]))
+            pictures[f"slice {z} with objects and detections"] = view(image, labels, (spacing[1], spacing[2]), points)
         image, labels = self.normalisation.apply(image_array.read(region)), label_array.read(region)
         for name, picture in cuts(image, labels, spacing).items():
             if name != "xy":
@@ -112,9 +122,7 @@ class Report(Stage):
         written = []
         for i, (caption, picture) in enumerate(pictures.items()):
             save_png(Path(self.folder.pictures, f"{i:02d}.png"), picture)
-            buffer = io.BytesIO()
-            Image.fromarray(picture).save(buffer, format="png")
-            written.append((caption, buffer.getvalue()))
+            written.append((caption, encode(picture)))
         return written
 
     def _shown(self) -> Region:
@@ -134,40 +142,71 @@ class Report(Stage):
         here &= (found["y"] < plane.stop[1]) & (found["x"] < plane.stop[2])
         return np.stack([found["y"][here] - plane.start[1], found["x"][here] - plane.start[2]], axis=1)
 
-    def _origin(self, objects: dict[str, np.ndarray]) -> str:
+    def _origin(self) -> str:
         settings = self.plan.settings.segment
         if settings.segmenter == "unet":
             return "All masks are the U-Net's foreground, split by a watershed (--segmenter unet)."
+        return _EMBEDDED_SAM if settings.segmenter == "sam" else f"Segmenter: {settings.segmenter}."
+
+    def _origin_shares(self, objects: dict[str, np.ndarray]) -> dict[str, float]:
+        """Part of the object voxels from the segmenter's own masks and from the fallback."""
         voxels = objects["voxels"].astype(float)
-        share = float((objects["segmenter_share"] * voxels).sum() / max(voxels.sum(), 1.0))
-        text = f"{share:.1%} of the object voxels come from the segmenter's own masks, the rest from the watershed fallback."
-        return f"{text} {_EMBEDDED_SAM}" if settings.segmenter == "sam" else text
+        if self.plan.settings.segment.segmenter == "unet" or not voxels.sum():
+            return {}
+        own = float((objects["segmenter_share"] * voxels).sum() / voxels.sum())
+        return {"the segmenter's own masks": own, "watershed fallback": 1 - own}
 
-    def _settings(self) -> dict[str, str]:
-        provenance = Provenance.of(self.plan.settings)
-        rows = {
-            "source": provenance.source,
-            "mitoscale": f"{provenance.version} {provenance.commit[:12]}".strip(),
-            **{f"weights {name}": sha or "(a factory)" for name, sha in provenance.weights.items()},
-            "libraries": ", ".join(f"{k} {v}" for k, v in provenance.libraries.items()),
-        }
-        for stage in STAGES:
-            values = getattr(self.plan.settings, stage).model_dump(mode="json", exclude={"source", "weights"})
-            if values:
-                rows[stage] = ", ".join(f"{k} {v}" for k, v in values.items())
-        return rows
+    def _settings(self) -> dict[str, dict[str, str]]:
+        stages = {s: getattr(self.plan.settings, s).model_dump(mode="json", exclude=_ELSEWHERE) for s in STAGES}
+        return {stage: {k: _text(v) for k, v in values.items()} for stage, values in stages.items()}
 
-    def _warnings(self) -> list[str]:
-        warnings = []
+    def _quarantined(self) -> Table:
+        rows = []
         for stage in STAGES[:-1]:
             entries = Ledger(self.folder.ledger(stage)).entries(self.plan.settings.token(stage))
-            lost = [n for n, e in entries.items() if e.state == "quarantined"]
-            if lost:
-                warnings.append(f"{stage}: {len(lost)} tasks were given up: {', '.join(lost[:8])}")
-        suspects = read_table(self.folder.edges_table)
-        if len(suspects["low"]):
-            warnings.append(f"{len(suspects['low'])} doubtful joins at block faces are listed in tables/edges.parquet.")
-        return warnings
+            lost = {n: e for n, e in entries.items() if e.state == "quarantined"}
+            rows += [(stage, n, (e.error.strip().splitlines() or [""])[-1]) for n, e in lost.items()]
+        return Table(head=("stage", "block", "error"), rows=rows)
+
+    def _seams(self, most: int = 20) -> Table:
+        """The most doubtful joins: those whose strength is nearest to the limit."""
+        edges = read_table(self.folder.edges_table)
+        order = np.argsort(np.abs(edges["strength"] - self.plan.settings.stitch.overlap), kind="stable")[:most]
+        rows = [
+            (
+                str(edges["face"][i]),
+                f"{edges['strength'][i]:.2f}",
+                "yes" if edges["accepted"][i] else "no",
+            )
+            for i in order
+        ]
+        return Table(head=("face", "strength", "joined"), rows=rows)
+
+
+def _text(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _provenance(provenance: Provenance, region: Region) -> dict[str, str]:
+    return {
+        "mitoscale": f"{provenance.version} {provenance.commit}".strip(),
+        "source": provenance.source,
+        "fingerprint": provenance.fingerprint,
+        "region": str(region),
+        **{f"weights {name}": sha or "(a factory)" for name, sha in provenance.weights.items()},
+        "libraries": ", ".join(f"{k} {v}" for k, v in provenance.libraries.items()),
+        "python": provenance.python,
+    }
+
+
+def _warnings(quarantined: Table, seams: Table) -> list[str]:
+    warnings = []
+    if quarantined.rows:
+        lost = len(quarantined.rows)
+        warnings.append(f"{lost} tasks were given up and their objects are missing; see below. mitoscale retry heals them.")
+    if seams.rows:
+        warnings.append("Some joins at block faces are in doubt; see Seams, and tables/edges.parquet for all of them.")
+    return warnings
 
 
 def _largest(objects: dict[str, np.ndarray], most: int = 15) -> Table:
@@ -187,7 +226,7 @@ def _largest(objects: dict[str, np.ndarray], most: int = 15) -> Table:
             )
         )
     head = ("label", "volume (µm³)", "long axis (nm)", "centroid z, y, x (nm)", "slices", "at the border", "foreground")
-    return Table(head=head, rows=rows)
+    return Table(head=head, rows=rows, swatches=[hex_colour(int(objects["label"][i])) for i in order])
 
 
 def _stages(totals: Mapping[str, Mapping[str, float]]) -> Table:
@@ -195,6 +234,12 @@ def _stages(totals: Mapping[str, Mapping[str, float]]) -> Table:
     for name, t in totals.items():
         speed = f"{t['voxels'] / 1e6 / t['wall']:.2f}" if t["wall"] and t["voxels"] else ""
         rows.append(
-            (name, f"{t['tasks']:.0f}", f"{t['wall']:.1f}", speed, *(f"{t[p]:.1f}" for p in ("read", "compute", "write")))
+            (
+                name,
+                f"{t['tasks']:.0f}",
+                f"{t['wall']:.1f}",
+                speed,
+                *(f"{t[p]:.1f}" for p in ("read", "compute", "write")),
+            )
         )
     return Table(head=("stage", "tasks", "wall (s)", "Mvoxel/s", "read (s)", "compute (s)", "write (s)"), rows=rows)

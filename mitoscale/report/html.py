@@ -3,49 +3,25 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import io
+import re
+from collections.abc import Mapping
 from html import escape
 from importlib.resources import files
 from string import Template
 
-Row = Sequence[str]
+from PIL import Image
 
+from mitoscale.report.content import ReportContent, Table
 
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """A table of text."""
+_LARGE = 3
+"""So many figures of the headline are set large."""
 
-    head: Row
-    """Column titles."""
-    rows: Sequence[Row]
-    """Cells."""
+_WIDE = 1.7
+"""A picture this many times wider than high takes a row of its own."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class ReportContent:
-    """Everything the page shows, as text and pictures."""
-
-    title: str
-    """What was analysed."""
-    figures: Mapping[str, str]
-    """Headline: name and value with unit."""
-    pictures: Sequence[tuple[str, bytes]]
-    """Caption and PNG of each picture."""
-    histogram: bytes
-    """SVG of the volume distribution."""
-    objects: Table
-    """The largest objects."""
-    origin: str
-    """Where the masks came from, one or two sentences."""
-    stages: Table
-    """Tasks, seconds and speed of each stage."""
-    settings: Mapping[str, str]
-    """Settings and provenance."""
-    scores: Mapping[str, str] = field(default_factory=dict)
-    """Scores against truth, where there is one."""
-    warnings: Sequence[str] = ()
-    """Quarantined blocks and doubtful seams."""
+_NUMBER = re.compile(r"[-+−]?[\d.,]+(e[-+]?\d+)?\s?%?")
+_WITH_UNIT = re.compile(r"(.*\d)(\s*[^\d\s][^\d]*)")
 
 
 def render(content: ReportContent) -> str:
@@ -54,40 +30,132 @@ def render(content: ReportContent) -> str:
     Parameters
     ----------
     content : ReportContent
-        What it shows.
+        What it shows; everything but the histogram's SVG is escaped.
 
     Returns
     -------
     str
-        HTML.
+        HTML that loads nothing from elsewhere, follows the reader's light or dark theme, and prints.
+
+    Raises
+    ------
+    PIL.UnidentifiedImageError
+        If a picture is not one.
     """
-    page = Template(files("mitoscale.report").joinpath("page.html").read_text())
-    pictures = "".join(
-        f'<figure><img src="data:image/png;base64,{base64.b64encode(png).decode()}" alt="{escape(caption)}">'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-        for caption, png in content.pictures
-    )
-    svg = content.histogram.decode()
+    page = Template(files("mitoscale.report").joinpath("page.html").read_text(encoding="utf-8"))
+    settings = _definitions(content.provenance) + _settings(content.settings)
+    origin = _shares(content.origin_shares, "{:.1%}") + (f"<p>{escape(content.origin)}</p>" if content.origin else "")
+    sections = {
+        "Pictures": _pictures(content),
+        "Scores against truth": _figures(content.scores, "scores"),
+        "Volumes": _histogram(content.histogram),
+        "Largest objects": _table(content.objects, "No object was found."),
+        "Origin of the masks": origin,
+        "Seams": _optional(content.seams, "No join at a block face is in doubt."),
+        "Blocks given up": _optional(content.quarantined, "No block was given up."),
+        "Stages": _shares(content.stage_seconds, "{:.1f} s") + _table(content.stages, "No stage has run."),
+        "Settings and provenance": settings,
+    }
+    shown = {title: body for title, body in sections.items() if body}
     return page.substitute(
         title=escape(content.title),
-        figures=_figures(content.figures),
-        scores=f"<section><h2>Against the truth</h2>{_figures(content.scores)}</section>" if content.scores else "",
-        warnings="".join(f'<p class="warning">{escape(w)}</p>' for w in content.warnings),
-        pictures=pictures,
-        histogram=svg[svg.index("<svg") :],
-        objects=_table(content.objects),
-        origin=escape(content.origin),
-        stages=_table(content.stages),
-        settings=_table(Table(head=("setting", "value"), rows=list(content.settings.items()))),
+        subtitle=f'<p class="subtitle">{escape(content.subtitle)}</p>' if content.subtitle else "",
+        headline=_headline(content.figures),
+        warnings=_warnings(content),
+        contents="".join(f'<a href="#{_anchor(title)}">{escape(title)}</a>' for title in shown),
+        sections="".join(
+            f'<section id="{_anchor(title)}"><h2>{escape(title)}</h2>{body}</section>' for title, body in shown.items()
+        ),
+        footer=escape(content.footer),
     )
 
 
-def _figures(values: Mapping[str, str]) -> str:
-    cells = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in values.items())
-    return f'<dl class="figures">{cells}</dl>'
+def _anchor(title: str) -> str:
+    return title.lower().replace(" ", "-")
 
 
-def _table(table: Table) -> str:
-    head = "".join(f"<th>{escape(c)}</th>" for c in table.head)
-    rows = "".join("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in row) + "</tr>" for row in table.rows)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+def _headline(figures: Mapping[str, str]) -> str:
+    items = list(figures.items())
+    return _figures(dict(items[:_LARGE]), "large") + _figures(dict(items[_LARGE:]), "small")
+
+
+def _figures(values: Mapping[str, str], kind: str) -> str:
+    cells = "".join(f"<div><dt>{escape(k)}</dt><dd>{_with_unit(v)}</dd></div>" for k, v in values.items())
+    return f'<dl class="figures {kind}">{cells}</dl>' if cells else ""
+
+
+def _with_unit(value: str) -> str:
+    """The value with its unit set smaller."""
+    match = _WITH_UNIT.fullmatch(value)
+    return f"{escape(match[1])}<small>{escape(match[2])}</small>" if match else escape(value)
+
+
+def _warnings(content: ReportContent) -> str:
+    items = "".join(f"<li>{escape(w)}</li>" for w in content.warnings)
+    return f'<aside class="warnings"><h2>Before you use this result</h2><ul>{items}</ul></aside>' if items else ""
+
+
+def _pictures(content: ReportContent) -> str:
+    figures = "".join(_figure(caption, data) for caption, data in content.pictures)
+    return f'<div class="pictures">{figures}</div>' if figures else ""
+
+
+def _figure(caption: str, data: bytes) -> str:
+    with Image.open(io.BytesIO(data)) as picture:
+        (width, height), kind = picture.size, Image.MIME[picture.format or ""]
+    shape = ' class="wide"' if width >= _WIDE * height else ""
+    source = f"data:{kind};base64,{base64.b64encode(data).decode()}"
+    image = f'<img src="{source}" width="{width}" height="{height}" alt="{escape(caption)}">'
+    return f"<figure{shape}>{image}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def _histogram(svg: bytes) -> str:
+    text = svg.decode()
+    return f'<div class="chart">{text[text.index("<svg") :]}</div>' if text else ""  # without the XML prologue
+
+
+def _shares(values: Mapping[str, float], text: str) -> str:
+    """A bar in proportion, with a legend; nothing where the values sum to 0."""
+    total = sum(values.values())
+    if total <= 0:
+        return ""
+    bar = "".join(f'<i class="s{i % 6}" style="flex-grow:{v / total:.4f}"></i>' for i, v in enumerate(values.values()))
+    legend = "".join(
+        f'<li><i class="s{i % 6}"></i>{escape(k)} <b>{text.format(v)}</b></li>' for i, (k, v) in enumerate(values.items())
+    )
+    return f'<div class="shares"><div class="bar" aria-hidden="true">{bar}</div><ul>{legend}</ul></div>'
+
+
+def _optional(table: Table | None, empty: str) -> str:
+    return "" if table is None else _table(table, empty)
+
+
+def _table(table: Table, empty: str) -> str:
+    if not table.rows:
+        return f'<p class="none">{escape(empty)}</p>'
+    numeric = [all(_NUMBER.fullmatch(c) for c in cells if c) for cells in zip(*table.rows, strict=True)]
+    kinds = [' class="number"' if n else "" for n in numeric]
+    head = "".join(f'<th scope="col"{k}>{escape(c)}</th>' for c, k in zip(table.head, kinds, strict=True))
+    if table.swatches:
+        head = f'<th class="swatch"></th>{head}'
+    rows = []
+    for i, row in enumerate(table.rows):
+        swatch = f'<td class="swatch"><i style="background:{escape(table.swatches[i])}"></i></td>' if table.swatches else ""
+        cells = "".join(f"<td{k}>{escape(c)}</td>" for c, k in zip(row, kinds, strict=True))
+        rows.append(f"<tr>{swatch}{cells}</tr>")
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+
+
+def _settings(settings: Mapping[str, str | Mapping[str, str]]) -> str:
+    plain = {k: v for k, v in settings.items() if isinstance(v, str)}
+    groups = "".join(
+        f"<div><h3>{escape(stage)}</h3>{_definitions(values)}</div>"
+        for stage, values in settings.items()
+        if not isinstance(values, str) and values
+    )
+    return _definitions(plain) + (f'<div class="groups">{groups}</div>' if groups else "")
+
+
+def _definitions(values: Mapping[str, str]) -> str:
+    rows = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in values.items())
+    return f'<dl class="definitions">{rows}</dl>' if rows else ""

@@ -88,8 +88,7 @@ class Detect(Stage):
         """One table of all detections; of two that are the same profile cut at a face the better one stays."""
         tables = [read_table(f"{self.folder.detections_parts}/{name}.parquet") for name in sorted(done)]
         columns = {
-            name: np.concatenate([t[name] for t in tables]) if tables else np.zeros(0, kind)
-            for name, kind in _COLUMNS.items()
+            name: np.concatenate([t[name] for t in tables]) if tables else np.zeros(0, kind) for name, kind in _COLUMNS.items()
         }
         spacing = self.plan.spec.spacing
         # Only profiles of one slice can be the same: slices are set further apart than any distance that counts.

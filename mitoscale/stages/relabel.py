@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -35,7 +36,7 @@ class Relabel(Stage):
         voxels = np.zeros(most + 1, np.int64)
         for table in tables.values():
             np.add.at(voxels, table["label"].astype(np.int64), table["core_voxels"])
-        least = self.plan.settings.relabel.min_volume_nm3 / np.prod(self.plan.spec.spacing)
+        least = self.plan.settings.relabel.min_volume_nm3 / math.prod(self.plan.spec.spacing)
         kept = voxels >= max(least, 1)
         kept[0] = False
         final = np.zeros(most + 1, np.uint64)
@@ -85,5 +86,3 @@ class Relabel(Stage):
         labels = read_table(f"{self.folder.label_tables}/{block.name}.parquet")
         fragments = read_table(f"{self.folder.masks_parts}/{block.name}.parquet")
         return {**fragments, "label": labels["label"]}
-
-

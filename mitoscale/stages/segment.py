@@ -84,14 +84,10 @@ class Segment(Stage):
             fragments = segmenter.fragments(image, foreground / np.float32(255), block.halo).astype(np.uint32)
             return fragments, fragments > 0
         slices = self._slices(segmenter, image, foreground, block)
-        fragments = link(
-            slices.labels, spacing, iou=settings.link_iou, iom=settings.link_iom, max_gap=settings.max_gap
-        )
+        fragments = link(slices.labels, spacing, iou=settings.link_iou, iom=settings.link_iom, max_gap=settings.max_gap)
         return fragments, slices.own & (fragments > 0)
 
-    def _slices(
-        self, segmenter: MaskSegmenter | None, image: np.ndarray, foreground: np.ndarray, block: Block
-    ) -> _Slices:
+    def _slices(self, segmenter: MaskSegmenter | None, image: np.ndarray, foreground: np.ndarray, block: Block) -> _Slices:
         labels = np.zeros(image.shape, np.int32)
         own = np.zeros(image.shape, bool)
         for z in range(len(image)):

@@ -14,8 +14,8 @@ from mitoscale.core.grid import Block, Face
 from mitoscale.core.plan import RunPlan
 from mitoscale.core.result import BlockResult
 from mitoscale.storage.arrays import Array, open_array
-from mitoscale.storage.ledger import LedgerEntry
 from mitoscale.storage.layout import RunFolder
+from mitoscale.storage.ledger import LedgerEntry
 
 Key = Block | Face
 """What one task works on."""

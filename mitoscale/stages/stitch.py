@@ -87,7 +87,11 @@ class Stitch(Stage):
             write_table(f"{self.folder.label_tables}/{block.name}.parquet", columns)
         suspects = self._suspects(edges, blocks, raw, labels)
         write_table(self.folder.edges_table, suspects)
-        return {"objects": float(labels.max(initial=0)), "edges": float(accepted.sum()), "suspects": float(len(suspects["low"]))}
+        return {
+            "objects": float(labels.max(initial=0)),
+            "edges": float(accepted.sum()),
+            "suspects": float(len(suspects["low"])),
+        }
 
     def _has_fragments(self, block: Block) -> bool:
         return Path(f"{self.folder.masks_parts}/{block.name}.parquet").exists()
@@ -95,7 +99,7 @@ class Stitch(Stage):
     def _edges(self, faces: list[str]) -> Columns:
         tables = [read_table(f"{self.folder.edges}/{name}.parquet") for name in faces]
         kinds = {"low": np.uint64, "high": np.uint64, "strength": np.float32, "accepted": np.bool_}
-        columns = {
+        columns: Columns = {
             name: np.concatenate([t[name] for t in tables] or [np.zeros(0)]).astype(kind) for name, kind in kinds.items()
         }
         face = np.repeat(np.array(faces, dtype=object), [len(t["low"]) for t in tables]) if tables else np.zeros(0, object)

@@ -220,9 +220,7 @@ class Array:
             data = self._store[where].read(order="C").result()
         except (ValueError, OSError) as error:
             if "NOT_FOUND" in str(error):
-                raise MissingShardError(
-                    f"a shard of {self.path} was never written ({error}); redo its block"
-                ) from error
+                raise MissingShardError(f"a shard of {self.path} was never written ({error}); redo its block") from error
             raise BlockError(f"cannot read {self.path}: {error}") from error
         return np.ascontiguousarray(data, dtype=self.dtype)
 
@@ -230,9 +228,7 @@ class Array:
         self._check(where)
         shape = tuple(s.stop - s.start for s in where)
         if data.shape != shape or data.dtype != self.dtype:
-            raise ValueError(
-                f"cannot write {data.dtype} {data.shape} to {self.path}: it wants {self.dtype} {shape} there"
-            )
+            raise ValueError(f"cannot write {data.dtype} {data.shape} to {self.path}: it wants {self.dtype} {shape} there")
         try:
             self._store[where].write(data, can_reference_source_data_indefinitely=True).result()
         except (ValueError, OSError) as error:

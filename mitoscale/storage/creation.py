@@ -88,6 +88,4 @@ def create_array(
             attributes=attributes,
         )
     except OSError as error:
-        raise StoppedError(
-            f"cannot make the array {path}: {error.strerror or error}; free or repair the disk"
-        ) from error
+        raise StoppedError(f"cannot make the array {path}: {error.strerror or error}; free or repair the disk") from error

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mitoscale.core.errors import InputError, StoppedError
+from mitoscale.core.errors import InputError
+from mitoscale.storage.atomic import replacing
 
 LABELS = "mitochondria"
 """Name of the label image."""
@@ -134,20 +135,9 @@ def write_json(path: str, content: Any) -> None:
     StoppedError
         If it cannot be written, as on a full disk.
     """
-    target = Path(path)
-    part = target.with_name(target.name + ".part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w") as file:
-            json.dump(content, file, indent=2)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(target)
-    except OSError as error:
-        raise StoppedError(
-            f"cannot write {path} ({error.strerror}): free space or permissions, then start again"
-        ) from error
+    text = json.dumps(content, indent=2) + "\n"
+    with replacing(path) as part:
+        Path(part).write_text(text)
 
 
 def read_json(path: str) -> Any:

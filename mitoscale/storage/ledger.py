@@ -74,9 +74,7 @@ class Ledger:
                 found[entry.name] = entry
         return found
 
-    def append(
-        self, result: BlockResult, *, token: str, attempt: int = 1, state: str = "done", error: str = ""
-    ) -> None:
+    def append(self, result: BlockResult, *, token: str, attempt: int = 1, state: str = "done", error: str = "") -> None:
         """Add a line; it is on disk within a second, and when the ledger is closed.
 
         Raises
@@ -102,16 +100,18 @@ class Ledger:
             if time.monotonic() - self._synced > _SYNC_SECONDS:
                 self._sync(file)
         except OSError as problem:
-            raise StoppedError(
-                f"cannot write {self.path} ({problem.strerror}): free space, then start again"
-            ) from problem
+            raise StoppedError(f"cannot write {self.path} ({problem.strerror}): free space, then start again") from problem
 
     def close(self) -> None:
-        """Bring everything to disk."""
-        if self._file is not None:
-            self._sync(self._file)
-            self._file.close()
-            self._file = None
+        """Bring everything to disk; raises what :meth:`append` does."""
+        if self._file is None:
+            return
+        file, self._file = self._file, None
+        try:
+            with file:
+                self._sync(file)
+        except OSError as problem:
+            raise StoppedError(f"cannot write {self.path} ({problem.strerror}): free space, then start again") from problem
 
     def invalidate(self) -> None:
         """Forget everything: the stage runs again."""

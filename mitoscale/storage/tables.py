@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from mitoscale.core.errors import InputError, StoppedError
+from mitoscale.core.errors import InputError
+from mitoscale.storage.atomic import replacing
 
 Columns = dict[str, np.ndarray]
 """Column name -> (N,) values."""
@@ -27,13 +27,15 @@ def write_table(path: str, columns: Mapping[str, np.ndarray], *, metadata: Mappi
     table = pa.table({name: pa.array(values) for name, values in columns.items()})
     if metadata:
         table = table.replace_schema_metadata(dict(metadata))
-    _replace(path, lambda part: pyarrow.parquet.write_table(table, part))
+    with replacing(path) as part:
+        pyarrow.parquet.write_table(table, part)
 
 
 def write_csv(path: str, columns: Mapping[str, np.ndarray]) -> None:
     """Write columns as comma-separated text with a header line; see :func:`write_table`."""
     table = pa.table({name: pa.array(values) for name, values in columns.items()})
-    _replace(path, lambda part: pyarrow.csv.write_csv(table, part))
+    with replacing(path) as part:
+        pyarrow.csv.write_csv(table, part)
 
 
 def read_table(path: str) -> Columns:
@@ -49,26 +51,27 @@ def read_table(path: str) -> Columns:
 
 
 def table_metadata(path: str) -> dict[str, str]:
-    """The key-value metadata of a table."""
-    schema = pyarrow.parquet.read_schema(path)
+    """The key-value metadata of a table.
+
+    Raises
+    ------
+    InputError
+        If the table is missing or damaged.
+    """
+    try:
+        schema = pyarrow.parquet.read_schema(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise _broken(path, error) from error
     return {k.decode(): v.decode() for k, v in (schema.metadata or {}).items()}
 
 
 def _read(path: str) -> pa.Table:
     try:
-        return pyarrow.parquet.read_table(path, memory_map=False)
+        return pyarrow.parquet.read_table(path, memory_map=False, partitioning=None)
     except (OSError, pa.ArrowInvalid) as error:
-        raise InputError(
-            f"table {path} cannot be read ({error}); run the stage that makes it again with --redo"
-        ) from error
+        raise _broken(path, error) from error
 
 
-def _replace(path: str, write: Callable[[Path], None]) -> None:
-    target = Path(path)
-    part = target.with_name(target.name + ".part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write(part)
-        part.replace(target)
-    except OSError as error:
-        raise StoppedError(f"cannot write {path} ({error}): free space or permissions, then start again") from error
+def _broken(path: str, error: Exception) -> InputError:
+    reason = " ".join(str(error).split())
+    return InputError(f"table {path} cannot be read ({reason}); run the stage that makes it again with --redo")

@@ -26,7 +26,8 @@ _NANOMETERS = {
     "micrometer": 1e3,
     "mm": 1e6,
 }
-_SANE = (0.1, 100_000.0)  # nm: outside, somebody has left a default such as 1 inch in the file
+_SANE = (0.1, 999.0)  # nm: outside, somebody has left a default such as 1 pixel/µm or 1 inch in the file
+_MOST_COLOURS = 4  # more channels than these are slices that were saved under the wrong name
 
 
 def promised_slices(tif: tifffile.TiffFile, path: str) -> int | None:
@@ -41,14 +42,18 @@ def promised_slices(tif: tifffile.TiffFile, path: str) -> int | None:
         content = tif.imagej_metadata or {}
         counts = {"channels": content.get("channels", 1), "times": content.get("frames", 1)}
         slices = content.get("images")
-        # Fiji calls the slices of a stack frames where nobody has told it that they are slices
+        # Fiji calls the slices of a stack frames, and tifffile channels, where nobody has told them what they are
         if counts["times"] == slices:
             counts["times"] = 1
+        if counts["channels"] == slices and slices > _MOST_COLOURS:
+            counts["channels"] = 1
     elif tif.is_ome and (pixels := _ome_pixels(tif)) is not None:
         counts = {"channels": int(pixels.get("SizeC", 1)), "times": int(pixels.get("SizeT", 1))}
         slices = int(pixels.get("SizeZ", 1))
         if slices == 1 and counts["channels"] == 1:
             slices, counts["times"] = counts["times"], 1
+        elif slices == 1 and counts["times"] == 1 and counts["channels"] > _MOST_COLOURS:
+            slices, counts["channels"] = counts["channels"], 1
     elif tif.shaped_metadata and len(tif.shaped_metadata) == 1:
         shape = tif.shaped_metadata[0]["shape"]
         if tuple(shape[-2:]) != tif.pages.first.shape:

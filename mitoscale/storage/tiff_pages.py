@@ -16,6 +16,9 @@ from mitoscale.core.errors import BlockError, InputError
 from mitoscale.core.geometry import Spacing
 from mitoscale.storage.tiff_metadata import promised_slices, stored_spacing
 
+_TAG_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+"""Size of a tag's values by their type (TIFF 6.0, section 2; BigTIFF)."""
+
 
 @dataclass(frozen=True)
 class Page:
@@ -143,9 +146,7 @@ def _page(page: Any, byteorder: str, path: str, number: int, size: int) -> Page:
     plain = bool(whole and page.is_contiguous and not page.is_tiled and page.fillorder == 1)
     offsets, counts = tuple(page.dataoffsets), tuple(page.databytecounts)
     if len(offsets) != math.prod(page.chunked) or len(counts) != len(offsets):
-        raise InputError(
-            f"{where}: {len(offsets)} of {math.prod(page.chunked)} strips or tiles are listed; copy the file again"
-        )
+        raise InputError(f"{where}: {len(offsets)} of {math.prod(page.chunked)} strips or tiles are listed; copy the file again")
     if plain:
         needed = dtype.itemsize * page.shape[0] * page.shape[1]
         if sum(counts) < needed:
@@ -175,8 +176,7 @@ def _unroll(page: Page, slices: int) -> list[Page]:
     """One header for all slices, one after the other: what ImageJ writes above 4 GiB."""
     first, count = page.offsets[0], page.counts[0]
     return [
-        Page(page.shape, page.dtype, page.segment, (first + n * count,), (count,), page.plain, page.decode)
-        for n in range(slices)
+        Page(page.shape, page.dtype, page.segment, (first + n * count,), (count,), page.plain, page.decode) for n in range(slices)
     ]
 
 
@@ -217,7 +217,9 @@ def _count_directories(path: str, size: int) -> int:
             seen.add(offset)
             file.seek(offset)
             count = file.read(struct.calcsize(f"{order}{count_format}"))
-            file.seek(struct.unpack(f"{order}{count_format}", count)[0] * entry, 1) if len(count) > 1 else None
+            length = struct.unpack(f"{order}{count_format}", count)[0] * entry if len(count) > 1 else 0
+            entries = file.read(length) if length < size else b""
+            _check_tags(path, entries, f"{order}HH{next_format}{next_format}", size)
             link = file.read(struct.calcsize(f"{order}{next_format}"))
             if len(link) < struct.calcsize(f"{order}{next_format}"):
                 raise InputError(
@@ -228,3 +230,15 @@ def _count_directories(path: str, size: int) -> int:
     if not seen:
         raise InputError(f"{path} holds no image; copy or export it again")
     return len(seen)
+
+
+def _check_tags(path: str, entries: bytes, layout: str, size: int) -> None:
+    """Raise where a tag's value, such as the OME metadata at the end of a file, lies past the end."""
+    inline = struct.calcsize(f"<{layout[-1]}")
+    for at in range(0, len(entries) - struct.calcsize(layout) + 1, struct.calcsize(layout)):
+        tag, kind, count, offset = struct.unpack_from(layout, entries, at)
+        length = count * _TAG_BYTES.get(kind, 0)
+        if length > inline and offset + length > size:
+            raise InputError(
+                f"{path} is cut off: tag {tag} ends at byte {offset + length} and the file at {size}; copy or export it again"
+            )

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-
 POINTS = 5
 """Points of a prompt: two box corners, a positive point, up to two negative ones; the rest is padding."""
 
@@ -87,9 +86,7 @@ def _interior_point(crop: np.ndarray, rng: np.random.Generator, exact: bool) -> 
     return point
 
 
-def _add_negatives(
-    points: np.ndarray, meaning: np.ndarray, profiles: np.ndarray, profile: int, rng: np.random.Generator
-) -> None:
+def _add_negatives(points: np.ndarray, meaning: np.ndarray, profiles: np.ndarray, profile: int, rng: np.random.Generator) -> None:
     """Negative points on other profiles, in place."""
     others = np.flatnonzero((profiles != 0).ravel() & (profiles != profile).ravel())
     if len(others) == 0:
@@ -97,5 +94,3 @@ def _add_negatives(
     for slot in range(3, 3 + int(rng.integers(1, 3))):
         points[slot] = np.unravel_index(rng.choice(others), profiles.shape)
         meaning[slot] = _NEGATIVE
-
-

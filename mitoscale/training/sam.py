@@ -42,13 +42,18 @@ class SamTask:
     """
 
     def __init__(
-        self, model: Sam, volumes: list[Annotated], tuning: Annotated | None, *, batch: int = 12, prompts: int = 6, seed: int = 0
+        self,
+        model: Sam,
+        volumes: list[Annotated],
+        tuning: Annotated | None,
+        *,
+        batch: int = 12,
+        prompts: int = 6,
+        seed: int = 0,
     ) -> None:
         self.model: nn.Module = model
         size = model.config.image_size
-        self.sampler = CropSampler(
-            volumes, size=size, pixel_nm=PIXEL_NM, context_nm=(0.0,), object_share=0.95, seed=seed
-        )
+        self.sampler = CropSampler(volumes, size=size, pixel_nm=PIXEL_NM, context_nm=(0.0,), object_share=0.95, seed=seed)
         self.batch = batch
         self.prompts = prompts
         self.tuning = _fixed_windows(tuning, size, 48) if tuning is not None else []

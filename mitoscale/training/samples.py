@@ -167,7 +167,7 @@ def _sample(slices: np.ndarray, grid: torch.Tensor, mode: str) -> torch.Tensor:
 
 def _blur(image: torch.Tensor, sigma: float) -> torch.Tensor:
     reach = int(np.ceil(3 * sigma))
-    kernel = torch.exp(-torch.arange(-reach, reach + 1, dtype=torch.float32) ** 2 / (2 * sigma**2))
+    kernel = torch.exp(-(torch.arange(-reach, reach + 1, dtype=torch.float32) ** 2) / (2 * sigma**2))
     kernel = kernel / kernel.sum()
     padded = functional.pad(image[:, None], (reach,) * 4, mode="reflect")
     blurred = functional.conv2d(functional.conv2d(padded, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))

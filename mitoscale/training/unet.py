@@ -38,14 +38,21 @@ class UNetTask:
     """
 
     def __init__(
-        self, model: UNet, volumes: list[Annotated], tuning: Annotated | None, *, batch: int = 8, size: int = 256, seed: int = 0
+        self,
+        model: UNet,
+        volumes: list[Annotated],
+        tuning: Annotated | None,
+        *,
+        batch: int = 8,
+        size: int = 256,
+        seed: int = 0,
     ) -> None:
         self.model: nn.Module = model
         self.config = model.config
         self.sampler = CropSampler(volumes, size=size, pixel_nm=PIXEL_NM, context_nm=model.config.context_nm, seed=seed)
         self.tuning = tuning
         self.batch = batch
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.to(memory_format=torch.channels_last)
 
     def loss(self) -> torch.Tensor:
         """See :class:`mitoscale.training.loop.Task`."""

@@ -1,0 +1,79 @@
+"""An annotated volume to train on: grey values normalised as inference does, and truth as instances."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mitoscale.core.errors import InputError
+from mitoscale.core.geometry import Region, Spacing
+from mitoscale.core.settings import ConvertSettings
+from mitoscale.core.volume import Normalisation
+from mitoscale.ops.instances import instances, is_two_valued
+from mitoscale.stages.evaluate import read_labels
+from mitoscale.stages.grey import histogram_values
+from mitoscale.stages.source import open_source
+from mitoscale.storage.arrays import open_array
+from mitoscale.storage.tiff import open_tiff
+from mitoscale.training.samples import Annotated
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnnotatedVolume:
+    """A whole annotated volume."""
+
+    image: np.ndarray
+    """(Z, Y, X) uint8 normalised."""
+    truth: np.ndarray
+    """(Z, Y, X) integer: two-valued, or instances."""
+    spacing: Spacing
+    """Voxel size (z, y, x) in nm."""
+
+    @property
+    def depth(self) -> int:
+        """Number of slices."""
+        return len(self.image)
+
+    def part(self, slices: tuple[int, int], share: float) -> Annotated:
+        """Some slices to train on or to score on; a two-valued truth becomes instances there.
+
+        Raises
+        ------
+        InputError
+            If the slices leave the volume or hold no mitochondrion.
+        """
+        start, stop = slices
+        if not 0 <= start < stop <= self.depth:
+            raise InputError(f"slices {start}:{stop} leave the volume, which has 0:{self.depth}")
+        truth = self.truth[start:stop]
+        if not truth.any():
+            raise InputError(f"the truth of slices {start}:{stop} holds no mitochondrion; choose other slices")
+        labels = (instances(truth) if is_two_valued(truth) else truth).astype(np.int32)
+        return Annotated(image=self.image[start:stop], labels=labels, spacing=self.spacing, share=share)
+
+
+def read_annotated(volume: str, truth: str, voxel_size: Spacing | None) -> AnnotatedVolume:
+    """Read a volume and its truth.
+
+    Raises
+    ------
+    InputError
+        If either cannot be read, the shapes differ, or the truth is empty.
+    """
+    source = open_source(volume, voxel_size)
+    whole = Region.of_shape(source.shape)
+    image = open_array(source.level0, missing="fill").read(whole) if source.level0 else open_tiff(volume).read(whole)
+    labels = read_labels(truth)
+    if labels.shape != image.shape:
+        raise InputError(f"{truth} has shape {labels.shape}, {volume} has {image.shape}: they must be the same")
+    if not labels.any():
+        raise InputError(f"{truth} is empty: it holds no mitochondrion")
+    values = histogram_values(source.dtype, source.value_range)
+    if source.value_range is None:
+        counts = np.bincount(image.ravel().astype(np.int64) - int(values[0]), minlength=len(values))
+    else:
+        counts, _ = np.histogram(image, bins=np.append(values, np.nextafter(values[-1], np.inf)))
+    percentiles = ConvertSettings.model_fields["percentiles"].default
+    normalisation = Normalisation.from_histogram(counts, values, percentiles)
+    return AnnotatedVolume(image=normalisation.apply(image), truth=labels, spacing=source.spacing)

@@ -1,0 +1,45 @@
+"""What tests of several folders share: a small phantom on disk, the command line, and a finished run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mitoscale.ops.phantom import make_phantom
+from mitoscale.storage.tiff_writing import write_tiff
+
+# The plug-in predictors are named like anyone's, so their module must be importable wherever a test begins.
+sys.path.insert(0, str(Path(__file__).parent / "end_to_end"))
+
+from commands import SHAPE, Call, Finished, Stack, call, this_process  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Stack:
+    """A phantom whose mitochondria do not touch."""
+    folder = tmp_path_factory.mktemp("stack")
+    phantom = make_phantom(SHAPE, objects=9, seed=12, touching=0.0)
+    write_tiff(str(folder / "phantom.tif"), phantom.image, phantom.spacing)
+    np.save(folder / "truth.npy", phantom.labels)
+    return Stack(phantom=phantom, image=str(folder / "phantom.tif"), truth=str(folder / "truth.npy"))
+
+
+@pytest.fixture(scope="session")
+def mitoscale() -> Iterator[Call]:
+    """``mitoscale ARGUMENTS...`` in this process, without a cluster."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mitoscale.cli.launch.start", this_process)
+        yield call
+
+
+@pytest.fixture(scope="session")
+def finished(mitoscale: Call, stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """A finished run whose detector and segmenter are the truth; tests only read it."""
+    run = str(tmp_path_factory.mktemp("finished") / "run")
+    ended = mitoscale("run", stack.image, run, *stack.exact())
+    assert ended.code == 0, ended.err
+    return Finished(run=run, ended=ended)

@@ -1,0 +1,192 @@
+"""The house rules: imports point down, peers do not know each other, each library has one home, and help is quick."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "mitoscale"
+
+LAYERS = (
+    ("cli",),
+    ("pipeline",),
+    ("report",),  # the report is a stage too: the last one, which may know the others
+    ("stages",),
+    ("training",),
+    ("nets", "cluster", "storage"),
+    ("ops",),
+    ("core",),
+)
+"""From the top down; the parts of one layer are peers."""
+
+CORE_ONLY = ("cluster", "storage", "ops")
+"""Parts that know nothing of mitoscale but core."""
+
+HOMES = {
+    "click": ("cli",),
+    "rich": ("cli",),
+    "dask": ("cluster",),
+    "distributed": ("cluster",),
+    "yaml": ("cluster",),
+    "imagecodecs": ("storage",),
+    "pyarrow": ("storage",),
+    "tensorstore": ("storage",),
+    "tifffile": ("storage",),
+    "zarr": ("storage",),
+    "matplotlib": ("report",),
+    "safetensors": ("nets",),
+    "segment_anything": ("nets",),
+    "torch": ("nets", "training"),
+    "torchvision": ("nets", "training"),
+    "cc3d": ("ops", "training"),
+    "fastremap": ("ops",),
+    "scipy": ("ops", "training"),
+    "skimage": ("ops",),
+}
+"""Libraries, and the only parts that may import them."""
+
+CORE_LIBRARIES = {"numpy", "pydantic"}
+"""All that core needs beyond the standard library."""
+
+HEAVY = ("dask", "distributed", "matplotlib", "numpy", "pyarrow", "scipy", "skimage", "tensorstore", "torch", "zarr")
+"""What the command line may load only once a command runs."""
+
+Import = tuple[Path, int, str]
+
+
+def part_of(name: str) -> str:
+    """The part of a module's dotted name below ``mitoscale``; the package itself is part of core."""
+    parts = name.split(".")
+    return parts[1] if len(parts) > 1 else "core"
+
+
+def imports() -> Iterator[Import]:
+    """File, line and dotted name of each import in the package, those inside functions too."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                yield from ((path, node.lineno, alias.name) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path}:{node.lineno} imports relatively"
+                if node.module == "mitoscale":  # from mitoscale import pipeline
+                    yield from ((path, node.lineno, f"mitoscale.{alias.name}") for alias in node.names)
+                else:
+                    yield path, node.lineno, str(node.module)
+
+
+IMPORTS = list(imports())
+OWN = [i for i in IMPORTS if i[2].split(".")[0] == "mitoscale"]
+FOREIGN = [i for i in IMPORTS if i[2].split(".")[0] not in {"mitoscale", *sys.stdlib_module_names}]
+
+
+def home(path: Path) -> str:
+    """The part that a file belongs to."""
+    first = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return "core" if first == "__init__" else first
+
+
+def listed(broken: list[Import]) -> str:
+    """Imports that break a rule, one a line."""
+    return "\n".join(f"{path.relative_to(PACKAGE.parent)}:{line} imports {name}" for path, line, name in broken)
+
+
+def test_every_part_has_a_layer() -> None:
+    parts = {home(path) for path in PACKAGE.rglob("*.py")}
+    assert parts == {part for layer in LAYERS for part in layer}
+
+
+def test_imports_point_down_and_peers_do_not_know_each_other() -> None:
+    depth = {part: i for i, layer in enumerate(LAYERS) for part in layer}
+    broken = [
+        (path, line, name)
+        for path, line, name in OWN
+        if part_of(name) != home(path) and depth[part_of(name)] <= depth[home(path)]
+    ]
+    assert not broken, listed(broken)
+
+
+@pytest.mark.parametrize("part", CORE_ONLY)
+def test_some_parts_know_core_alone(part: str) -> None:
+    broken = [i for i in OWN if home(i[0]) == part and part_of(i[2]) not in (part, "core")]
+    assert not broken, listed(broken)
+
+
+@pytest.mark.parametrize("library", HOMES)
+def test_a_library_is_imported_at_home_only(library: str) -> None:
+    broken = [i for i in FOREIGN if i[2].split(".")[0] == library and home(i[0]) not in HOMES[library]]
+    assert not broken, listed(broken)
+
+
+def test_core_needs_little() -> None:
+    broken = [i for i in FOREIGN if home(i[0]) == "core" and i[2].split(".")[0] not in CORE_LIBRARIES]
+    assert not broken, listed(broken)
+
+
+def run_python(code: str) -> str:
+    """What a fresh interpreter prints."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def loaded(code: str) -> set[str]:
+    """Top-level modules in memory after some code."""
+    # A command's --help leaves with SystemExit; modules are printed last, after what it says.
+    report = "print(json.dumps(sorted({m.split('.')[0] for m in sys.modules})))"
+    return set(json.loads(run_python(f"import json, sys\n{code}\n{report}").splitlines()[-1]))
+
+
+def commands() -> list[str]:
+    """The command line's commands, as it names them."""
+    from mitoscale.cli import _COMMANDS
+
+    return list(_COMMANDS)
+
+
+def test_the_command_line_loads_nothing_heavy() -> None:
+    assert not loaded("import mitoscale.cli") & set(HEAVY)
+
+
+def test_help_of_every_command_loads_nothing_heavy() -> None:
+    lines = ["from mitoscale.cli import main"]
+    for arguments in [["--help"], *([name, "--help"] for name in commands())]:
+        lines += [
+            "try:",
+            f"    main({arguments!r})",
+            "except SystemExit as stop:",
+            "    assert not stop.code, stop.code",
+        ]
+    assert not loaded("\n".join(lines)) & set(HEAVY)
+
+
+def test_the_cluster_settings_load_no_dask() -> None:
+    assert not loaded("import mitoscale.cluster.clusters, mitoscale.cluster.executor") & {"dask", "distributed"}
+
+
+def test_help_takes_less_than_a_second() -> None:
+    # Processor time of the child: the machine may be busy with something else.
+    before = os.times()
+    began = time.monotonic()
+    run_python("from mitoscale.cli import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    pass")
+    after = os.times()
+    spent = after.children_user + after.children_system - before.children_user - before.children_system
+    assert min(spent, time.monotonic() - began) < 1.0
+
+
+@pytest.mark.parametrize("job", sorted(path.name for path in (PACKAGE.parent / "jobs").glob("*.py")))
+def test_a_job_is_a_thin_script(job: str) -> None:
+    path = PACKAGE.parent / "jobs" / job
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 20
+    done = subprocess.run(
+        [sys.executable, str(path), "--help"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Usage" in done.stdout
