@@ -73,7 +73,6 @@ def main() -> None:
     pair = read_annotated(arguments.volume, arguments.truth, (arguments.voxel_size,) * 3)
     model, card = load_sam(arguments.sam)
     model.to(device())
-    size = model.config.image_size
     ious: dict[str, list[float]] = {"box": [], "point": []}
     for z in range(start, stop):
         windows, masks = profile_windows(pair.image[z], instances(pair.truth[z]).astype(np.int32), model.config.image_size)

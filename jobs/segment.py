@@ -1,8 +1,8 @@
-"""Everything from source to labels and report: ``python jobs/segment.py SOURCE RUN --cluster cluster.yaml``."""
+"""One stage of a run that was converted and detected: ``python jobs/segment.py RUN --cluster cluster.yaml``."""
 
 import sys
 
 from mitoscale.cli import main
 
 if __name__ == "__main__":  # workers are spawned, and import this file
-    main(["run", *sys.argv[1:]])
+    main(["segment", *sys.argv[1:]])

@@ -24,6 +24,7 @@ from mitoscale.core.provenance import Provenance
 from mitoscale.core.result import BlockResult
 from mitoscale.core.settings import STAGES, RunSettings
 from mitoscale.core.volume import VolumeSpec
+from mitoscale.nets.predictors import make_detector, make_segmenter
 from mitoscale.report.build import Report
 from mitoscale.stages.convert import Convert
 from mitoscale.stages.detect import Detect
@@ -114,6 +115,8 @@ def make_plan(source: Source, run: str, settings: RunSettings, labels_into_sourc
     if labels_into_source:
         if source.level0 is None:
             raise InputError("--labels-into-source needs a source that is an OME-Zarr")
+        if Path(source.path, ".zgroup").exists():
+            raise InputError(f"{source.path} is Zarr v2: labels cannot be added to it; leave out --labels-into-source")
         labels = str(Path(source.path, "labels", Path(folder.labels).name))
     image = source.level0 or f"{folder.volume}/0"
     return RunPlan(run=folder.path, image=image, labels=labels, spec=spec, settings=settings)
@@ -128,24 +131,35 @@ def start(plan: RunPlan, value_range: tuple[float, float] | None, redo: str | No
         If the folder cannot be written, holds another volume, or other settings that ``redo`` does not cover; it is left as it was.
     """
     folder = RunFolder(plan.run)
+    # Wrong weights or factories are told before anything is made.
+    make_detector(plan.settings.detect, plan.spec.spacing)
+    make_segmenter(plan.settings.segment, plan.spec.spacing)
     check_writable(plan.run)
-    if not Path(folder.run_json).exists():
-        if Path(plan.run).is_dir() and any(Path(plan.run).iterdir()):
-            raise InputError(f"RUN {plan.run} holds other files and no run.json; give a new or empty folder")
-        plan.validate_plan(free_bytes(plan.run))
+    content = {
+        "format": FORMAT,
+        "plan": plan.model_dump(mode="json"),
+        "value_range": value_range,
+        "provenance": Provenance.of(plan.settings).model_dump(mode="json"),
+    }
+    if Path(folder.run_json).exists():
+        with _locked(folder.path):
+            _check_same(load(plan.run).plan, plan, redo)
+            if redo and redo != "convert" and not Path(folder.work).is_dir():
+                raise InputError(f"--redo {redo}: the working files of {plan.run} were cleaned; use --redo convert")
+            write_json(folder.run_json, content)
     else:
-        old = load(plan.run).plan
-        _check_same(old, plan, redo)
-    write_json(
-        folder.run_json,
-        {
-            "format": FORMAT,
-            "plan": plan.model_dump(mode="json"),
-            "value_range": value_range,
-            "provenance": Provenance.of(plan.settings).model_dump(mode="json"),
-        },
-    )
+        _check_new(plan)
+        write_json(folder.run_json, content)
     return Run(plan=plan, value_range=value_range)
+
+
+def _check_new(plan: RunPlan) -> None:
+    """Raise unless a run can begin in its folder."""
+    if Path(plan.run).is_dir() and any(Path(plan.run).iterdir()):
+        raise InputError(f"RUN {plan.run} holds other files and no run.json; give a new or empty folder")
+    if Path(plan.labels).exists():
+        raise InputError(f"{plan.labels} holds labels already; rename them, or leave out --labels-into-source")
+    plan.validate_plan(free_bytes(plan.run))
 
 
 def load(run: str) -> Run:
@@ -167,14 +181,7 @@ def load(run: str) -> Run:
     except (KeyError, ValidationError) as error:
         raise InputError(f"{folder.run_json} is damaged ({str(error).splitlines()[0]}): start in a new folder") from error
     value_range = content.get("value_range")
-    moved = plan.model_copy(update={"run": folder.path}) if plan.run == folder.path else _moved(plan, folder)
-    return Run(plan=moved, value_range=tuple(value_range) if value_range else None)
-
-
-def _moved(plan: RunPlan, folder: RunFolder) -> RunPlan:
-    """The plan of a run folder that was moved: paths inside the folder follow it."""
-    paths = {name: getattr(plan, name).replace(plan.run, folder.path, 1) for name in ("image", "labels")}
-    return plan.model_copy(update={"run": folder.path, **paths})
+    return Run(plan=plan.moved_to(folder.path), value_range=tuple(value_range) if value_range else None)
 
 
 def _check_same(old: RunPlan, new: RunPlan, redo: str | None) -> None:
@@ -227,7 +234,11 @@ def execute(run: Run, names: Sequence[str], executor: Executor, observer: Observ
         outcomes = []
         for name in names:
             _check_before(run, folder, name)
-            outcomes.append(_run_stage(run, name, folder, executor, observer))
+            outcome = _run_stage(run, name, folder, executor, observer)
+            if outcome.computed:  # what later stages made of the blocks before is out of date
+                for later in STAGES[STAGES.index(name) + 1 :]:
+                    Ledger(folder.ledger(later)).invalidate()
+            outcomes.append(outcome)
         return outcomes
 
 
@@ -256,7 +267,7 @@ def _run_stage(run: Run, name: str, folder: RunFolder, executor: Executor, obser
         observer.stage_finished(outcome)
         return outcome
     stage = run.stage(name)
-    keys = {key.name: key for key in stage.keys()}
+    keys = {key.name: key for key in stage.keys()}  # noqa: SIM118 - a method
     done = {n: e for n, e in done.items() if n in keys}
     todo = [key for n, key in keys.items() if n not in done]
     observer.stage_started(name, len(keys), len(done))

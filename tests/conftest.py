@@ -15,7 +15,7 @@ from mitoscale.storage.tiff_writing import write_tiff
 # The plug-in predictors are named like anyone's, so their module must be importable wherever a test begins.
 sys.path.insert(0, str(Path(__file__).parent / "end_to_end"))
 
-from commands import SHAPE, Call, Finished, Stack, call, this_process  # noqa: E402
+from commands import SHAPE, Call, Finished, Stack, call, this_process
 
 
 @pytest.fixture(scope="session")

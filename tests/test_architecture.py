@@ -106,9 +106,7 @@ def test_every_part_has_a_layer() -> None:
 def test_imports_point_down_and_peers_do_not_know_each_other() -> None:
     depth = {part: i for i, layer in enumerate(LAYERS) for part in layer}
     broken = [
-        (path, line, name)
-        for path, line, name in OWN
-        if part_of(name) != home(path) and depth[part_of(name)] <= depth[home(path)]
+        (path, line, name) for path, line, name in OWN if part_of(name) != home(path) and depth[part_of(name)] <= depth[home(path)]
     ]
     assert not broken, listed(broken)
 
@@ -185,8 +183,6 @@ def test_help_takes_less_than_a_second() -> None:
 def test_a_job_is_a_thin_script(job: str) -> None:
     path = PACKAGE.parent / "jobs" / job
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 20
-    done = subprocess.run(
-        [sys.executable, str(path), "--help"], capture_output=True, text=True, timeout=60, check=False
-    )
+    done = subprocess.run([sys.executable, str(path), "--help"], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert "Usage" in done.stdout

@@ -72,15 +72,15 @@ def _group() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code; an error is one line on stderr."""
     try:
-        _group(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+        code = _group(args=list(arguments) if arguments is not None else None, standalone_mode=False)
     except MitoscaleError as error:
         click.echo(f"mitoscale: {error}", err=True)
         sys.exit(error.exit_code)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
     except click.Abort:
         click.echo("mitoscale: stopped; the same command goes on from here", err=True)
         sys.exit(4)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
+    if isinstance(code, int) and code:  # click gives back the code of an Exit instead of raising it
+        sys.exit(code)

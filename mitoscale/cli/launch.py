@@ -59,7 +59,12 @@ def changed(settings: RunSettings, options: dict[str, Any]) -> RunSettings:
 
 
 def _given(options: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
-    return {field: options[option] for field, option in names.items() if options.get(option) not in (None, {}, False)}
+    return {field: options[option] for field, option in names.items() if not _left_out(options.get(option))}
+
+
+def _left_out(value: Any) -> bool:
+    """Whether an option was not given; 0 is a value."""
+    return value is None or value is False or value == {}
 
 
 def go(run: Run, stages: Sequence[str], options: dict[str, Any]) -> list[StageOutcome]:

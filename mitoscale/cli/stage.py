@@ -26,8 +26,12 @@ def _command(name: str) -> click.Command:
     def command(run: str, **options: Any) -> None:
         from mitoscale.cli.launch import changed, go
         from mitoscale.core.errors import InputError
+        from mitoscale.core.settings import STAGES
         from mitoscale.pipeline import load, start
 
+        redo = options["redo"]
+        if redo and STAGES.index(redo) < STAGES.index(name):
+            raise InputError(f"--redo {redo} lies before {name}; use mitoscale {redo} RUN --redo {redo}, or mitoscale run")
         there = load(run)
         for option in ("region", "block", "invert"):
             if options[option] is not None:

@@ -48,11 +48,9 @@ def train(
     """
     import os
 
-    if threads:
-        os.environ["OMP_NUM_THREADS"] = str(threads)
-
     from mitoscale.core.errors import InputError
     from mitoscale.nets import sam, unet
+    from mitoscale.nets.device import set_threads
     from mitoscale.stages.annotated import read_annotated
     from mitoscale.storage.layout import check_writable
     from mitoscale.training.loop import Progress
@@ -86,6 +84,7 @@ def train(
         "phantoms": phantoms,
         "phantom_share": phantom_share if phantoms else 0.0,
     }
+    set_threads(threads)
     train_weights(
         model,
         preset,

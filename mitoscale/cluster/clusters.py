@@ -155,9 +155,10 @@ def start(settings: ClusterSettings) -> Iterator[Cluster]:
     from distributed import Client, LocalCluster
     from distributed.system import MEMORY_LIMIT
 
-    from mitoscale.cluster.plugin import WorkerSetup, thread_environment
+    from mitoscale.cluster.plugin import WorkerSetup, memory_environment, thread_environment
 
     workers = settings.workers or default_workers(settings.threads)
+    environment = thread_environment(settings.threads) | memory_environment()
     configuration = {
         # torch and zarr memory cannot be spilled: pause instead, and let the nanny restart what grows beyond.
         "distributed.worker.memory.target": False,
@@ -171,7 +172,7 @@ def start(settings: ClusterSettings) -> Iterator[Cluster]:
         # A worker that is not back this long after its death is never started again; Dask's own 15 s are too short
         # where the machine is busy, or where a block kills one worker after the other.
         "distributed.deploy.lost-worker-timeout": "1 hour",
-        **{f"distributed.nanny.pre-spawn-environ.{k}": v for k, v in thread_environment(settings.threads).items()},
+        **{f"distributed.nanny.pre-spawn-environ.{k}": v for k, v in environment.items()},
     }
     with (
         _terminated_as_interrupted(),

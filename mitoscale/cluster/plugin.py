@@ -25,6 +25,24 @@ def thread_environment(threads: int) -> dict[str, str]:
     return dict.fromkeys(names, str(threads))
 
 
+def memory_environment() -> dict[str, str]:
+    """Environment variables that let a worker keep the memory it frees.
+
+    Networks free and take the same large tensors for every slice. Given back to the system each time, as by default and
+    even more with Dask's own setting, their pages are cleared again and again: a third of a detector's CPU time.
+
+    Examples
+    --------
+    >>> sorted(memory_environment())
+    ['MALLOC_MMAP_THRESHOLD_', 'MALLOC_TOP_PAD_', 'MALLOC_TRIM_THRESHOLD_']
+    """
+    return {
+        "MALLOC_MMAP_THRESHOLD_": str(4 * 2**30),
+        "MALLOC_TRIM_THRESHOLD_": str(8 * 2**30),
+        "MALLOC_TOP_PAD_": str(64 * 2**20),
+    }
+
+
 class WorkerSetup(WorkerPlugin):
     """Sets the threads of a task in every worker, also in one that is restarted.
 

@@ -136,6 +136,8 @@ class BlockGrid(BaseModel):
         if match is None:
             raise KeyError(f"{name!r} is not a block name like z003_y011_x007")
         z, y, x = map(int, match.groups())
+        if not self.contains((z, y, x)):
+            raise KeyError(f"{name} is not in the grid {self.first} + {self.counts}")
         return self.block((z, y, x))
 
     def number(self, index: Triple) -> int:

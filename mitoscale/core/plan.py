@@ -74,6 +74,23 @@ class RunPlan(BaseModel):
         z, y, x = (min(c + 2 * m, n) for c, m, n in zip(self.core, self.grid.margin, self.region.shape, strict=True))
         return z, y, x
 
+    def moved_to(self, run: str) -> RunPlan:
+        """The plan of a run folder that lies at ``run`` now: paths inside the folder follow it.
+
+        Parameters
+        ----------
+        run : str
+            Absolute path.
+        """
+        if run == self.run:
+            return self
+        inside = {
+            name: run + value.removeprefix(self.run)
+            for name in ("image", "labels")
+            if (value := getattr(self, name)).startswith(self.run + "/")
+        }
+        return self.model_copy(update={"run": run, **inside})
+
     def validate_plan(self, free_bytes: int) -> None:
         """Raise where the run cannot fit.
 
@@ -140,7 +157,8 @@ def pyramid_factors(shape: Triple, spacing: Spacing, core: Triple) -> tuple[Trip
         voxel = [s * f for s, f in zip(spacing, last, strict=True)]
         if max(size) <= 2 * _SMALLEST_LEVEL:
             break
-        halve = [v < 2 * min(voxel) and n > 1 for v, n in zip(voxel, size, strict=True)]
+        finest = min((v for v, n in zip(voxel, size, strict=True) if n > 1), default=0.0)
+        halve = [v < 2 * finest and n > 1 for v, n in zip(voxel, size, strict=True)]
         z, y, x = (f * 2 if h else f for f, h in zip(last, halve, strict=True))
         if any(c % f for c, f in zip(core, (z, y, x), strict=True)) or (z, y, x) == last:
             break

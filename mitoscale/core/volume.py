@@ -134,4 +134,6 @@ class Normalisation(BaseModel):
         if high <= low:
             filled = np.flatnonzero(counts)
             low, high = float(edges[filled[0]]), float(edges[filled[-1]])
+        if high <= low:
+            raise ValueError(f"every voxel is {low:g}")
         return cls(low=low, high=high, invert=invert)

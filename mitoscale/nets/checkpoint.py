@@ -26,6 +26,21 @@ FORMAT = 1
 """Version of the header; a larger one comes from a newer mitoscale."""
 
 
+_DAMAGED = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    KeyError,
+    IndexError,
+    AssertionError,
+    AttributeError,
+    TypeError,
+)
+"""What torch raises for damaged checkpoints, as found by damaging some."""
+
+
 class WeightsCard(BaseModel):
     """The header of a weights file."""
 
@@ -122,15 +137,15 @@ def _read_safetensors(path: Path) -> tuple[WeightsCard, Mapping[str, torch.Tenso
         if content.get("format", 0) > FORMAT:
             raise InputError(f"weights {path} have format {content['format']}, this version reads up to {FORMAT}: update mitoscale")
         return WeightsCard.model_validate(content), state
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, AttributeError, TypeError) as error:
         raise InputError(f"weights {path} carry no mitoscale header: they were not written by mitoscale train") from error
 
 
 def _read_official(path: Path) -> Mapping[str, torch.Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0][:120]
+    except _DAMAGED as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0][:120]
         raise InputError(f"SAM checkpoint {path} cannot be read ({reason}): download it again") from error
     if not isinstance(state, Mapping) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise InputError(f"SAM checkpoint {path} is not a table of tensors like the official ones")

@@ -134,7 +134,7 @@ def make_detector(settings: DetectSettings, spacing: Spacing) -> Detector:
         return detector
     from mitoscale.nets.unet_detector import UNetDetector
 
-    model, pixel_nm = _unet(settings.detector)
+    model, pixel_nm = _unet(settings.detector, settings.weights)
     return UNetDetector(model, pixel_nm=pixel_nm, spacing=spacing)
 
 
@@ -157,7 +157,7 @@ def make_segmenter(settings: SegmentSettings, spacing: Spacing) -> MaskSegmenter
         raise InputError(f"segmenter {settings.segmenter!r} is none of sam, unet, or pkg.module:factory")
     from mitoscale.nets.sam_segmenter import SamSegmenter
 
-    model, pixel_nm = _sam(settings.sam)
+    model, pixel_nm = _sam(settings.sam, settings.weights)
     return SamSegmenter(model, pixel_nm=settings.sam_pixel_nm or pixel_nm, spacing=spacing)
 
 
@@ -181,17 +181,29 @@ def weights_digest(name_or_path: str) -> str:
 
 @lru_cache(maxsize=4)
 def _made(name: str, options: tuple[tuple[str, Any], ...]) -> Any:
-    return load_factory(name)(**dict(options))
+    try:
+        return load_factory(name)(**dict(options))
+    except InputError:
+        raise
+    except Exception as error:  # anything a foreign factory may raise
+        raise InputError(f"factory {name} failed ({type(error).__name__}: {error}); check its options") from error
+
+
+def _check_unchanged(name: str, expected: str) -> None:
+    """Raise where the weights are not those the run was begun with; ``expected`` empty: any will do."""
+    if expected and weights_digest(name) != expected:
+        raise InputError(f"weights {name} have changed since the run began; restore them, or add --redo detect")
 
 
 @lru_cache(maxsize=2)
-def _unet(name: str) -> tuple[Any, float]:
+def _unet(name: str, expected: str) -> tuple[Any, float]:
     import torch
 
     from mitoscale.nets.checkpoint import load_unet
     from mitoscale.nets.device import device, limit_threads
 
     limit_threads()
+    _check_unchanged(name, expected)
     model, card = load_unet(name)
     if card.pixel_nm is None:
         raise InputError(f"weights {name} do not tell their pixel size")
@@ -199,10 +211,11 @@ def _unet(name: str) -> tuple[Any, float]:
 
 
 @lru_cache(maxsize=2)
-def _sam(name: str) -> tuple[Any, float | None]:
+def _sam(name: str, expected: str) -> tuple[Any, float | None]:
     from mitoscale.nets.checkpoint import load_sam
     from mitoscale.nets.device import device, limit_threads
 
     limit_threads()
+    _check_unchanged(name, expected)
     model, card = load_sam(name)
     return model.to(device()), card.pixel_nm

@@ -45,7 +45,7 @@ class UNet(nn.Module):
         self.config = config
         widths = config.widths
         channels = (len(config.context_nm), *widths)
-        self.down = nn.ModuleList(_convolutions(a, b, config.normalise) for a, b in zip(channels[:-1], widths, strict=True))
+        self.down = nn.ModuleList(_convolutions(a, b, config.normalise) for a, b in zip(channels[:-1], channels[1:], strict=True))
         self.rise = nn.ModuleList(
             nn.ConvTranspose2d(b, a, kernel_size=2, stride=2) for a, b in zip(widths[:-1], widths[1:], strict=True)
         )

@@ -10,7 +10,10 @@ import torch
 from mitoscale.core.geometry import Region, Spacing
 from mitoscale.nets.device import autocast
 from mitoscale.nets.unet import UNet
-from mitoscale.ops.resample import from_network, to_network
+from mitoscale.ops.resample import coarse_range, from_network, to_network
+
+_PHASE = 64
+"""Windows of a cut slice begin at multiples of this, which every usual stride divides."""
 
 _LARGEST = 1536
 """Largest window edge in network pixels; a larger slice is cut into windows that overlap."""
@@ -79,6 +82,10 @@ class UNetDetector:
             down.append(torch.from_numpy(to_network(start, start + length, ratio)))
             up.append(torch.from_numpy(from_network(start, start + length, ratio)))
         height, width = len(down[0]), len(down[1])
+        # Pooling has a phase too: windows begin at a multiple of the stride, counted from the volume's origin.
+        lead = tuple(
+            coarse_range(start, start + 1, ratio)[0] % self.model.stride for start, ratio in zip(origin, self.ratios, strict=True)
+        )
         batch = max(1, self.batch_pixels // (height * width))
         needed = sorted({min(max(z + s, 0), len(image) - 1) for z in slices for s in self.steps})
         place = {z: i for i, z in enumerate(needed)}
@@ -89,13 +96,17 @@ class UNetDetector:
         for start in range(0, len(slices), batch):
             part = slices[start : start + batch]
             index = [[place[min(max(z + s, 0), len(image) - 1)] for s in self.steps] for z in part]
-            probability = self._windows(small[torch.tensor(index)])
+            probability = self._windows(small[torch.tensor(index)], lead)
             for i, p in enumerate(probability):
                 result[start + i] = (up[0] @ p @ up[1].T).numpy()
         return result
 
-    def _windows(self, image: torch.Tensor) -> torch.Tensor:
+    def _windows(self, image: torch.Tensor, lead: tuple[int, ...]) -> torch.Tensor:
         """(N, H, W) probability of (N, C, H, W) images: whole, or in overlapping windows where they are very large."""
+        image = torch.nn.functional.pad(image, (lead[1], 0, lead[0], 0), mode="replicate")
+        return self._cut(image)[:, lead[0] :, lead[1] :]
+
+    def _cut(self, image: torch.Tensor) -> torch.Tensor:
         height, width = image.shape[-2:]
         if max(height, width) <= _LARGEST:
             return self._forward(image)
@@ -125,8 +136,8 @@ def _cuts(length: int, size: int, overlap: int) -> list[tuple[int, int]]:
     if length <= size:
         return [(0, length)]
     count = -(-(length - overlap) // (size - overlap))
-    starts = [round(i * (length - size) / (count - 1)) for i in range(count)]
-    return [(s, s + size) for s in starts]
+    starts = [i * (length - size) // (count - 1) // _PHASE * _PHASE for i in range(count)]
+    return [(s, s + size) for s in starts[:-1]] + [(starts[-1], length)]
 
 
 def _ramp(length: int, overlap: int) -> torch.Tensor:

@@ -14,8 +14,6 @@ from mitoscale.core.geometry import Triple
 
 def _members(array: np.ndarray, factor: Triple) -> list[tuple[np.ndarray, tuple[slice, ...]]]:
     """For each place within a coarse voxel: the fine voxels at that place, and the coarse voxels that have one."""
-    if any(f not in (1, 2) for f in factor):
-        raise ValueError(f"factor {factor} must be 1 or 2 on each axis")
     members = []
     for offset in product(*(range(f) for f in factor)):
         part = array[tuple(slice(o, None, f) for o, f in zip(offset, factor, strict=True))]
@@ -24,6 +22,8 @@ def _members(array: np.ndarray, factor: Triple) -> list[tuple[np.ndarray, tuple[
 
 
 def _coarse_shape(array: np.ndarray, factor: Triple) -> Triple:
+    if any(f not in (1, 2) for f in factor):
+        raise ValueError(f"factor {factor} must be 1 or 2 on each axis")
     z, y, x = (-(-n // f) for n, f in zip(array.shape, factor, strict=True))
     return z, y, x
 

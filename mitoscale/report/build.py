@@ -133,7 +133,7 @@ class Report(Stage):
             length = min(b - a, most)
             start.append(a + (b - a - length) // 2)
             stop.append(start[-1] + length)
-        return Region(start=tuple(start), stop=tuple(stop))  # type: ignore[arg-type]
+        return Region(start=tuple(start), stop=tuple(stop))
 
     def _points(self, plane: Region) -> np.ndarray:
         """(N, 2) detections of a slice, in its pixels."""

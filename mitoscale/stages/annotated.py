@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import fastremap
 import numpy as np
 
 from mitoscale.core.errors import InputError
@@ -49,7 +50,8 @@ class AnnotatedVolume:
         truth = self.truth[start:stop]
         if not truth.any():
             raise InputError(f"the truth of slices {start}:{stop} holds no mitochondrion; choose other slices")
-        labels = (instances(truth) if is_two_valued(truth) else truth).astype(np.int32)
+        labels = instances(truth) if is_two_valued(truth) else truth
+        labels = fastremap.renumber(labels, in_place=False)[0].astype(np.int32)
         return Annotated(image=self.image[start:stop], labels=labels, spacing=self.spacing, share=share)
 
 
@@ -75,5 +77,8 @@ def read_annotated(volume: str, truth: str, voxel_size: Spacing | None) -> Annot
     else:
         counts, _ = np.histogram(image, bins=np.append(values, np.nextafter(values[-1], np.inf)))
     percentiles = ConvertSettings.model_fields["percentiles"].default
-    normalisation = Normalisation.from_histogram(counts, values, percentiles)
+    try:
+        normalisation = Normalisation.from_histogram(counts, values, percentiles)
+    except ValueError as error:
+        raise InputError(f"{volume} has no contrast ({error})") from error
     return AnnotatedVolume(image=normalisation.apply(image), truth=labels, spacing=source.spacing)

@@ -88,7 +88,6 @@ class Stitch(Stage):
         suspects = self._suspects(edges, blocks, raw, labels)
         write_table(self.folder.edges_table, suspects)
         return {
-            "objects": float(labels.max(initial=0)),
             "edges": float(accepted.sum()),
             "suspects": float(len(suspects["low"])),
         }
@@ -106,7 +105,7 @@ class Stitch(Stage):
         return {**columns, "face": face.astype(str)}
 
     def _suspects(self, edges: Columns, blocks: list[Block], raw: np.ndarray, labels: np.ndarray) -> Columns:
-        """Edges whose strength is doubtful, and the weakest edge of each object that holds two fragments that touch as different."""
+        """Doubtful edges, and the weakest edge of each object that holds two fragments which touch as different."""
         settings, grid = self.plan.settings.stitch, self.plan.grid
         doubtful = (edges["strength"] >= settings.seam_low) & (edges["strength"] <= settings.seam_high)
         label_of = labels[np.searchsorted(raw, edges["low"])] if len(raw) else np.zeros(0, labels.dtype)
@@ -119,4 +118,4 @@ class Stitch(Stage):
             own = np.flatnonzero((label_of == label) & edges["accepted"])
             if len(own):
                 doubtful[own[np.argmin(edges["strength"][own])]] = True
-        return {**{name: values[doubtful] for name, values in edges.items()}, "label": label_of[doubtful]}
+        return {name: values[doubtful] for name, values in edges.items()}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
+import pickle
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -101,7 +102,7 @@ def train(task: Task, schedule: Schedule, checkpoint: Path, report: Callable[[Pr
     averaged = copy.deepcopy(task.model).eval()
     step, best, best_state, spent = 0, -math.inf, averaged.state_dict(), 0.0
     if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=False)
+        state = _load(checkpoint, task.model)
         task.model.load_state_dict(state["model"])
         averaged.load_state_dict(state["averaged"])
         optimiser.load_state_dict(state["optimiser"])
@@ -117,8 +118,9 @@ def train(task: Task, schedule: Schedule, checkpoint: Path, report: Callable[[Pr
         loss = task.loss()
         if not torch.isfinite(loss):
             raise InputError(
-                f"training: the loss became {loss.item()} at step {step}; the state before is in {checkpoint}; "
-                "lower the learning rate and resume"
+                f"training: the loss became {loss.item()} at step {step}; "
+                + (f"the last good state is in {checkpoint}; " if checkpoint.exists() else "")
+                + "check the volume, and try another --seed"
             )
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -158,6 +160,24 @@ def _average(averaged: nn.Module, model: nn.Module, decay: float) -> None:
                 mean.lerp_(value, 1 - decay)
             else:
                 mean.copy_(value)
+
+
+def _load(path: Path, model: nn.Module) -> dict[str, Any]:
+    """The state in a checkpoint of the same network.
+
+    Raises
+    ------
+    InputError
+        If it is damaged or of another network.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=False)
+        shapes = {name: value.shape for name, value in state["model"].items()}
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError, TypeError) as error:
+        raise InputError(f"checkpoint {path} is damaged ({type(error).__name__}); delete it to start anew") from error
+    if shapes != {name: value.shape for name, value in model.state_dict().items()}:
+        raise InputError(f"checkpoint {path} is of another network; delete it to start anew, or give another --out")
+    return state
 
 
 def _save(state: dict[str, Any], path: Path) -> None:

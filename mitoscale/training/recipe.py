@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import torch
 
-from mitoscale.nets import sam, unet
 from mitoscale.core.errors import InputError
+from mitoscale.nets import sam, unet
 from mitoscale.nets.checkpoint import WeightsCard, load_sam, load_unet, save_weights
 from mitoscale.ops.phantom import make_phantom
 from mitoscale.training import sam as sam_training

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from mitoscale.core.errors import InputError
 from mitoscale.nets.sam import Sam
 from mitoscale.training.losses import mask_losses
 from mitoscale.training.prompts import Prompted, simulate
@@ -62,12 +63,16 @@ class SamTask:
         """See :class:`mitoscale.training.loop.Task`."""
         windows: list[torch.Tensor] = []
         prompted: list[Prompted] = []
-        while len(windows) < self.batch:
+        for _ in range(1000 * self.batch):
+            if len(windows) == self.batch:
+                break
             crop = self.sampler.draw()
             found = simulate(_profiles(crop.labels.numpy()), self.prompts, self.sampler.rng)
             if found is not None:
                 windows.append(crop.image[0])
                 prompted.append(found)
+        if not windows:
+            raise InputError("training: no crop holds a profile large enough to be asked for; train on larger mitochondria")
         masks, ious, target = _forward(self.model, windows, prompted)
         losses = mask_losses(masks, target)
         ambiguous = losses[:, 1:].min(dim=1).values.mean()
@@ -132,7 +137,9 @@ def _fixed_windows(volume: Annotated, size: int, count: int) -> list[tuple[torch
     )
     rng = np.random.default_rng(1)
     chosen: list[tuple[torch.Tensor, dict[str, Prompted]]] = []
-    while len(chosen) < count:
+    for _ in range(100 * count):
+        if len(chosen) == count:
+            break
         crop = sampler.draw()
         profiles = _profiles(crop.labels.numpy())
         box, point = (simulate(profiles, 4, rng, kind=k) for k in ("box", "point"))

@@ -69,7 +69,7 @@ class UNetTask:
             return 0.0
         assert isinstance(model, UNet)
         detector = UNetDetector(model, pixel_nm=PIXEL_NM, spacing=self.tuning.spacing)
-        chosen = range(2, len(self.tuning.image), 4)
+        chosen = range(min(2, (len(self.tuning.image) - 1) // 2), len(self.tuning.image), 4)
         predicted = detector.probability(self.tuning.image, chosen) >= 0.5
         truth = self.tuning.labels[list(chosen)] > 0
         return float((predicted & truth).sum() / max((predicted | truth).sum(), 1))

@@ -76,9 +76,7 @@ def test_a_missing_file_is_an_input_error(tmp_path: Path) -> None:
         load_cluster(str(tmp_path / "none.yaml"))
 
 
-def test_a_taken_port_is_no_obstacle_and_nothing_is_left_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_taken_port_is_no_obstacle_and_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     before = set(psutil.Process().children(recursive=True))
     with socket.socket() as taken:

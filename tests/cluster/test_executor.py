@@ -153,9 +153,7 @@ def test_tasks_are_grouped_by_stage(cluster: Cluster, blocks: list[Block]) -> No
     assert {"relabel", "stitch"} <= set(names)
 
 
-def test_a_block_that_raises_is_a_failure_and_the_others_are_done(
-    cluster: Cluster, blocks: list[Block], tmp_path: Path
-) -> None:
+def test_a_block_that_raises_is_a_failure_and_the_others_are_done(cluster: Cluster, blocks: list[Block], tmp_path: Path) -> None:
     bad = blocks[5].name
     results, failures = run(cluster.executor, partial(raises, bad, str(tmp_path)), blocks)
     assert [r.name for r in results] == [b.name for b in blocks if b.name != bad]

@@ -18,9 +18,7 @@ SPACINGS = st.tuples(*[st.floats(1.0, 100.0)] * 3)
 CORES = st.tuples(*[st.integers(1, 600)] * 3)
 
 
-def plan_of(
-    shape: Triple, spacing: Spacing, core: Triple, margin: Triple | None = None, region: Region | None = None
-) -> RunPlan:
+def plan_of(shape: Triple, spacing: Spacing, core: Triple, margin: Triple | None = None, region: Region | None = None) -> RunPlan:
     spec = VolumeSpec(
         shape=shape,
         dtype="uint8",

@@ -69,9 +69,7 @@ def test_tokens_of_stages_differ_and_survive_the_file() -> None:
 
 
 def test_the_order_of_options_does_not_matter() -> None:
-    a, b = (
-        SETTINGS.model_copy(update={"detect": DetectSettings(options=o)}) for o in ({"p": 1, "q": 2}, {"q": 2, "p": 1})
-    )
+    a, b = (SETTINGS.model_copy(update={"detect": DetectSettings(options=o)}) for o in ({"p": 1, "q": 2}, {"q": 2, "p": 1}))
     assert a.token("detect") == b.token("detect")
 
 

@@ -130,3 +130,21 @@ def renamed(labels: np.ndarray) -> np.ndarray:
     rank = np.empty(len(values), np.int64)
     rank[order] = np.arange(len(values)) + (0 if values[0] == 0 else 1)
     return rank[inverse].reshape(labels.shape)
+
+
+def cut(path: Path, to: float) -> Path:
+    """Cut a file off after a part of it."""
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * to)])
+    return path
+
+
+def check_refused(call: Call, folder: Path, arguments: list[str], said: str) -> None:
+    """Check that a command ends with 1 and one line on stderr, and that a folder is as it was."""
+    before = contents(folder)
+    ended = call(*arguments)
+    assert ended.code == 1, ended.err
+    assert ended.err.startswith("mitoscale: ") and len(ended.err.splitlines()) == 1, ended.err
+    assert said in ended.err
+    assert not ended.out
+    assert contents(folder) == before

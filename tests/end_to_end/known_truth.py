@@ -20,9 +20,9 @@ class KnownForeground:
         self.fails = Path(fails) if fails else None
 
     def foreground(self, image: np.ndarray, region: Region) -> np.ndarray:
-        """See :class:`mitoscale.nets.predictors.Detector`; raises in the first block while the file ``fails`` is there."""
+        """See :class:`mitoscale.nets.predictors.Detector`; while the file ``fails`` is there it fails at the top."""
         assert image.dtype == np.uint8 and image.shape == region.shape
-        if self.fails is not None and self.fails.exists() and region.start == (0, 0, 0):
+        if self.fails is not None and self.fails.exists() and region.start[0] == 0:
             raise RuntimeError("this block is beyond me")
         return (self.truth[region.slices] > 0).astype(np.float32)
 
@@ -30,13 +30,19 @@ class KnownForeground:
 class KnownFragments:
     """Says what objects there are; numbers them anew in each block, as a network would."""
 
-    def __init__(self, truth: str, seconds: str = "0") -> None:
+    def __init__(self, truth: str, seconds: str = "0", fails: str = "") -> None:
         self.truth = np.load(truth, mmap_mode="r")
         self.seconds = float(seconds)
+        self.fails = Path(fails) if fails else None
 
     def fragments(self, image: np.ndarray, foreground: np.ndarray, region: Region) -> np.ndarray:
-        """See :class:`mitoscale.nets.predictors.VolumeSegmenter`; takes at least ``seconds``."""
+        """See :class:`mitoscale.nets.predictors.VolumeSegmenter`; takes at least ``seconds``.
+
+        While the file ``fails`` is there it fails where the region ends at slice 16.
+        """
         time.sleep(self.seconds)
+        if self.fails is not None and self.fails.exists() and region.stop[0] == 16:
+            raise RuntimeError("this block is beyond me")
         _, local = np.unique(self.truth[region.slices], return_inverse=True)
         # Where an object fills the whole region there is no background to be number 0.
         local = local.reshape(region.shape) + (1 if self.truth[region.slices].all() else 0)
@@ -49,9 +55,7 @@ class KnownMasks:
     def __init__(self, truth: str) -> None:
         self.truth = np.load(truth, mmap_mode="r")
 
-    def masks(
-        self, image: np.ndarray, foreground: np.ndarray, prompts: Prompts, region: Region
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def masks(self, image: np.ndarray, foreground: np.ndarray, prompts: Prompts, region: Region) -> tuple[np.ndarray, np.ndarray]:
         """See :class:`mitoscale.nets.predictors.MaskSegmenter`."""
         plane = self.truth[region.slices][0]
         assert plane.shape == image.shape == foreground.shape

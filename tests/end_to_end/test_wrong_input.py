@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from commands import Call, Finished, Stack, contents
+from commands import Call, Finished, Stack, check_refused, cut
 
-from mitoscale.nets.embedded import FOLDER as WEIGHTS
 from mitoscale.storage.tiff_writing import write_tiff
 
 SPACING = ["--voxel-size", "10,10,10"]
@@ -25,12 +24,6 @@ def slices(folder: Path, count: int = 4) -> Path:
     for z in range(count):
         tifffile.imwrite(folder / f"s{z:03d}.tif", PLANE + z)
     return folder
-
-
-def cut(path: Path, to: float) -> Path:
-    content = path.read_bytes()
-    path.write_bytes(content[: int(len(content) * to)])
-    return path
 
 
 def no_such_file(folder: Path) -> Path:
@@ -153,16 +146,6 @@ SOURCES: dict[Callable[[Path], Path], str] = {
 }
 
 
-def check_refused(mitoscale: Call, folder: Path, arguments: list[str], said: str) -> None:
-    before = contents(folder)
-    ended = mitoscale(*arguments)
-    assert ended.code == 1, ended.err
-    assert ended.err.startswith("mitoscale: ") and len(ended.err.splitlines()) == 1, ended.err
-    assert said in ended.err
-    assert not ended.out
-    assert contents(folder) == before
-
-
 @pytest.mark.parametrize("make", SOURCES, ids=lambda m: m.__name__)
 @pytest.mark.parametrize("command", ["run", "convert"])
 def test_wrong_source(command: str, make: Callable[[Path], Path], mitoscale: Call, tmp_path: Path) -> None:
@@ -173,92 +156,6 @@ def test_wrong_source(command: str, make: Callable[[Path], Path], mitoscale: Cal
 def test_no_voxel_size(mitoscale: Call, tmp_path: Path) -> None:
     source = slices(tmp_path / "s")
     check_refused(mitoscale, tmp_path, ["run", str(source), str(tmp_path / "run")], "--voxel-size")
-
-
-def text_as_weights(folder: Path) -> list[str]:
-    (folder / "w.safetensors").write_text("no weights at all")
-    return ["--detector", str(folder / "w.safetensors")]
-
-
-def cut_weights(folder: Path) -> list[str]:
-    shutil.copy(WEIGHTS / "unet-small.safetensors", folder / "cut.safetensors")
-    return ["--detector", str(cut(folder / "cut.safetensors", 0.5))]
-
-
-def cut_sam_weights(folder: Path) -> list[str]:
-    shutil.copy(WEIGHTS / "sam-small.safetensors", folder / "cut.safetensors")
-    return ["--sam", str(cut(folder / "cut.safetensors", 0.5))]
-
-
-def broken_checkpoint(folder: Path) -> list[str]:
-    (folder / "sam_vit_b.pth").write_bytes(b"PK\x03\x04" + b"\0" * 1000)
-    return ["--sam", str(folder / "sam_vit_b.pth")]
-
-
-def unet_named_sam(folder: Path) -> list[str]:
-    return ["--sam", "unet-small"]
-
-
-def sam_named_detector(folder: Path) -> list[str]:
-    return ["--detector", "sam-small"]
-
-
-def unknown_weights(folder: Path) -> list[str]:
-    return ["--detector", "unet-gigantic"]
-
-
-def unknown_sam(folder: Path) -> list[str]:
-    return ["--sam", "vit_x"]
-
-
-def unknown_segmenter(folder: Path) -> list[str]:
-    return ["--segmenter", "magic"]
-
-
-def missing_factory(folder: Path) -> list[str]:
-    return ["--detector", "no_such_module:factory"]
-
-
-def useless_factory(folder: Path) -> list[str]:
-    return ["--detector", "known_truth:neither"]
-
-
-def missing_cluster_file(folder: Path) -> list[str]:
-    return ["--cluster", str(folder / "nowhere.yaml")]
-
-
-def wrong_cluster_file(folder: Path) -> list[str]:
-    (folder / "cluster.yaml").write_text("kind: local\nworkers: many\n")
-    return ["--cluster", str(folder / "cluster.yaml")]
-
-
-MODELS: dict[Callable[[Path], list[str]], str] = {
-    unknown_weights: "embedded are",
-    unknown_sam: "embedded are",
-    text_as_weights: "w.safetensors",
-    cut_weights: "cut.safetensors",
-    cut_sam_weights: "cut.safetensors",
-    broken_checkpoint: "sam_vit_b.pth",
-    unet_named_sam: "a sam is wanted",
-    sam_named_detector: "a unet is wanted",
-    unknown_segmenter: "magic",
-    missing_factory: "no_such_module",
-    useless_factory: "no method foreground",
-    missing_cluster_file: "nowhere.yaml",
-    wrong_cluster_file: "cluster.yaml",
-}
-
-
-@pytest.mark.parametrize("make", MODELS, ids=lambda m: m.__name__)
-def test_wrong_model_or_cluster(make: Callable[[Path], list[str]], mitoscale: Call, stack: Stack, tmp_path: Path) -> None:
-    """Found out before anything is made, not after hours of earlier stages."""
-    options = make(tmp_path)
-    check_refused(mitoscale, tmp_path, ["run", stack.image, str(tmp_path / "run"), *options], MODELS[make])
-
-
-def test_wrong_weights_do_not_change_a_finished_run(mitoscale: Call, stack: Stack, finished: Finished) -> None:
-    arguments = ["run", stack.image, finished.run, *stack.exact(), "--detector", "sam-small", "--redo", "detect"]
-    check_refused(mitoscale, Path(finished.run), arguments, "a unet is wanted")
 
 
 def test_run_of_another_volume(mitoscale: Call, stack: Stack, finished: Finished, tmp_path: Path) -> None:

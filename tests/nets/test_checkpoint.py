@@ -40,12 +40,8 @@ def one_line(load: Callable[[str], object], path: Path | str, problem: str) -> N
     assert problem in message and "\n" not in message and Path(path).name in message
 
 
-@pytest.mark.parametrize(
-    ("kind", "model", "config", "load"), [("unet", UNet, UNET, load_unet), ("sam", Sam, SAM, load_sam)]
-)
-def test_what_is_saved_is_loaded_as_float16(
-    tmp_path: Path, kind: str, model: type, config: UNetConfig, load: Callable
-) -> None:
+@pytest.mark.parametrize(("kind", "model", "config", "load"), [("unet", UNet, UNET, load_unet), ("sam", Sam, SAM, load_sam)])
+def test_what_is_saved_is_loaded_as_float16(tmp_path: Path, kind: str, model: type, config: UNetConfig, load: Callable) -> None:
     saved = model(config)
     path = tmp_path / "mine.safetensors"
     save_weights(path, saved, card(kind, config))

@@ -36,9 +36,7 @@ def ask_official(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(P, M, h, w) logits and (P, M) predicted IoU of the package's own forward."""
     image = window.expand(3, -1, -1)
-    answer = official([{"image": image, "original_size": tuple(window.shape), **prompts}], multimask_output=multimask)[
-        0
-    ]
+    answer = official([{"image": image, "original_size": tuple(window.shape), **prompts}], multimask_output=multimask)[0]
     return answer["low_res_logits"], answer["iou_predictions"]
 
 
@@ -59,9 +57,7 @@ def test_a_point_is_answered_as_the_package_does(
     same(ours.decode(ours.encode(windows[:1]), torch.zeros(2, dtype=torch.long), *padded), theirs, channels)
 
 
-def test_boxes_with_points_are_answered_as_the_package_does(
-    ours: Sam, official: OfficialSam, windows: torch.Tensor
-) -> None:
+def test_boxes_with_points_are_answered_as_the_package_does(ours: Sam, official: OfficialSam, windows: torch.Tensor) -> None:
     corners = torch.tensor([[[5.0, 60.0], [40.0, 120.0]], [[70.0, 2.0], [100.0, 33.0]]])  # y, x
     points = torch.tensor([[[20.0, 80.0], [90.0, 90.0]], [[80.0, 20.0], [3.0, 3.0]]])
     meaning = torch.tensor([[POSITIVE, NEGATIVE]] * 2)
@@ -91,9 +87,7 @@ def test_prompts_of_several_windows_do_not_see_each_other(ours: Sam, windows: to
     which = torch.tensor([2, 0, 0, 1])
     together = ours.decode(embeddings, which, points, meaning)
     for i, w in enumerate(which.tolist()):
-        alone = ours.decode(
-            ours.encode(windows[w : w + 1]), torch.zeros(1, dtype=torch.long), points[i : i + 1], meaning[:1]
-        )
+        alone = ours.decode(ours.encode(windows[w : w + 1]), torch.zeros(1, dtype=torch.long), points[i : i + 1], meaning[:1])
         for a, b in zip(together, alone, strict=True):
             torch.testing.assert_close(a[i : i + 1], b, atol=1e-4, rtol=1e-4)
 
@@ -101,9 +95,7 @@ def test_prompts_of_several_windows_do_not_see_each_other(ours: Sam, windows: to
 def test_what_a_padding_point_says_does_not_matter(ours: Sam, windows: torch.Tensor) -> None:
     embeddings, first = ours.encode(windows[:1]), torch.zeros(1, dtype=torch.long)
     meaning = torch.tensor([[POSITIVE, PADDING]])
-    answers = [
-        ours.decode(embeddings, first, torch.tensor([[[9.0, 9.0], p]]), meaning)[0] for p in ([0.0, 0.0], [77.0, -5.0])
-    ]
+    answers = [ours.decode(embeddings, first, torch.tensor([[[9.0, 9.0], p]]), meaning)[0] for p in ([0.0, 0.0], [77.0, -5.0])]
     assert torch.equal(*answers)
 
 

@@ -13,9 +13,7 @@ from mitoscale.nets.unet import PRESETS, UNet, UNetConfig
 @pytest.mark.parametrize("widths", [(4, 8), (4, 8, 8), (2, 4, 6, 8, 8)])
 @pytest.mark.parametrize("context", [(0.0,), (-20.0, 0.0, 20.0)])
 @pytest.mark.parametrize("normalise", [True, False])
-def test_the_answer_has_the_size_of_the_question(
-    widths: tuple[int, ...], context: tuple[float, ...], normalise: bool
-) -> None:
+def test_the_answer_has_the_size_of_the_question(widths: tuple[int, ...], context: tuple[float, ...], normalise: bool) -> None:
     model = UNet(UNetConfig(widths=widths, context_nm=context, normalise=normalise)).eval()
     assert model.stride == 2 ** (len(widths) - 1)
     for height, width in [(1, 1), (2, 3)]:

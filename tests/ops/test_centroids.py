@@ -82,9 +82,7 @@ def test_a_detection_measures_its_profile() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(
-    arrays.arrays(
-        np.float32, st.tuples(st.integers(1, 25), st.integers(1, 25)), elements=st.sampled_from([0.0, 0.4, 1])
-    ),
+    arrays.arrays(np.float32, st.tuples(st.integers(1, 25), st.integers(1, 25)), elements=st.sampled_from([0.0, 0.4, 1])),
     st.floats(1, 12),
 )
 def test_profiles_tile_the_foreground(probability: np.ndarray, separation: float) -> None:

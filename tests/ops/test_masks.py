@@ -16,9 +16,7 @@ SHAPE = (20, 24)
 LABELS = arrays.arrays(np.int32, st.just((6, 7)), elements=st.integers(0, 3))
 
 
-def box(
-    y0: int, x0: int, height: int, width: int, *, score: float = 1.0, profile: int = 1, logit: float | None = None
-) -> Mask:
+def box(y0: int, x0: int, height: int, width: int, *, score: float = 1.0, profile: int = 1, logit: float | None = None) -> Mask:
     mask = np.ones((height, width), bool)
     logits = None if logit is None else np.full(mask.shape, logit, np.float32)
     return Mask(y0=y0, x0=x0, mask=mask, logits=logits, score=score, profile=profile)

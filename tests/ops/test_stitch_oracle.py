@@ -29,9 +29,7 @@ def oracle(truth: np.ndarray, grid: BlockGrid, seed: int = 0) -> Fragments:
     rng = np.random.default_rng(seed)
     fragments = {}
     for block in grid.blocks():
-        parts, count = cc3d.connected_components(
-            np.ascontiguousarray(truth[block.halo.slices]), connectivity=26, return_N=True
-        )
+        parts, count = cc3d.connected_components(np.ascontiguousarray(truth[block.halo.slices]), connectivity=26, return_N=True)
         names = np.concatenate([[0], 1 + rng.permutation(count)]).astype(np.uint32)
         fragments[block.index] = names[parts]
     return fragments

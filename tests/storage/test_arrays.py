@@ -76,9 +76,7 @@ def test_a_shard_of_zeros_is_stored(path: str) -> None:
 
 @pytest.mark.parametrize("corner", [(0, 0, 0), (4, 16, 16)], ids=["inside", "border"])
 @pytest.mark.parametrize("damage", ["cut", "empty", "flipped"])
-def test_a_broken_shard_is_an_error_and_can_be_written_again(
-    path: str, corner: tuple[int, int, int], damage: str
-) -> None:
+def test_a_broken_shard_is_an_error_and_can_be_written_again(path: str, corner: tuple[int, int, int], damage: str) -> None:
     stop = tuple(min(a + s, n) for a, s, n in zip(corner, (4, 16, 16), SHAPE, strict=True))
     region = Region(start=corner, stop=stop)
     data = numbers(region.shape)

@@ -134,9 +134,7 @@ def test_version_04_is_read_with_its_levels_and_common_scale(tmp_path: Path) -> 
     ("second", "shape"),
     [(level("s1", 1, 2, 2), (9, 16, 16)), (level("s1", 1, 1.5, 1.5), (9, 22, 22)), (level("s1"), (9, 17, 17))],
 )
-def test_levels_that_do_not_span_whole_voxels_are_left_out(
-    tmp_path: Path, second: dict[str, Any], shape: tuple[int, ...]
-) -> None:
+def test_levels_that_do_not_span_whole_voxels_are_left_out(tmp_path: Path, second: dict[str, Any], shape: tuple[int, ...]) -> None:
     nm = axes("nanometer", "nanometer", "nanometer")
     path = foreign(tmp_path / "i", nm, [level("s0", 1, 1, 1), second], [(9, 33, 33), shape])
     assert open_image(path).spec.factors == ((1, 1, 1),)

@@ -56,9 +56,7 @@ def test_columns_of_different_length_are_refused(tmp_path: Path) -> None:
 
 def test_csv_is_read_by_others(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
-    write_csv(
-        str(path), {"label": np.array([1, 2], np.uint64), "volume": np.array([0.5, 1e9]), "a,b": np.array(["x", "y"])}
-    )
+    write_csv(str(path), {"label": np.array([1, 2], np.uint64), "volume": np.array([0.5, 1e9]), "a,b": np.array(["x", "y"])})
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["label", "volume", "a,b"]

@@ -133,9 +133,7 @@ def test_a_region_outside_is_not_read(tmp_path: Path) -> None:
         source.read(Region.of_shape((6, 70, 90)))
 
 
-@pytest.mark.parametrize(
-    "layout", ["plain", "bigtiff", "imagej", "one-header", "ome", "no-metadata", "strips", "tiles"]
-)
+@pytest.mark.parametrize("layout", ["plain", "bigtiff", "imagej", "one-header", "ome", "no-metadata", "strips", "tiles"])
 @pytest.mark.parametrize("part", [0.05, 0.5, 0.9, 0.999])
 def test_a_truncated_file_is_refused_wherever_it_is_cut(tmp_path: Path, layout: str, part: float) -> None:
     path = save(tmp_path / "a.tif", volume("uint16"), **LAYOUTS[layout])

@@ -1,0 +1,53 @@
+"""Options become settings: what is given counts, also where it is 0 or off."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pytest
+from commands import Call, Stack
+
+from mitoscale.cli.options import Numbers, SliceRange
+from mitoscale.core.settings import RunSettings
+from mitoscale.pipeline import load
+
+
+def settings_of(mitoscale: Call, stack: Stack, run: Path, *options: str) -> RunSettings:
+    ended = mitoscale("convert", stack.image, str(run), *stack.exact(), *options)
+    assert ended.code == 0, ended.err
+    return load(str(run)).plan.settings
+
+
+def test_zeros_are_settings_too(mitoscale: Call, stack: Stack, tmp_path: Path) -> None:
+    settings = settings_of(mitoscale, stack, tmp_path / "run", "--min-volume", "0", "--threshold", "0")
+    assert settings.relabel.min_volume_nm3 == 0
+    assert settings.detect.threshold == 0
+
+
+def test_given_options(mitoscale: Call, stack: Stack, tmp_path: Path) -> None:
+    options = ["--min-volume", "2e6", "--threshold", "0.6", "--invert", "--region", "0:16,:,:", "--voxel-size", "8,9,9"]
+    settings = settings_of(mitoscale, stack, tmp_path / "run", *options)
+    assert (settings.relabel.min_volume_nm3, settings.detect.threshold) == (2e6, 0.6)
+    assert settings.convert.invert and settings.convert.region.stop == (16, 128, 128)
+    assert settings.convert.spacing == (8.0, 9.0, 9.0)  # wins over what the file says
+    assert settings.segment.options == {"truth": stack.truth}
+
+
+@pytest.mark.parametrize("text", ["5,5", "5,5,5,5", "a,b,c", "5,5,0", "5,5,-1", "5,5,inf", "5,5,nan", ""])
+def test_not_three_numbers(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="three numbers above 0"):
+        Numbers(float).convert(text, None, None)
+
+
+def test_three_numbers() -> None:
+    assert Numbers(float).convert("50, 4.6,4.6", None, None) == (50.0, 4.6, 4.6)
+    assert Numbers(int).convert("16,64,64", None, None) == (16, 64, 64)
+    with pytest.raises(click.BadParameter):
+        Numbers(int).convert("16.5,64,64", None, None)
+
+
+@pytest.mark.parametrize("text", ["5", "5:", ":5", "5:5", "6:5", "-1:5", "a:b"])
+def test_no_range_of_slices(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="range of slices"):
+        SliceRange().convert(text, None, None)

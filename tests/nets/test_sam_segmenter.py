@@ -1,0 +1,116 @@
+"""SAM on slices: masks where the prompts ask, the same from every block, and large profiles in parts."""
+
+from __future__ import annotations
+
+import cc3d
+import numpy as np
+import pytest
+
+from mitoscale.core.geometry import Region
+from mitoscale.nets.checkpoint import load_sam
+from mitoscale.nets.sam import Sam, SamConfig
+from mitoscale.nets.sam_segmenter import SamSegmenter
+from mitoscale.ops.masks import Mask
+from mitoscale.ops.phantom import Phantom
+from mitoscale.ops.prompts import Prompts, prompts_from_profiles
+
+SPACING = (10.0, 10.0, 10.0)
+Z = 10
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> SamSegmenter:
+    model, card = load_sam("sam-small")
+    return SamSegmenter(model, pixel_nm=card.pixel_nm, spacing=SPACING)
+
+
+def prompts_of(labels: np.ndarray) -> Prompts:
+    return prompts_from_profiles(cc3d.connected_components(labels.astype(np.uint32), connectivity=8).astype(np.int32))
+
+
+def region_of(image: np.ndarray, y: int = 0, x: int = 0) -> Region:
+    return Region.of_shape((1, *image.shape)).shifted((Z, y, x))
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> float:
+    return float((a & b).sum() / (a | b).sum())
+
+
+@pytest.fixture(scope="module")
+def crops(segmenter: SamSegmenter, phantom: Phantom) -> list[Mask]:
+    prompts = prompts_of(phantom.labels[Z])
+    foreground = (prompts.profiles > 0).astype(np.float32)
+    return segmenter.crops(phantom.image[Z], foreground, prompts, region_of(phantom.image[Z]))
+
+
+def test_masks_cover_the_mitochondria_asked_for(segmenter: SamSegmenter, phantom: Phantom, crops: list[Mask]) -> None:
+    prompts = prompts_of(phantom.labels[Z])
+    foreground = (prompts.profiles > 0).astype(np.float32)
+    masks, scores = segmenter.masks(phantom.image[Z], foreground, prompts, region_of(phantom.image[Z]))
+    assert masks.shape == (len(prompts), *phantom.image[Z].shape) and masks.dtype == bool
+    assert scores.shape == (len(prompts),) and scores.dtype == np.float32
+    assert (scores >= 0).all() and (scores <= 1).all()
+    assert len(prompts) > 5
+    assert np.median([iou(m, prompts.profiles == i + 1) for i, m in enumerate(masks)]) > 0.6
+    for crop in crops:
+        assert (masks[crop.profile - 1][crop.slices] >= crop.mask).all()
+
+
+def test_crops_lie_within_the_slice(phantom: Phantom, crops: list[Mask]) -> None:
+    height, width = phantom.image[Z].shape
+    assert {c.profile for c in crops} <= set(range(1, int(prompts_of(phantom.labels[Z]).profiles.max()) + 1))
+    assert any(0 in (c.y0, c.x0) for c in crops), "no mitochondrion at the border: the test needs one"
+    for crop in crops:
+        h, w = crop.mask.shape
+        assert 0 <= crop.y0 < crop.y0 + h <= height and 0 <= crop.x0 < crop.x0 + w <= width
+        assert crop.logits is not None and crop.logits.dtype == np.float32
+        assert (crop.mask == (crop.logits > 0)).all() and crop.mask.any()
+
+
+def test_no_prompts_no_masks(segmenter: SamSegmenter, phantom: Phantom) -> None:
+    image = phantom.image[Z]
+    nothing = prompts_of(np.zeros_like(image))
+    masks, scores = segmenter.masks(image, np.zeros(image.shape, np.float32), nothing, region_of(image))
+    assert masks.shape == (0, *image.shape) and scores.shape == (0,)
+    assert segmenter.crops(image, np.zeros(image.shape, np.float32), nothing, region_of(image)) == []
+
+
+def test_two_read_regions_give_the_same_mask(segmenter: SamSegmenter, phantom: Phantom, crops: list[Mask]) -> None:
+    """Windows lie on a lattice of the volume, so a block that begins elsewhere shows SAM the same pixels."""
+    y, x = 19, 7
+    prompts = prompts_of(phantom.labels[Z])
+    part = prompts_of(phantom.labels[Z, y:, x:])
+    image = phantom.image[Z, y:, x:]
+    again = segmenter.crops(image, (part.profiles > 0).astype(np.float32), part, region_of(image, y, x))
+    compared = 0
+    for a in crops:
+        y0, x0, y1, x1 = prompts.boxes[a.profile - 1]
+        # The window [32, 160) lies in both read regions; it is the one of boxes whose middle is in [64, 128).
+        if not all(64 <= (low + high) / 2 < 128 and low > 32 and high < 160 for low, high in ((y0, y1), (x0, x1))):
+            continue
+        b = next(m for m in again if part.profiles[tuple(prompts.points[a.profile - 1].astype(int) - (y, x))] == m.profile)
+        assert (b.y0 + y, b.x0 + x, b.mask.shape) == (a.y0, a.x0, a.mask.shape)
+        assert iou(a.mask, b.mask) > 0.95
+        compared += 1
+    assert compared > 0
+
+
+def test_a_profile_larger_than_a_window_is_asked_for_in_parts(segmenter: SamSegmenter) -> None:
+    rng = np.random.default_rng(0)
+    truth = np.zeros((60, 420), bool)
+    truth[18:44, 6:414] = True
+    image = np.where(truth, 90, 190) + rng.normal(0, 6, truth.shape)
+    image[truth & ~np.pad(truth[20:42, 8:412], ((20, 18), (8, 8)))] = 40
+    prompts = prompts_of(truth)
+    found = segmenter.crops(np.clip(image, 0, 255).astype(np.uint8), truth.astype(np.float32), prompts, region_of(truth))
+    assert len(found) >= 3 and {m.profile for m in found} == {1}
+    union = np.zeros_like(truth)
+    for mask in found:
+        union[mask.slices] |= mask.mask
+    assert iou(union, truth) > 0.5
+
+
+def test_without_a_pixel_size_the_volumes_own_is_used() -> None:
+    model = Sam(SamConfig(image_size=64, width=24, depth=1, heads=2, embedding=32, decoder_mlp=32))
+    assert SamSegmenter(model, pixel_nm=None, spacing=(30.0, 4.0, 4.0)).ratios == (1.0, 1.0)
+    assert SamSegmenter(model, pixel_nm=5.0, spacing=(30.0, 4.0, 2.5)).ratios == (1.25, 2.0)

@@ -1,0 +1,134 @@
+"""Stages as values: picklable, with one task a key, and with results that do not depend on the order of tasks."""
+
+from __future__ import annotations
+
+import pickle
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from commands import SHAPE, Finished, Stack, labels_of
+
+from mitoscale.cluster.executor import Failure, SerialExecutor
+from mitoscale.core.errors import InputError
+from mitoscale.core.geometry import Region
+from mitoscale.core.settings import STAGES, RunSettings
+from mitoscale.pipeline import StageOutcome, execute, load, make_plan, start
+from mitoscale.pipeline import finished as is_finished
+from mitoscale.stages.segment import drop_small
+from mitoscale.stages.source import open_source
+from mitoscale.storage.arrays import open_array
+from mitoscale.storage.layout import RunFolder
+from mitoscale.storage.tables import read_table
+
+
+class Heard:
+    """An observer that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.started: list[tuple[str, int, int]] = []
+        self.tasks: dict[str, float] = {}
+        self.outcomes: list[StageOutcome] = []
+
+    def stage_started(self, name: str, total: int, done: int) -> None:
+        self.started.append((name, total, done))
+
+    def task_done(self, name: str, voxels: float) -> None:
+        self.tasks[name] = self.tasks.get(name, 0.0) + voxels
+
+    def stage_finished(self, outcome: StageOutcome) -> None:
+        self.outcomes.append(outcome)
+
+
+class Shuffled:
+    """An executor that does tasks in any order, and each of them from its pickle, as workers do."""
+
+    def run(self, stage: str, function: Callable[..., Any], keys: Sequence[Any], **options: Any) -> list[Failure]:
+        """See :class:`mitoscale.cluster.executor.Executor`."""
+        keys = random.Random(3).sample(list(keys), len(keys))
+        failures = []
+        for key in keys:
+            copy, copied = pickle.loads(pickle.dumps((function, key)))
+            failures += SerialExecutor().run(stage, copy, [copied], **options)
+        return failures
+
+
+def settings_of(finished: Finished) -> RunSettings:
+    return load(finished.run).plan.settings
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_travels_as_a_small_value(name: str, finished: Finished) -> None:
+    stage = load(finished.run).stage(name)
+    sent = pickle.dumps(stage.process)
+    assert len(sent) < 10_000
+    assert pickle.loads(sent).__self__ == stage
+    keys = stage.keys()
+    assert len({key.name for key in keys}) == len(keys)
+    assert stage.name == name
+
+
+def test_any_order_of_tasks_gives_the_same_bits(finished: Finished, stack: Stack, tmp_path: Path) -> None:
+    source = open_source(stack.image, None)
+    run = start(make_plan(source, str(tmp_path / "run"), settings_of(finished)), source.value_range)
+    heard = Heard()
+    execute(run, STAGES, Shuffled(), heard)
+    assert np.array_equal(labels_of(str(tmp_path / "run")), labels_of(finished.run))
+    mine, theirs = (read_table(RunFolder(r).objects) for r in (str(tmp_path / "run"), finished.run))
+    assert mine.keys() == theirs.keys()
+    for name in mine:
+        assert np.array_equal(mine[name], theirs[name]), name
+    assert [name for name, _, _ in heard.started] == [o.name for o in heard.outcomes] == list(STAGES)
+    for stage in ("convert", "detect", "segment", "relabel", "measure"):
+        assert heard.tasks[stage] == np.prod(SHAPE), stage
+
+
+def test_finished_tells_which_stages_are_done(finished: Finished) -> None:
+    run = load(finished.run)
+    assert all(is_finished(run, name) for name in STAGES)
+    changed = run.plan.settings.model_copy(update={"stitch": run.plan.settings.stitch.model_copy(update={"overlap": 0.4})})
+    other = type(run)(plan=run.plan.model_copy(update={"settings": changed}), value_range=None)
+    assert [is_finished(other, name) for name in STAGES] == [True] * 3 + [False] * 4
+
+
+def test_fragments_are_stored_over_the_whole_read_region(finished: Finished, stack: Stack) -> None:
+    grid = load(finished.run).plan.grid
+    array = open_array(RunFolder(finished.run).fragments)
+    assert array.shape[0] == len(grid) == 8
+    for block in grid.blocks():
+        slot = array.read_slot(grid.number(block.index), block.halo.shape)
+        assert np.array_equal(slot > 0, stack.phantom.labels[block.halo.slices] > 0)
+
+
+def test_foreground_is_the_detectors(finished: Finished, stack: Stack) -> None:
+    foreground = open_array(RunFolder(finished.run).foreground).read(Region.of_shape(SHAPE))
+    assert np.array_equal(foreground, np.where(stack.phantom.labels > 0, 255, 0))
+
+
+def test_each_profile_is_detected_once(finished: Finished, stack: Stack) -> None:
+    """A slice whose profiles are all round and apart has as many detections as profiles, also where blocks meet."""
+    import cc3d
+
+    found = read_table(RunFolder(finished.run).detections)
+    assert (np.bincount(found["z"], minlength=SHAPE[0]) >= 1).all()
+    for z in range(0, SHAPE[0], 5):
+        profiles = cc3d.connected_components(stack.phantom.labels[z], connectivity=8)
+        here = found["z"] == z
+        y, x = (np.rint(found[a][here]).astype(int) for a in "yx")
+        assert set(profiles[y, x].tolist()) == set(range(1, int(profiles.max()) + 1))
+
+
+def test_profiles_at_the_border_are_kept_however_small() -> None:
+    profiles = np.zeros((8, 8), np.int32)
+    profiles[0, 0], profiles[3:5, 3:5], profiles[6, 6] = 1, 2, 3
+    kept = drop_small(profiles, 3)
+    assert kept[0, 0] == 1 and (kept[3:5, 3:5] == 2).all() and kept[6, 6] == 0
+
+
+@pytest.mark.parametrize("path", ["s3://bucket/volume.zarr", "nowhere.tif"])
+def test_source_that_cannot_be_read(path: str) -> None:
+    with pytest.raises(InputError):
+        open_source(path, (5.0, 5.0, 5.0))

@@ -1,0 +1,135 @@
+"""The training loop: stopped and resumed is the same as never stopped, and a bad loss keeps the last good state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from mitoscale.core.errors import InputError
+from mitoscale.nets.unet import UNet, UNetConfig
+from mitoscale.training.loop import Progress, Schedule, train
+from mitoscale.training.samples import Annotated
+from mitoscale.training.unet import UNetTask
+
+CONFIG = UNetConfig(widths=(4, 8), context_nm=(-20.0, 0.0, 20.0))
+
+
+def schedule(steps: int = 6) -> Schedule:
+    return Schedule(steps=steps, score_every=3, learning_rate=1e-2)
+
+
+def make_task(annotated: Annotated, seed: int = 0) -> UNetTask:
+    torch.manual_seed(seed)
+    return UNetTask(UNet(CONFIG), [annotated], annotated, batch=2, size=32, seed=seed)
+
+
+class Killed(BaseException):
+    """What stops a run from outside."""
+
+
+class Log:
+    """Remembers what the loop reports; stops it at a step like a kill would."""
+
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.seen: list[Progress] = []
+        self.stop_at = stop_at
+
+    def __call__(self, progress: Progress) -> None:
+        self.seen.append(progress)
+        if progress.step == self.stop_at:
+            raise Killed
+
+
+def test_resumed_is_bitwise_the_same_as_uninterrupted(annotated: Annotated, tmp_path: Path, one_thread: None) -> None:
+    whole = Log()
+    expected = train(make_task(annotated), schedule(), tmp_path / "whole", whole)
+    with pytest.raises(Killed):
+        train(make_task(annotated), schedule(), tmp_path / "stopped", Log(stop_at=3))
+    assert torch.load(tmp_path / "stopped", weights_only=False)["step"] == 3
+    torch.manual_seed(123)  # another process has another random state and other first weights
+    rest = Log()
+    task = make_task(annotated)
+    for parameter in task.model.parameters():
+        nn.init.normal_(parameter)
+    resumed = train(task, schedule(), tmp_path / "stopped", rest)
+    assert [p.step for p in rest.seen] == [6]
+    for name, value in expected.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+    assert rest.seen[-1].loss == whole.seen[-1].loss and rest.seen[-1].score == whole.seen[-1].score
+    assert rest.seen[-1].best == max(p.score for p in whole.seen)
+    a, b = (torch.load(tmp_path / n, weights_only=False) for n in ("whole", "stopped"))
+    assert all(torch.equal(a["model"][n], b["model"][n]) for n in a["model"])
+
+
+def test_a_finished_checkpoint_trains_no_further(annotated: Annotated, tmp_path: Path, one_thread: None) -> None:
+    first = train(make_task(annotated), schedule(3), tmp_path / "c", Log())
+    log = Log()
+    again = train(make_task(annotated), schedule(3), tmp_path / "c", log)
+    assert log.seen == []
+    assert all(torch.equal(v, again.state_dict()[n]) for n, v in first.state_dict().items())
+
+
+class Broken:
+    """A task whose loss stops being finite."""
+
+    def __init__(self, bad_step: int, value: float = float("nan")) -> None:
+        self.model: nn.Module = nn.Linear(2, 1)
+        self.calls, self.bad_step, self.value = 0, bad_step, value
+
+    def loss(self) -> torch.Tensor:
+        self.calls += 1
+        loss = self.model(torch.ones(1, 2)).square().sum()
+        return loss * self.value if self.calls == self.bad_step else loss
+
+    def score(self, model: nn.Module) -> float:
+        return 1.0 / self.calls
+
+    def random_state(self) -> int:
+        return self.calls
+
+    def set_random_state(self, state: int) -> None:
+        self.calls = state
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_stops_with_the_last_good_state(tmp_path: Path, value: float) -> None:
+    path = tmp_path / "c"
+    with pytest.raises(InputError, match=r"loss became (nan|inf) at step 4") as caught:
+        train(Broken(bad_step=5, value=value), schedule(), path, Log())
+    assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+    state = torch.load(path, weights_only=False)
+    assert state["step"] == 3 and all(torch.isfinite(v).all() for v in state["model"].values())
+    log = Log()
+    train(Broken(bad_step=99), schedule(), path, log)
+    assert [p.step for p in log.seen] == [6]
+
+
+def test_the_best_scored_weights_are_returned(tmp_path: Path) -> None:
+    """Scores of this task fall, so the first scored weights are the ones to keep."""
+    log = Log()
+    best = train(Broken(bad_step=99), schedule(9), tmp_path / "c", log)
+    assert [p.score for p in log.seen] == sorted((p.score for p in log.seen), reverse=True)
+    first = train(Broken(bad_step=99), schedule(9), tmp_path / "c", Log())
+    state = torch.load(tmp_path / "c", weights_only=False)
+    assert all(torch.equal(v, first.state_dict()[n]) for n, v in best.state_dict().items())
+    assert any(not torch.equal(v, state["averaged"][n]) for n, v in best.state_dict().items())
+
+
+def test_the_learning_rate_warms_up_and_falls() -> None:
+    plan = Schedule(steps=100, learning_rate=1.0)
+    rates = [plan.rate(s) for s in range(100)]
+    assert rates[0] == pytest.approx(0.2) and max(rates) == 1.0 and rates[-1] < 0.01
+    top = rates.index(1.0)
+    assert rates[: top + 1] == sorted(rates[: top + 1])
+    assert rates[5:] == sorted(rates[5:], reverse=True)
+    assert Schedule(steps=1, learning_rate=1.0).rate(0) == 1.0
+
+
+def test_training_lowers_the_loss(annotated: Annotated, tmp_path: Path, one_thread: None) -> None:
+    log = Log()
+    train(make_task(annotated), Schedule(steps=30, score_every=5, learning_rate=1e-2), tmp_path / "c", log)
+    assert log.seen[-1].loss < 0.9 * log.seen[0].loss
+    assert log.seen[-1].seconds >= log.seen[0].seconds > 0

@@ -1,0 +1,101 @@
+"""Training crops: shapes, ranges, and the same crops from the same seed."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from mitoscale.training.samples import Annotated, CropSampler
+from mitoscale.training.unet import separated_foreground
+
+CONTEXT = (-20.0, 0.0, 20.0)
+
+
+def sampler(volume: Annotated, **changes: object) -> CropSampler:
+    options = {"size": 48, "pixel_nm": 10.0, "context_nm": CONTEXT, "seed": 5} | changes
+    return CropSampler([volume], **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", [32, 200])
+@pytest.mark.parametrize("context", [(0.0,), CONTEXT])
+@pytest.mark.parametrize("pixel_nm", [5.0, 10.0, 40.0])
+def test_crops_have_the_size_asked_for(annotated: Annotated, size: int, context: tuple[float, ...], pixel_nm: float) -> None:
+    draw = sampler(annotated, size=size, context_nm=context, pixel_nm=pixel_nm)
+    for _ in range(6):
+        crop = draw.draw()
+        assert crop.image.shape == (len(context), size, size) and crop.image.dtype == torch.float32
+        assert crop.labels.shape == (size, size) and crop.labels.dtype == torch.int64
+        assert torch.isfinite(crop.image).all() and crop.image.min() >= 0 and crop.image.max() <= 1
+        assert set(crop.labels.unique().tolist()) <= set(np.unique(annotated.labels).tolist())
+
+
+def test_the_seed_decides_the_crops(annotated: Annotated) -> None:
+    one, same, other = (sampler(annotated, seed=s) for s in (1, 1, 2))
+    for _ in range(5):
+        a, b, c = one.draw(), same.draw(), other.draw()
+        assert torch.equal(a.image, b.image) and torch.equal(a.labels, b.labels)
+        assert not torch.equal(a.image, c.image)
+
+
+def test_a_restored_state_goes_on_with_the_same_crops(annotated: Annotated) -> None:
+    first = sampler(annotated)
+    first.draw()
+    state = first.rng.bit_generator.state
+    expected = first.draw()
+    again = sampler(annotated)
+    again.rng.bit_generator.state = state
+    found = again.draw()
+    assert torch.equal(found.image, expected.image) and torch.equal(found.labels, expected.labels)
+
+
+def test_crops_are_centred_on_objects_as_often_as_asked(annotated: Annotated) -> None:
+    lone = np.zeros_like(annotated.labels)
+    lone[5:8, 5:25, 5:25] = 1
+    few, many = (
+        sum(bool(draw.draw().labels.any()) for _ in range(40))
+        for draw in (sampler(dataclasses.replace(annotated, labels=lone), object_share=s) for s in (0.0, 1.0))
+    )
+    assert many > 35 and few < 20
+
+
+def test_shares_weigh_the_volumes(annotated: Annotated) -> None:
+    other = dataclasses.replace(annotated, labels=np.where(annotated.labels > 0, 77, 0).astype(np.int32), share=0.0)
+    draw = CropSampler([annotated, other], size=32, pixel_nm=10.0, context_nm=(0.0,), object_share=1.0)
+    assert all(77 not in draw.draw().labels for _ in range(15))
+
+
+def test_touching_instances_are_parted() -> None:
+    labels = torch.zeros(1, 1, 9, 12, dtype=torch.int64)
+    labels[..., 2:7, 1:6] = 3
+    labels[..., 2:7, 6:11] = 8
+    target, weight = separated_foreground(labels)
+    assert (target[..., 2:7, 5:7] == 0).all(), "a gap of one pixel on each side"
+    assert (target[..., 2:7, 1:5] == 1).all() and (target[..., 2:7, 7:11] == 1).all()
+    assert (weight[..., 2:7, 4:8] == 5).all() and (weight[..., :, :3] == 1).all()
+
+
+def test_what_touches_nothing_stays_whole() -> None:
+    labels = torch.zeros(2, 1, 8, 8, dtype=torch.int64)
+    labels[0, 0, :4, :4] = 1
+    labels[0, 0, 5:, 5:] = 2
+    target, weight = separated_foreground(labels)
+    assert torch.equal(target, (labels > 0).float()) and (weight == 1).all()
+
+
+@given(arrays.arrays(np.int64, (1, 1, 7, 8), elements=st.integers(0, 3)))
+def test_parting_is_what_its_words_say(labels: np.ndarray) -> None:
+    target, weight = separated_foreground(torch.from_numpy(labels))
+    padded = np.pad(labels[0, 0], 1)
+    for y, x in np.ndindex(7, 8):
+        around = padded[y : y + 3, x : x + 3]
+        own = labels[0, 0, y, x]
+        expected = own > 0 and set(np.unique(around)) <= {0, own}
+        assert bool(target[0, 0, y, x]) == expected
+    assert set(weight.unique().tolist()) <= {1.0, 5.0}
+    assert (weight[(torch.from_numpy(labels) > 0) & (target == 0)] == 5).all()

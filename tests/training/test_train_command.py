@@ -1,0 +1,91 @@
+"""``mitoscale train`` from TIFF files to weights that the pipeline loads, and the input it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from mitoscale.cli import main
+from mitoscale.core.geometry import Region
+from mitoscale.core.settings import DetectSettings, SegmentSettings
+from mitoscale.nets.checkpoint import load_sam, load_unet
+from mitoscale.nets.predictors import make_detector, make_segmenter
+from mitoscale.training.samples import Annotated
+
+
+@pytest.fixture
+def files(annotated: Annotated, tmp_path: Path) -> list[str]:
+    """Volume, truth and voxel size as the command line takes them."""
+    tifffile.imwrite(tmp_path / "stack.tif", annotated.image)
+    tifffile.imwrite(tmp_path / "truth.tif", annotated.labels.astype(np.uint16))
+    return [str(tmp_path / "stack.tif"), str(tmp_path / "truth.tif"), "--voxel-size", "10,10,10", "--phantoms", "0"]
+
+
+@pytest.mark.slow
+def test_a_unet_is_trained_and_used(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "mine.safetensors"
+    main(["train", *files, "--out", str(out), "--slices", "0:20", "--tune", "24:32", "--steps", "2"])
+    assert "step     2 / 2" in capsys.readouterr().out
+    assert {p.name for p in tmp_path.iterdir()} == {"stack.tif", "truth.tif", out.name}, "the checkpoint is gone"
+    _, card = load_unet(str(out))
+    assert card.training["train_slices"] == "0:20" and card.training["tuning_slices"] == "24:32"
+    assert (card.training["steps"], card.training["data"], card.pixel_nm) == (2, "stack.tif", 10.0)
+    detector = make_detector(DetectSettings(detector=str(out)), (10.0, 10.0, 10.0))
+    image = np.zeros((2, 32, 32), np.uint8)
+    assert detector.foreground(image, Region.of_shape(image.shape)).shape == image.shape
+
+
+@pytest.mark.slow
+def test_a_sam_is_trained_and_used(files: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "mine.safetensors"
+    main(["train", *files, "--model", "sam", "--out", str(out), "--steps", "1"])
+    assert load_sam(str(out))[1].training["steps"] == 1
+    assert make_segmenter(SegmentSettings(sam=str(out)), (10.0, 10.0, 10.0)) is not None
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--out", "mine.pth"], "must end in .safetensors"),
+        (["--preset", "huge"], "--preset 'huge' is unknown for unet; there are small, report"),
+        (["--model", "sam", "--preset", "report"], "unknown for sam"),
+        (["--slices", "0:20", "--tune", "19:30"], "overlap"),
+        (["--slices", "0:99"], "slices 0:99 leave the volume, which has 0:32"),
+        (["--slices", "0:20", "--tune", "30:33"], "slices 30:33 leave the volume"),
+        (["--out", "/proc/no/such/mine.safetensors"], "/proc"),
+    ],
+)
+def test_wrong_options_are_refused(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], problem: str
+) -> None:
+    refused(["--out", str(tmp_path / "o.safetensors"), *options], files, problem, capsys)
+    assert {p.name for p in tmp_path.iterdir()} == {"stack.tif", "truth.tif"}
+
+
+def refused(options: list[str], files: list[str], problem: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["train", *files, *options])
+    message = capsys.readouterr().err
+    assert stop.value.code == 1 and problem in message and message.count("\n") == 1
+
+
+def test_wrong_truth_is_refused(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = ["--out", str(tmp_path / "o.safetensors")]
+    truth = tifffile.imread(files[1])
+    lone = np.zeros_like(truth)
+    lone[30] = 1
+    for content, options, problem in (
+        (truth[:-1], [], "they must be the same"),
+        (np.zeros_like(truth), [], "is empty: it holds no mitochondrion"),
+        (lone, ["--slices", "0:20"], "holds no mitochondrion; choose other slices"),
+    ):
+        tifffile.imwrite(files[1], content)
+        refused([*out, *options], files, problem, capsys)
+
+
+def test_an_unknown_voxel_size_is_refused(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    without = [files[0], files[1], "--phantoms", "0"]
+    refused(["--out", str(tmp_path / "o.safetensors")], without, "--voxel-size", capsys)
