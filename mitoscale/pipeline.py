@@ -142,8 +142,8 @@ def start(plan: RunPlan, value_range: tuple[float, float] | None, redo: str | No
         "provenance": Provenance.of(plan.settings).model_dump(mode="json"),
     }
     if Path(folder.run_json).exists():
+        _check_same(load(plan.run).plan, plan, redo)
         with _locked(folder.path):
-            _check_same(load(plan.run).plan, plan, redo)
             if redo and redo != "convert" and not Path(folder.work).is_dir():
                 raise InputError(f"--redo {redo}: the working files of {plan.run} were cleaned; use --redo convert")
             write_json(folder.run_json, content)

@@ -16,6 +16,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "mitoscale"
 
 LAYERS = (
+    ("__main__",),
     ("cli",),
     ("pipeline",),
     ("report",),  # the report is a stage too: the last one, which may know the others

@@ -135,5 +135,5 @@ class Normalisation(BaseModel):
             filled = np.flatnonzero(counts)
             low, high = float(edges[filled[0]]), float(edges[filled[-1]])
         if high <= low:
-            raise ValueError(f"every voxel is {low:g}")
+            raise ValueError(f"it is constant: every voxel is {low:g}")
         return cls(low=low, high=high, invert=invert)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import fastremap
 import numpy as np
 
 from mitoscale.core.errors import InputError
@@ -51,7 +50,8 @@ class AnnotatedVolume:
         if not truth.any():
             raise InputError(f"the truth of slices {start}:{stop} holds no mitochondrion; choose other slices")
         labels = instances(truth) if is_two_valued(truth) else truth
-        labels = fastremap.renumber(labels, in_place=False)[0].astype(np.int32)
+        _, compact = np.unique(np.append(0, labels), return_inverse=True)  # 0 stays 0; large ids would not fit
+        labels = compact[1:].reshape(labels.shape).astype(np.int32)
         return Annotated(image=self.image[start:stop], labels=labels, spacing=self.spacing, share=share)
 
 

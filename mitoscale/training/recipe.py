@@ -85,7 +85,9 @@ def train_weights(
     if architecture == "unet":
         unet_config = unet.PRESETS[preset]
         config = unet_config.model_dump()
-        task = unet_training.UNetTask(_started(unet.UNet(unet_config), init), list(volumes), tuning, seed=seed)
+        model = _started(unet.UNet(unet_config), init)
+        shown = [unet_training.with_mistakes(model, v) for v in volumes] if init else list(volumes)
+        task = unet_training.UNetTask(model, shown, tuning, seed=seed)
         schedule, pixel_nm = Schedule(steps=steps, learning_rate=2e-3), unet_training.PIXEL_NM
     else:
         sam_config = sam.PRESETS[preset]
@@ -99,7 +101,7 @@ def train_weights(
         seen.append(progress)
         report(progress)
 
-    model = train(task, schedule, checkpoint, keep)
+    trained = train(task, schedule, checkpoint, keep)
     training = {
         **record,
         "preset": preset,
@@ -110,7 +112,7 @@ def train_weights(
         "tuning_score": round(seen[-1].best, 4) if seen else None,
     }
     card = WeightsCard(architecture=architecture, config=config, pixel_nm=pixel_nm, training=training)
-    save_weights(out, model, card)
+    save_weights(out, trained, card)
     checkpoint.unlink(missing_ok=True)
 
 

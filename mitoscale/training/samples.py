@@ -11,6 +11,9 @@ from torch.nn import functional
 from mitoscale.core.geometry import Spacing
 from mitoscale.ops.downsample import mean_downsample
 
+_MISTAKEN_SHARE = 0.2
+"""Part of a volume's crops that may be centred on what an earlier network mistook."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Annotated:
@@ -24,6 +27,8 @@ class Annotated:
     """Voxel size (z, y, x) in nm."""
     share: float = 1.0
     """How often it is drawn from, relative to the others."""
+    mistaken: np.ndarray | None = None
+    """(N, 3) voxels that an earlier network took for mitochondria; a part of the crops is centred on them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +101,8 @@ class CropSampler:
 
     def _centre(self, which: int) -> np.ndarray:
         volume, objects = self.volumes[which], self._objects[which]
+        if volume.mistaken is not None and len(volume.mistaken) and self.rng.random() < _MISTAKEN_SHARE:
+            objects = volume.mistaken
         if len(objects) and self.rng.random() < self.object_share:
             jitter = self.rng.normal(0, 0.2 * self.size * self.pixel_nm / volume.spacing[2], 3) * (0, 1, 1)
             centre: np.ndarray = np.clip(objects[self.rng.integers(len(objects))] + jitter, 0, np.array(volume.image.shape) - 1)
