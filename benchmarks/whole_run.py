@@ -44,7 +44,8 @@ def main() -> None:
     parser.add_argument("--truth-threshold")
     parser.add_argument("--out")
     arguments, more = parser.parse_known_args()
-    command = [sys.executable, "-m", "mitoscale", "run", arguments.volume, arguments.run, "--voxel-size", arguments.voxel_size, *more]
+    mitoscale = [sys.executable, "-m", "mitoscale"]
+    command = [*mitoscale, "run", arguments.volume, arguments.run, "--voxel-size", arguments.voxel_size, *more]
     began = time.monotonic()
     process = psutil.Popen(command, stdout=subprocess.PIPE, text=True)
     peak = 0
@@ -54,7 +55,7 @@ def main() -> None:
     seconds = time.monotonic() - began
     if process.returncode:
         sys.exit(process.returncode)
-    evaluation = [sys.executable, "-m", "mitoscale", "evaluate", arguments.run, arguments.truth, "--json"]
+    evaluation = [*mitoscale, "evaluate", arguments.run, arguments.truth, "--json"]
     evaluation += ["--slices", arguments.slices] if arguments.slices else []
     evaluation += ["--truth-threshold", arguments.truth_threshold] if arguments.truth_threshold else []
     scores = json.loads(subprocess.run(evaluation, check=True, capture_output=True, text=True).stdout)

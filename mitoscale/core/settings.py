@@ -56,6 +56,8 @@ class DetectSettings(Settings):
     """How far (z, y, x) the detector reads beyond a core, in nm."""
     threshold: float = 0.5
     """Foreground probability from which a voxel counts, 0..1."""
+    mirror: bool = True
+    """Average the U-Net's prediction with that of the slice turned round."""
     min_separation_nm: float = 120.0
     """Two detections of one slice closer than this are one."""
 

@@ -135,7 +135,7 @@ def make_detector(settings: DetectSettings, spacing: Spacing) -> Detector:
     from mitoscale.nets.unet_detector import UNetDetector
 
     model, pixel_nm = _unet(settings.detector, settings.weights)
-    return UNetDetector(model, pixel_nm=pixel_nm, spacing=spacing)
+    return UNetDetector(model, pixel_nm=pixel_nm, spacing=spacing, mirror=settings.mirror)
 
 
 def make_segmenter(settings: SegmentSettings, spacing: Spacing) -> MaskSegmenter | VolumeSegmenter | None:

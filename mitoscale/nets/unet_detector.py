@@ -34,14 +34,19 @@ class UNetDetector:
         Voxel size of the volume in nm.
     batch_pixels : int
         Network pixels computed at once.
+    mirror : bool
+        Average with the prediction of the slice turned round: better, and half as fast.
     """
 
-    def __init__(self, model: UNet, *, pixel_nm: float, spacing: Spacing, batch_pixels: int = 600_000) -> None:
+    def __init__(
+        self, model: UNet, *, pixel_nm: float, spacing: Spacing, batch_pixels: int = 600_000, mirror: bool = False
+    ) -> None:
         self.model = model
         self.spacing = spacing
         self.ratios = (pixel_nm / spacing[1], pixel_nm / spacing[2])
         self.steps = tuple(round(d / spacing[0]) for d in model.config.context_nm)
         self.batch_pixels = batch_pixels
+        self.mirror = mirror
 
     def foreground(self, image: np.ndarray, region: Region) -> np.ndarray:
         """Foreground probability.
@@ -126,9 +131,13 @@ class UNetDetector:
         stride = self.model.stride
         padded = torch.nn.functional.pad(image, (0, -width % stride, 0, -height % stride), mode="replicate")
         device = next(self.model.parameters()).device
+        padded = padded.to(device, memory_format=torch.channels_last)
         with torch.inference_mode(), autocast(device):
-            logits = self.model(padded.to(device, memory_format=torch.channels_last))
-        return logits[:, 0, :height, :width].float().sigmoid().cpu()
+            probability = self.model(padded).float().sigmoid()
+            if self.mirror:  # the padded size is a multiple of the stride, so pooling keeps its phase when turned round
+                turned = self.model(padded.flip(-2, -1)).float().sigmoid()
+                probability = (probability + turned.flip(-2, -1)) / 2
+        return probability[:, 0, :height, :width].cpu()
 
 
 def _cuts(length: int, size: int, overlap: int) -> list[tuple[int, int]]:
