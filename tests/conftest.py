@@ -17,6 +17,9 @@ sys.path.insert(0, str(Path(__file__).parent / "end_to_end"))
 
 from commands import SHAPE, Call, Finished, Stack, call, this_process
 
+# Doctests are looked for in every module, but several modules named conftest cannot be imported side by side.
+collect_ignore_glob = ["conftest.py", "*/conftest.py"]
+
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Stack:
