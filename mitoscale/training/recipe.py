@@ -88,7 +88,7 @@ def train_weights(
         model = _started(unet.UNet(unet_config), init)
         shown = [unet_training.with_mistakes(model, v) for v in volumes] if init else list(volumes)
         task = unet_training.UNetTask(model, shown, tuning, seed=seed)
-        schedule, pixel_nm = Schedule(steps=steps, learning_rate=2e-3), unet_training.PIXEL_NM
+        schedule, pixel_nm = Schedule(steps=steps, learning_rate=1e-3 if init else 2e-3), unet_training.PIXEL_NM
     else:
         sam_config = sam.PRESETS[preset]
         config = sam_config.model_dump()

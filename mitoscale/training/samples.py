@@ -58,6 +58,8 @@ class CropSampler:
         Range of the random scale.
     object_share : float
         Part of the crops that is centred near a mitochondrion.
+    bodies : float
+        Part of the crops that gets a drawn dark body which is no mitochondrion.
     seed : int
         Seed of all randomness.
     """
@@ -71,6 +73,7 @@ class CropSampler:
         context_nm: tuple[float, ...],
         scale: tuple[float, float] = (0.75, 1.33),
         object_share: float = 0.5,
+        bodies: float = 0.0,
         seed: int = 0,
     ) -> None:
         self.size = size
@@ -78,6 +81,7 @@ class CropSampler:
         self.context_nm = context_nm
         self.scale = scale
         self.object_share = object_share
+        self.bodies = bodies
         self.rng = np.random.default_rng(seed)
         self.volumes = volumes
         self._shares = np.array([v.share for v in volumes]) / sum(v.share for v in volumes)
@@ -97,7 +101,37 @@ class CropSampler:
         else:
             image = _sample(volume.image[slices], grid, "bilinear")
         labels = _sample(volume.labels[int(centre[0])][None], grid, "nearest")[0].round().long()
-        return Crop(image=self._vary(image / 255.0), labels=labels)
+        image = image / 255.0
+        if self.rng.random() < self.bodies:
+            self._add_body(image, labels)
+        return Crop(image=self._vary(image), labels=labels)
+
+    def _add_body(self, image: torch.Tensor, labels: torch.Tensor) -> None:
+        """Draw a dark body that is no mitochondrion, in place: granular like a multivesicular body, or smooth, without cristae."""
+        rng, size = self.rng, self.size
+        radius = rng.uniform(120, 450) / self.pixel_nm
+        y, x = rng.uniform(0, size, 2)
+        rows, columns = np.ogrid[:size, :size]
+        angle = np.arctan2(rows - y, columns - x)
+        waves = sum(rng.normal(0, 0.25 / k) * np.cos(k * angle + rng.uniform(0, 2 * np.pi)) for k in (1, 2, 3, 4))
+        distance = np.hypot(rows - y, (columns - x) * rng.uniform(0.6, 1.6)) / (radius * np.maximum(1 + waves, 0.3))
+        inside = torch.from_numpy((distance < 1).astype(np.float32)) * (labels == 0)
+        if inside.sum() < 50:
+            return
+        ring = torch.from_numpy(np.exp(-np.square((distance - 1) * radius * self.pixel_nm / 10.0)).astype(np.float32)) * (
+            labels == 0
+        )
+        grain = torch.from_numpy(rng.normal(size=(1, size, size)).astype(np.float32))
+        grain = _blur(grain, max(rng.uniform(12, 28) / self.pixel_nm, 0.5))[0]
+        grain = grain / grain.std()
+        mean, spread = image.mean(), image.std()
+        level = mean - spread * rng.uniform(0.3, 1.4)
+        body = level + spread * rng.uniform(0.1, 0.8) * grain
+        if rng.random() < 0.5:  # some of what was there shows through
+            body = body * 0.6 + image * 0.4
+        soft = _blur(inside[None], 0.8)[0]
+        image += soft * (body - image)
+        image -= spread * rng.uniform(0.0, 1.2) * ring
 
     def _centre(self, which: int) -> np.ndarray:
         volume, objects = self.volumes[which], self._objects[which]

@@ -139,7 +139,7 @@ def test_ctrl_c_stops_everything(tmp_path: Path) -> None:
         assert process.stdout.readline() == "running\n"
         workers = psutil.Process(process.pid).children(recursive=True)
         os.killpg(process.pid, signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=240)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)

@@ -1,0 +1,40 @@
+"""The results of ``whole_run.py`` as the Markdown table of the README.
+
+python benchmarks/table.py benchmarks/results/epfl-*.json benchmarks/results/vnc-*.json
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+COLUMNS = ("result", "IoU", "accuracy", "2D F1", "2D sa50", "2D msa", "3D F1", "3D TP/FP/FN", "VOI split + merge", "s", "GiB")
+
+
+def main() -> None:
+    print("| " + " | ".join(COLUMNS) + " |\n|" + " --- |" * len(COLUMNS))
+    for path in map(Path, sys.argv[1:]):
+        result = json.loads(path.read_text())
+        if "scores" not in result:
+            continue
+        scores = result["scores"]
+        fore, flat, solid = scores["foreground"], scores["objects_2d"], scores["objects_3d"]
+        cells = (
+            f"`{path.stem}`, slices {result['slices']}",
+            f"{fore['iou']:.3f}",
+            f"{fore['accuracy']:.4f}",
+            f"{flat['f1_50']:.3f}",
+            f"{flat['sa50']:.3f}",
+            f"{flat['msa']:.3f}",
+            f"{solid['f1_50']:.3f}",
+            f"{solid['tp50']}/{solid['fp50']}/{solid['fn50']}",
+            f"{scores['voi_split']:.3f} + {scores['voi_merge']:.3f}",
+            f"{result['seconds']:.0f}",
+            f"{result['peak_gib']:.1f}",
+        )
+        print("| " + " | ".join(cells) + " |")
+
+
+if __name__ == "__main__":
+    main()
