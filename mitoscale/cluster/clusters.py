@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-import signal
 import socket
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from mitoscale.cluster.executor import DaskExecutor
+from mitoscale.cluster.interruption import interruptible
 from mitoscale.core.errors import InputError
 
 WORKER_BYTES = 3 * 2**30
@@ -175,7 +174,7 @@ def start(settings: ClusterSettings) -> Iterator[Cluster]:
         **{f"distributed.nanny.pre-spawn-environ.{k}": v for k, v in environment.items()},
     }
     with (
-        _terminated_as_interrupted(),
+        interruptible(),
         tempfile.TemporaryDirectory(prefix="mitoscale-", ignore_cleanup_errors=True) as scratch,
         dask.config.set({**configuration, "temporary-directory": scratch}),  # else Dask leaves a folder of its own
         LocalCluster(
@@ -193,23 +192,6 @@ def start(settings: ClusterSettings) -> Iterator[Cluster]:
         client.register_plugin(WorkerSetup(threads=settings.threads))
         executor = DaskExecutor(client, slots=workers)
         yield Cluster(executor=executor, dashboard_link=local.dashboard_link, workers=workers, client=client)
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """Treat SIGTERM, with which batch systems end a job, as Ctrl-C; only a main thread can."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _free_dashboard(address: str) -> str:

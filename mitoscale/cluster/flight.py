@@ -19,6 +19,7 @@ from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from mitoscale.cluster.interruption import POLL_SECONDS, put_off, put_off_no_more, raise_if_interrupted
 from mitoscale.core.errors import StoppedError
 from mitoscale.core.grid import Block, Face
 from mitoscale.core.result import BlockResult
@@ -98,10 +99,12 @@ class Flight:
         self._mark = secrets.token_hex(4)
 
     def __enter__(self) -> Flight:
+        put_off()
         self._client.subscribe_topic("all", self._hear)
         return self
 
     def __exit__(self, *_: object) -> None:
+        put_off_no_more()
         if self._client.status != "running":
             return
         self._client.unsubscribe_topic("all")
@@ -146,8 +149,9 @@ class Flight:
 
     def _wait(self, deaths: int) -> list[Landing]:
         """What came back since the last call; waits for something to happen, at most until the next check."""
+        raise_if_interrupted()
         try:
-            happened = [self._happened.get(timeout=max(0.0, self._next_check - time.monotonic()))]
+            happened = [self._happened.get(timeout=min(max(0.0, self._next_check - time.monotonic()), POLL_SECONDS))]
             while not self._happened.empty():
                 happened.append(self._happened.get_nowait())
         except Empty:
