@@ -131,6 +131,33 @@ def paint(shape: tuple[int, ...], masks: Sequence[Mask]) -> np.ndarray:
     return labels
 
 
+def score_of_profiles(masks: Sequence[Mask]) -> np.ndarray:
+    """How sure the segmenter is of what it answered for each profile.
+
+    Parameters
+    ----------
+    masks : sequence of Mask
+        Those that stay.
+
+    Returns
+    -------
+    (M,) float64
+        Indexed by the profile's number: mean score of its masks, weighted by their pixels; 0 where it has none. In steps
+        of 1/1024, so that sums over voxels are exact in any order.
+
+    Examples
+    --------
+    >>> mask = Mask(y0=0, x0=0, mask=np.ones((2, 2), bool), score=0.75, profile=2)
+    >>> score_of_profiles([mask]).tolist()
+    [0.0, 0.0, 0.75]
+    """
+    profile = np.array([m.profile for m in masks], np.int64)
+    pixels = np.array([int(m.mask.sum()) for m in masks], np.float64)
+    scores = np.array([m.score for m in masks], np.float64)
+    total = np.bincount(profile, pixels * scores, minlength=1)
+    return np.rint(total / np.maximum(np.bincount(profile, pixels, minlength=1), 1) * 1024) / 1024
+
+
 def gate(labels: np.ndarray, foreground: np.ndarray, distance: float) -> np.ndarray:
     """Labels only within ``distance`` pixels of the foreground.
 

@@ -17,7 +17,7 @@ from mitoscale.nets.predictors import MaskSegmenter, VolumeSegmenter, make_segme
 from mitoscale.ops.centroids import profiles
 from mitoscale.ops.faces import touching_pairs
 from mitoscale.ops.link import link
-from mitoscale.ops.masks import Mask, fill_unclaimed, gate, masks_of, paint, suppress
+from mitoscale.ops.masks import Mask, fill_unclaimed, gate, masks_of, paint, score_of_profiles, suppress
 from mitoscale.ops.prompts import prompts_from_profiles
 from mitoscale.stages.stage import Key, Stage, Stopwatch
 from mitoscale.storage.arrays import checksum, open_array
@@ -32,6 +32,17 @@ class _Slices(NamedTuple):
     """(Z, Y, X) int32 masks of each slice, numbered within it."""
     own: np.ndarray
     """(Z, Y, X) bool: claimed by the segmenter's own mask, not by the watershed."""
+    scores: list[np.ndarray]
+    """Of each slice (M,) float64: score of the mask with each number; see :func:`mitoscale.ops.masks.score_of_profiles`."""
+
+
+class _Fragments(NamedTuple):
+    fragments: np.ndarray
+    """(Z, Y, X) uint32."""
+    own: np.ndarray
+    """(Z, Y, X) bool: claimed by the segmenter itself."""
+    score_sums: np.ndarray
+    """(N,) float64 of each fragment's number: scores of its own voxels in the core, added up; NaN where there are no scores."""
 
 
 class Segment(Stage):
@@ -65,8 +76,9 @@ class Segment(Stage):
             image = self.open_image().read(key.halo)
             foreground = open_array(self.folder.foreground).read(key.halo)
         with watch.phase("compute"):
-            fragments, own = self._fragments(self.normalisation.apply(image), foreground, key)
-            table = self._table(fragments, own, key)
+            found = self._fragments(self.normalisation.apply(image), foreground, key)
+            fragments = found.fragments
+            table = self._table(found, key)
             pairs = touching_pairs(fragments)
         with watch.phase("write"):
             open_array(self.folder.fragments).write_slot(self.plan.grid.number(key.index), fragments)
@@ -76,35 +88,43 @@ class Segment(Stage):
         counts = {"voxels": key.core.size, "fragments": len(table["local"])}
         return BlockResult(name=key.name, checksum=checksum(fragments), counts=counts, seconds=watch.seconds)
 
-    def _fragments(self, image: np.ndarray, foreground: np.ndarray, block: Block) -> tuple[np.ndarray, np.ndarray]:
-        """(Z, Y, X) uint32 fragments, and where the segmenter itself claimed them."""
+    def _fragments(self, image: np.ndarray, foreground: np.ndarray, block: Block) -> _Fragments:
+        """What is in the read region, how much of it the segmenter itself claimed, and how sure it was."""
         settings, spacing = self.plan.settings.segment, self.plan.spec.spacing
         segmenter = make_segmenter(settings, spacing)
         if isinstance(segmenter, VolumeSegmenter):
             fragments = segmenter.fragments(image, foreground / np.float32(255), block.halo).astype(np.uint32)
-            return fragments, fragments > 0
+            return _Fragments(fragments, fragments > 0, np.full(int(fragments.max(initial=0)) + 1, np.nan))
         slices = self._slices(segmenter, image, foreground, block)
         fragments = link(slices.labels, spacing, iou=settings.link_iou, iom=settings.link_iom, max_gap=settings.max_gap)
-        return fragments, slices.own & (fragments > 0)
+        own = slices.own & (fragments > 0)
+        sums = np.zeros(int(fragments.max(initial=0)) + 1)
+        z, y, x = block.core.within(block.halo)
+        for i in range(z.start, z.stop):
+            where = own[i, y, x]
+            weights = slices.scores[i][slices.labels[i, y, x][where]]
+            sums += np.bincount(fragments[i, y, x][where], weights, minlength=len(sums))
+        return _Fragments(fragments, own, sums)
 
     def _slices(self, segmenter: MaskSegmenter | None, image: np.ndarray, foreground: np.ndarray, block: Block) -> _Slices:
         labels = np.zeros(image.shape, np.int32)
         own = np.zeros(image.shape, bool)
+        scores = [np.zeros(1)] * len(image)
         for z in range(len(image)):
             if foreground[z].any():
-                labels[z], own[z] = self._slice(segmenter, image[z], foreground[z] / np.float32(255), z, block)
-        return _Slices(labels, own)
+                labels[z], own[z], scores[z] = self._slice(segmenter, image[z], foreground[z] / np.float32(255), z, block)
+        return _Slices(labels, own, scores)
 
     def _slice(
         self, segmenter: MaskSegmenter | None, image: np.ndarray, foreground: np.ndarray, z: int, block: Block
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """(Y, X) int32 masks of one slice, and where they are the segmenter's own."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(Y, X) int32 masks of one slice, where they are the segmenter's own, and the score of each number."""
         detect, settings = self.plan.settings.detect, self.plan.settings.segment
         pixel = self.plan.spec.spacing[1]
         found = profiles(foreground, detect.threshold, detect.min_separation_nm / pixel)
         found = drop_small(found, settings.min_profile_nm2 / (pixel * self.plan.spec.spacing[2]))
         if segmenter is None or not found.any():
-            return found, np.zeros(found.shape, bool)
+            return found, np.zeros(found.shape, bool), np.zeros(1)
         prompts = prompts_from_profiles(found)
         region = block.halo.model_copy(
             update={
@@ -118,22 +138,25 @@ class Segment(Stage):
         else:
             masks = masks_of(*segmenter.masks(image, foreground, prompts, region))
         kept = suppress(masks, iou=settings.nms_iou, iom=settings.nms_iom)
-        painted = paint(image.shape, [masks[i] for i in kept])
+        stay = [masks[i] for i in kept]
+        painted = paint(image.shape, stay)
         claimed = gate(painted, foreground >= detect.threshold, settings.gate_nm / pixel)
         complete = fill_unclaimed(claimed, found)
-        return complete, (claimed > 0) & (claimed == complete)
+        return complete, (claimed > 0) & (claimed == complete), score_of_profiles(stay)
 
-    def _table(self, fragments: np.ndarray, own: np.ndarray, block: Block) -> Columns:
-        """One row a fragment: voxels in the core, and how many of them are the segmenter's own."""
+    def _table(self, found: _Fragments, block: Block) -> Columns:
+        """One row a fragment: voxels in the core, how many of them are the segmenter's own, and the sum of their scores."""
+        fragments = found.fragments
         size = int(fragments.max(initial=0)) + 1
         present = np.bincount(fragments.ravel(), minlength=size) > 0
         present[0] = False
         core = fragments[block.core.within(block.halo)]
-        claimed = core[own[block.core.within(block.halo)]]
+        claimed = core[found.own[block.core.within(block.halo)]]
         return {
             "local": np.flatnonzero(present).astype(np.uint32),
             "core_voxels": np.bincount(core.ravel(), minlength=size)[present],
             "own_voxels": np.bincount(claimed, minlength=size)[present],
+            "score_sum": found.score_sums[present],
         }
 
     def finish(self, done: Mapping[str, LedgerEntry]) -> dict[str, float]:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from mitoscale.ops.masks import Mask, fill_unclaimed, gate, masks_of, paint, suppress
+from mitoscale.ops.masks import Mask, fill_unclaimed, gate, masks_of, paint, score_of_profiles, suppress
 
 SHAPE = (20, 24)
 LABELS = arrays.arrays(np.int32, st.just((6, 7)), elements=st.integers(0, 3))
@@ -168,3 +168,14 @@ def test_nothing_claimed_and_no_foreground_is_lost(labels: np.ndarray, profiles:
     np.testing.assert_array_equal(filled[labels > 0], labels[labels > 0])
     for profile in np.unique(profiles[(labels == 0) & (profiles > 0)]):
         assert len(np.unique(filled[(labels == 0) & (profiles == profile)])) == 1
+
+
+def test_scores_of_profiles_are_means_over_their_pixels_in_exact_steps() -> None:
+    def one(pixels: int, score: float, profile: int) -> Mask:
+        return Mask(y0=0, x0=0, mask=np.ones((1, pixels), bool), score=score, profile=profile)
+
+    scores = score_of_profiles([one(3, 0.9, 4), one(1, 0.5, 4), one(5, 1 / 3, 1)])
+    assert scores[[0, 2, 3]].tolist() == [0, 0, 0]
+    np.testing.assert_allclose(scores[[1, 4]], [1 / 3, 0.8], atol=1 / 2048)
+    assert (scores * 1024 % 1 == 0).all()
+    assert score_of_profiles([]).tolist() == [0]
