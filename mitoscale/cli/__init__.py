@@ -22,6 +22,7 @@ _COMMANDS = {
     "report": "mitoscale.cli.stage",
     "evaluate": "mitoscale.cli.evaluate",
     "train": "mitoscale.cli.train",
+    "weights": "mitoscale.cli.weights",
     "clean": "mitoscale.cli.clean",
 }
 _HELP = {
@@ -36,6 +37,7 @@ _HELP = {
     "report": "One stage: report.html.",
     "evaluate": "Score labels against truth.",
     "train": "Train a U-Net or a small SAM from scratch.",
+    "weights": "List weights, download Meta's SAM.",
     "clean": "Remove a finished run's working files.",
 }
 

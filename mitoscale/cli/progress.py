@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 
 from mitoscale.pipeline import StageOutcome
@@ -64,3 +68,24 @@ class ProgressBars:
             self.console.print(
                 f"{outcome.name:9} {outcome.computed} of {outcome.tasks} tasks computed{left}, {outcome.seconds:.1f} s"
             )
+
+
+@contextmanager
+def download_bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Show a download in the terminal.
+
+    Parameters
+    ----------
+    name : str
+        What is downloaded.
+
+    Yields
+    ------
+    callable
+        To be told the bytes that are here, and all there are or None.
+    """
+    console = Console(stderr=True, soft_wrap=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+        task = bars.add_task(name, total=None)
+        yield lambda here, total: bars.update(task, completed=here, total=total)

@@ -1,4 +1,4 @@
-"""The weights that ship with the package, found by name."""
+"""Weights found by name: those that ship with the package, and official ones that were downloaded."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from mitoscale.core.errors import InputError
+from mitoscale.nets.official import OFFICIAL
 
 FOLDER = Path(str(files("mitoscale.nets") / "weights"))
 """Where they lie."""
@@ -17,12 +18,12 @@ def embedded_names() -> list[str]:
 
 
 def find_weights(name_or_path: str) -> Path:
-    """The file of embedded weights by name, or of any weights by path.
+    """The file of embedded weights or of a downloaded official checkpoint by name, or of any weights by path.
 
     Raises
     ------
     InputError
-        If there is neither.
+        If there is none of them.
     """
     embedded = FOLDER / f"{name_or_path}.safetensors"
     if "/" not in name_or_path and embedded.is_file():
@@ -30,5 +31,10 @@ def find_weights(name_or_path: str) -> Path:
     path = Path(name_or_path).expanduser()
     if path.is_file():
         return path.absolute()
+    if name_or_path in OFFICIAL:
+        downloaded = OFFICIAL[name_or_path].path
+        if downloaded.is_file():
+            return downloaded
+        raise InputError(f"weights {name_or_path} are not downloaded yet; get them with mitoscale weights download {name_or_path}")
     names = ", ".join(embedded_names()) or "none"
     raise InputError(f"weights {name_or_path!r} are neither a file nor embedded; embedded are: {names}")

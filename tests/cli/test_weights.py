@@ -1,0 +1,94 @@
+"""``mitoscale weights``: what is listed, and what a download leaves behind."""
+
+from __future__ import annotations
+
+import functools
+import json
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from commands import Call
+
+from mitoscale.core.errors import InputError
+from mitoscale.nets.embedded import find_weights
+
+BODY = b"mitoscale test 25594909"
+"""Stands for vit_b: its MD5 sum begins with 01ec64 too."""
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Keep quiet."""
+
+
+@pytest.fixture
+def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """URL of a folder with a file that passes for vit_b, and one that does not for vit_l."""
+    monkeypatch.setenv("MITOSCALE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "mirror").mkdir()
+    (tmp_path / "mirror" / "sam_vit_b_01ec64.pth").write_bytes(BODY)
+    (tmp_path / "mirror" / "sam_vit_l_0b3195.pth").write_bytes(BODY)
+    (tmp_path / "mirror" / "lab.pth").write_bytes(BODY)
+    handler = functools.partial(Quiet, directory=str(tmp_path / "mirror"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def test_list_before_and_after_a_download(mitoscale: Call, mirror: str, tmp_path: Path) -> None:
+    ended = mitoscale("weights", "list")
+    assert ended.code == 0
+    for name in ("unet-small", "sam-small", "vit_b", "vit_l", "vit_h"):
+        assert sum(line.startswith(name + " ") for line in ended.out.splitlines()) == 1
+    assert ended.out.count("not downloaded") == 3
+    with pytest.raises(InputError, match="mitoscale weights download vit_b"):
+        find_weights("vit_b")
+    got = mitoscale("weights", "download", "vit_b", "--from", mirror)
+    path = tmp_path / "cache" / "sam_vit_b_01ec64.pth"
+    assert got.code == 0 and str(path) in got.out
+    assert path.read_bytes() == BODY and find_weights("vit_b") == path
+    listed = {w["name"]: w for w in json.loads(mitoscale("weights", "list", "--json").out)}
+    assert listed["vit_b"]["path"] == str(path) and not listed["vit_l"]["path"]
+    assert Path(listed["sam-small"]["path"]).is_file()
+
+
+def test_a_url_of_ones_own(mitoscale: Call, mirror: str, tmp_path: Path) -> None:
+    assert mitoscale("weights", "download", f"{mirror}/sam_vit_b_01ec64.pth").code == 0
+    assert (tmp_path / "cache" / "sam_vit_b_01ec64.pth").read_bytes() == BODY
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["vit_l", "--from", "MIRROR"], "its name promises 0b3195"),
+        (["vit_h", "--from", "MIRROR/"], "the server says 404"),
+        (["vit_x"], "there are vit_b, vit_l, vit_h"),
+        (["sam-small"], "nothing to download"),
+        (["MIRROR/lab.pth"], "could not be verified"),
+    ],
+)
+def test_what_cannot_be_downloaded(mitoscale: Call, mirror: str, tmp_path: Path, arguments: list[str], said: str) -> None:
+    ended = mitoscale("weights", "download", *(a.replace("MIRROR", mirror) for a in arguments))
+    assert ended.code == 1 and said in ended.err and len(ended.err.splitlines()) == 1
+    assert not list((tmp_path / "cache").glob("*"))
+
+
+def test_a_file_that_is_no_sam_is_told_when_it_is_used(mitoscale: Call, mirror: str) -> None:
+    from mitoscale.nets.checkpoint import load_sam
+
+    mitoscale("weights", "download", "vit_b", "--from", mirror)
+    with pytest.raises(InputError, match="download it again"):
+        load_sam("vit_b")
+
+
+def test_a_cache_that_cannot_be_written(mitoscale: Call, mirror: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MITOSCALE_CACHE", str(tmp_path / "file"))
+    ended = mitoscale("weights", "download", "vit_b", "--from", mirror)
+    assert ended.code == 1 and "MITOSCALE_CACHE" in ended.err
