@@ -278,7 +278,7 @@ def _run_stage(run: Run, name: str, folder: RunFolder, executor: Executor, obser
         observer.task_done(name, result.counts.get("voxels", 0.0))
 
     try:
-        failures = executor.run(name, stage.process, todo, on_result=keep) if todo else []
+        failures = executor.run(name, stage.process, todo, on_result=keep, resource=stage.group) if todo else []
         for failure in failures:
             ledger.append(BlockResult(name=failure.name), token=token, state="quarantined", error=failure.traceback)
         entries = {n: e for n, e in ledger.entries(token).items() if n in keys and e.state == "done"}

@@ -71,7 +71,7 @@ def go(run: Run, stages: Sequence[str], options: dict[str, Any]) -> list[StageOu
     """Start the cluster, run the stages, show progress and the summary; exits with 3 where blocks were quarantined."""
     cluster_settings = load_cluster(options.get("cluster"))
     if options.get("workers"):
-        cluster_settings = cluster_settings.model_copy(update={"workers": options["workers"]})
+        cluster_settings = cluster_settings.with_workers(options["workers"])
     began = time.monotonic()
     with start(cluster_settings) as cluster:
         click.echo(f"dashboard  {cluster.dashboard_link}", err=True)

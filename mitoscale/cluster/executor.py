@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mitoscale.cluster.flight import Flight, Function, Key, Landing
+from mitoscale.cluster.placement import Place
 from mitoscale.core.errors import StoppedError
 from mitoscale.core.result import BlockResult
 
@@ -59,7 +60,8 @@ class Executor(Protocol):
         on_result : callable
             Called in the caller's thread, one result at a time, as tasks return.
         resource : str, optional
-            A Dask resource each task needs one of.
+            The group of workers that should take the tasks (``io``, ``gpu``, ``train``), or another Dask resource that
+            each task needs one of.
         priority : int
             Larger runs first.
 
@@ -112,15 +114,15 @@ class DaskExecutor:
     ----------
     client : distributed.Client
         Connected to the cluster.
-    slots : int
-        Tasks the cluster computes at once.
+    place : callable
+        Says where the tasks of a group go, and how many are computed there at once.
     retries : int
         How often a task that raised is tried again.
     """
 
-    def __init__(self, client: Any, *, slots: int, retries: int = 2) -> None:
+    def __init__(self, client: Any, *, place: Callable[[str | None], Place], retries: int = 2) -> None:
         self.client = client
-        self.slots = slots
+        self.place = place
         self.retries = retries
 
     def run(
@@ -143,8 +145,9 @@ class DaskExecutor:
             elif landing.error is not None:
                 failures.append(_failure(landing.key, landing.error, landing.traceback))
 
-        with Flight(self.client, stage, function, resource=resource, priority=priority, retries=self.retries) as flight:
-            for landing in flight.over(keys, limit=IN_FLIGHT * self.slots, deaths=DEATHS_IN_COMPANY):
+        place = self.place(resource)
+        with Flight(self.client, stage, function, resource=place.resource, priority=priority, retries=self.retries) as flight:
+            for landing in flight.over(keys, limit=IN_FLIGHT * place.slots, deaths=DEATHS_IN_COMPANY):
                 if _lost(landing):
                     suspects.append(landing.key)
                 else:

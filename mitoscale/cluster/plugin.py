@@ -1,4 +1,4 @@
-"""What a worker does when it starts: fix the number of threads, so that results do not depend on the machine."""
+"""What a worker does when it starts, also when it is started again: the same threads, memory rules and signals everywhere."""
 
 from __future__ import annotations
 
@@ -9,42 +9,11 @@ from typing import Any
 
 from distributed import WorkerPlugin
 
-
-def thread_environment(threads: int) -> dict[str, str]:
-    """Environment variables that give a task its threads.
-
-    ``MITOSCALE_THREADS`` is read by the networks and by the storage; the others by OpenMP, MKL and OpenBLAS when they
-    are loaded. Without them a nanny's ``OMP_NUM_THREADS=1`` would decide.
-
-    Examples
-    --------
-    >>> thread_environment(2)["OMP_NUM_THREADS"]
-    '2'
-    """
-    names = ("MITOSCALE_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    return dict.fromkeys(names, str(threads))
-
-
-def memory_environment() -> dict[str, str]:
-    """Environment variables that let a worker keep the memory it frees.
-
-    Networks free and take the same large tensors for every slice. Given back to the system each time, as by default and
-    even more with Dask's own setting, their pages are cleared again and again: a third of a detector's CPU time.
-
-    Examples
-    --------
-    >>> sorted(memory_environment())
-    ['MALLOC_MMAP_THRESHOLD_', 'MALLOC_TOP_PAD_', 'MALLOC_TRIM_THRESHOLD_']
-    """
-    return {
-        "MALLOC_MMAP_THRESHOLD_": str(4 * 2**30),
-        "MALLOC_TRIM_THRESHOLD_": str(8 * 2**30),
-        "MALLOC_TOP_PAD_": str(64 * 2**20),
-    }
+from mitoscale.cluster.configuration import thread_environment
 
 
 class WorkerSetup(WorkerPlugin):
-    """Sets the threads of a task in every worker, also in one that is restarted.
+    """Makes a worker like all others, whoever started it.
 
     Parameters
     ----------
@@ -61,6 +30,9 @@ class WorkerSetup(WorkerPlugin):
         """Called by Dask in each worker."""
         # Networks read this when they are loaded; torch itself is not imported before it is needed.
         os.environ.update(thread_environment(self.threads))
+        # Tasks return a few numbers: there is nothing to spill, and looking for it would hold up a worker started by hand.
+        worker.memory_manager.memory_target_fraction = False
+        worker.memory_manager.memory_spill_fraction = False
         # Ctrl-C reaches the whole process group; the client alone decides what becomes of the workers.
         if worker.nanny is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_IGN)

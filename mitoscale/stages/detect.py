@@ -26,6 +26,7 @@ class Detect(Stage):
     """One task a block."""
 
     name: ClassVar[str] = "detect"
+    group: ClassVar[str] = "gpu"
 
     normalisation: Normalisation
     """Of the volume."""

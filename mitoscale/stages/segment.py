@@ -49,6 +49,7 @@ class Segment(Stage):
     """One task a block."""
 
     name: ClassVar[str] = "segment"
+    group: ClassVar[str] = "gpu"
 
     normalisation: Normalisation
     """Of the volume."""

@@ -29,6 +29,9 @@ class Stage(BaseModel):
     name: ClassVar[str]
     """The stage's name in the ledger and the dashboard."""
 
+    group: ClassVar[str] = "io"
+    """The group of workers that takes its tasks: ``gpu`` for networks, else ``io``."""
+
     plan: RunPlan
     """What run this is."""
 

@@ -1,4 +1,4 @@
-"""What cluster.yaml may say, and that a cluster leaves nothing behind."""
+"""Clusters of this machine: groups, ports, threads, and that nothing is left behind."""
 
 from __future__ import annotations
 
@@ -8,72 +8,32 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
+from block_tasks import row_of_blocks
 
-from mitoscale.cluster.clusters import ClusterSettings, default_workers, load_cluster, start
-from mitoscale.core.errors import InputError
+from mitoscale.cluster.clusters import Cluster, ClusterSettings, start
+from mitoscale.cluster.gpus import visible_gpus
+from mitoscale.cluster.groups import Group
+from mitoscale.cluster.job import Tell
+from mitoscale.cluster.local import _workers
+from mitoscale.cluster.placement import Place
+from mitoscale.core.errors import InputError, StoppedError
+from mitoscale.core.grid import Block
+from mitoscale.core.result import BlockResult
 
 ROOT = Path(__file__).parents[2]
 
 
-def written(folder: Path, text: str) -> str:
-    path = folder / "cluster.yaml"
-    path.write_text(text)
-    return str(path)
-
-
-def test_without_a_file_the_machine_decides() -> None:
-    assert load_cluster(None) == ClusterSettings()
-    assert 1 <= default_workers() <= len(os.sched_getaffinity(0))
-    assert default_workers(threads=10_000) == 1
-
-
-def test_the_example_says_the_defaults() -> None:
-    assert load_cluster(str(ROOT / "cluster.yaml")) == ClusterSettings()
-
-
-def test_an_empty_file_says_the_defaults(tmp_path: Path) -> None:
-    assert load_cluster(written(tmp_path, "# nothing\n")) == ClusterSettings()
-
-
-def test_every_name_is_read(tmp_path: Path) -> None:
-    text = "kind: local\nworkers: 3\nthreads: 2\nmemory: 4 GiB\ndashboard: localhost:9000\nworker_ttl: 60 s\n"
-    assert load_cluster(written(tmp_path, text)) == ClusterSettings(
-        workers=3, threads=2, memory="4 GiB", dashboard="localhost:9000", worker_ttl="60 s"
-    )
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("kind: slurm", "'slurm' is not supported; this version knows local"),
-        ("kind: [local]", "is not supported"),
-        ("wrokers: 4", "wrokers.*known names are kind, workers, threads"),
-        ("workers: 0", "workers.*greater than or equal to 1"),
-        ("workers: many", "workers.*valid integer"),
-        ("threads: -1", "threads"),
-        ("memory: lots", "'lots' is no amount of memory"),
-        ("memory: 1 MiB", "at least 512 MiB"),
-        ("worker_ttl: soon", "'soon' is no time"),
-        ("dashboard: 127.0.0.1", "is not HOST:PORT"),
-        ("dashboard: 127.0.0.1:99999", "is not HOST:PORT"),
-        ("- kind", "must hold names and values"),
-        ("kind: 'local", "is no YAML"),
-    ],
-)
-def test_what_is_not_understood_is_one_clear_line(tmp_path: Path, text: str, says: str) -> None:
-    with pytest.raises(InputError, match=says) as caught:
-        load_cluster(written(tmp_path, text))
-    assert "cluster.yaml" in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_missing_file_is_an_input_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot be read"):
-        load_cluster(str(tmp_path / "none.yaml"))
+def _gpu_names() -> list[str]:
+    try:
+        return visible_gpus()
+    except InputError:
+        return []
 
 
 def test_a_taken_port_is_no_obstacle_and_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,3 +106,109 @@ def test_ctrl_c_stops_everything(tmp_path: Path) -> None:
     assert process.returncode == 4, errors
     assert psutil.wait_procs(workers, timeout=10)[1] == []
     assert list(scratch.glob("mitoscale-*")) == []
+
+
+@pytest.fixture(scope="module")
+def grouped() -> Iterator[Cluster]:
+    groups = {
+        "io": Group(workers=1, threads=2, environment={"MITOSCALE_PROBE": "io"}),
+        "gpu": Group(workers=1, environment={"MITOSCALE_PROBE": "gpu"}),
+    }
+    with start(ClusterSettings(threads=2, groups=groups, dashboard="127.0.0.1:0")) as running:
+        yield running
+
+
+def where(key: Block) -> BlockResult:
+    """Which group's worker this is, and its threads."""
+    return BlockResult(
+        name=key.name, checksum=os.environ["MITOSCALE_PROBE"], counts={"threads": int(os.environ["OMP_NUM_THREADS"])}
+    )
+
+
+@pytest.mark.parametrize(("group", "taken_by"), [("io", "io"), ("gpu", "gpu"), ("train", "gpu")])
+def test_a_groups_workers_take_its_tasks(grouped: Cluster, group: str, taken_by: str) -> None:
+    results: list[BlockResult] = []
+    assert grouped.executor.run("detect", where, row_of_blocks(6), on_result=results.append, resource=group) == []
+    assert {r.checksum for r in results} == {taken_by}
+    assert {r.counts["threads"] for r in results} == {2.0}
+
+
+def test_the_place_of_a_group_counts_its_threads(grouped: Cluster) -> None:
+    assert grouped.placement.of("io") == Place(resource="io", slots=2)
+    assert grouped.placement.of("gpu") == grouped.placement.of("train") == Place(resource="gpu", slots=1)
+    assert grouped.placement.of(None) == Place(resource=None, slots=3)
+
+
+def test_without_a_gpu_group_io_workers_take_everything(cluster: Cluster) -> None:
+    assert {cluster.placement.of(name).resource for name in ("io", "gpu", "train")} == {"io"}
+
+
+def test_nothing_listens_beyond_this_machine(grouped: Cluster) -> None:
+    """Scheduler and dashboard are in this process, nannies too; workers are its children."""
+    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    listening = [c.laddr for p in processes for c in _connections(p) if c.status == psutil.CONN_LISTEN]
+    assert len(listening) >= 4  # scheduler, dashboard, two workers at least
+    assert {address.ip for address in listening} <= {"127.0.0.1", "::1"}
+
+
+def _connections(process: psutil.Process) -> list:
+    try:
+        return process.net_connections("inet")
+    except psutil.Error:
+        return []
+
+
+def test_kind_cuda_without_a_gpu_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    if _gpu_names():
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(InputError, match=r"no NVIDIA GPU found.*write kind: local"), start(ClusterSettings(kind="cuda")):
+        pass
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not _gpu_names(), reason="no NVIDIA GPU on this machine")
+def test_kind_cuda_has_a_worker_for_each_gpu() -> None:
+    with start(ClusterSettings(kind="cuda", dashboard="127.0.0.1:0")) as running:
+        seen = running.client.run(lambda: os.environ["CUDA_VISIBLE_DEVICES"])
+        assert sorted(seen.values()) == sorted(_gpu_names())
+        assert running.placement.of("gpu") == Place(resource="gpu", slots=2 * len(seen))
+
+
+def test_more_memory_than_the_machine_has_is_shared_out() -> None:
+    settings = ClusterSettings(groups={"io": Group(workers=2), "gpu": Group(workers=1, memory="1 GiB")})
+    workers = {name: spec["options"] for name, spec in _workers(settings).items()}
+    assert list(workers) == ["io-0", "io-1", "gpu-0"]
+    assert workers["gpu-0"]["memory_limit"] == "1 GiB"
+    share = workers["io-0"]["memory_limit"]
+    assert 2 * share + 2**30 <= psutil.virtual_memory().total
+
+
+def double(number: int, tell: Tell) -> int:
+    """A job that tells how it goes."""
+    for step in range(3):
+        tell({"step": step, "group": os.environ["MITOSCALE_PROBE"]})
+    if number < 0:
+        raise InputError(f"{number} is below 0")
+    return 2 * number
+
+
+def die(tell: Tell) -> None:
+    """A job that needs too much memory."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_job_returns_and_tells(grouped: Cluster) -> None:
+    heard: list[dict] = []
+    assert grouped.run_job(partial(double, 21), name="train", heard=heard.append) == 42
+    assert [m["step"] for m in heard] == [0, 1, 2] and {m["group"] for m in heard} == {"gpu"}
+
+
+def test_what_a_job_raises_is_raised(grouped: Cluster) -> None:
+    with pytest.raises(InputError, match="-1 is below 0"):
+        grouped.run_job(partial(double, -1), name="train")
+
+
+def test_a_job_that_kills_its_workers_is_given_up(grouped: Cluster) -> None:
+    with pytest.raises(StoppedError, match="died again and again"):
+        grouped.run_job(die, name="train")
+    assert grouped.run_job(partial(double, 1), name="train") == 2

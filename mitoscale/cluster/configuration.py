@@ -1,0 +1,87 @@
+"""Dask's own settings: those a run needs, and those of ``cluster.yaml``, which win."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mitoscale.cluster.settings import ClusterSettings
+
+WORKER_DEFAULTS: Mapping[str, Any] = {
+    # torch and zarr memory cannot be spilled: pause instead, and let the nanny restart what grows beyond.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": 0.85,
+    "distributed.worker.multiprocessing-method": "spawn",  # a forked torch or tensorstore hangs
+    "distributed.worker.daemon": False,  # a training's data loaders are processes too
+}
+"""What every worker needs."""
+
+
+def worker_configuration(settings: ClusterSettings) -> dict[str, Any]:
+    """Dask settings of workers that are started elsewhere, dotted names to values."""
+    return {**WORKER_DEFAULTS, **dotted(settings.dask)}
+
+
+def configuration(settings: ClusterSettings) -> dict[str, Any]:
+    """Dask settings of client, scheduler and local workers, dotted names to values."""
+    environment = thread_environment(settings.threads) | memory_environment()
+    ours = {
+        **WORKER_DEFAULTS,
+        # Tasks that shared a lost worker run again alone (executor.py), so few deaths are enough to single one out.
+        "distributed.scheduler.allowed-failures": 2,
+        "distributed.scheduler.worker-ttl": settings.worker_ttl,
+        # A worker that is not back this long after its death is never started again; Dask's own 15 s are too short
+        # where the machine is busy, or where a block kills one worker after the other.
+        "distributed.deploy.lost-worker-timeout": "1 hour",
+        **{f"distributed.nanny.pre-spawn-environ.{k}": v for k, v in environment.items()},
+    }
+    return {**ours, **dotted(settings.dask)}
+
+
+def dotted(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested names as dotted ones, so that setting one leaves its neighbours alone.
+
+    Examples
+    --------
+    >>> dotted({"distributed": {"comm": {"retry": {"count": 3}}}, "array.slicing": 1})
+    {'distributed.comm.retry.count': 3, 'array.slicing': 1}
+    """
+    flat: dict[str, Any] = {}
+    for name, value in nested.items():
+        path = f"{prefix}{name}"
+        flat |= dotted(value, f"{path}.") if isinstance(value, Mapping) and value else {path: value}
+    return flat
+
+
+def thread_environment(threads: int) -> dict[str, str]:
+    """Environment variables that give a task its threads.
+
+    ``MITOSCALE_THREADS`` is read by the networks and by the storage; the others by OpenMP, MKL and OpenBLAS when they
+    are loaded. Without them a nanny's ``OMP_NUM_THREADS=1`` would decide.
+
+    Examples
+    --------
+    >>> thread_environment(2)["OMP_NUM_THREADS"]
+    '2'
+    """
+    names = ("MITOSCALE_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    return dict.fromkeys(names, str(threads))
+
+
+def memory_environment() -> dict[str, str]:
+    """Environment variables that let a worker keep the memory it frees.
+
+    Networks free and take the same large tensors for every slice. Given back to the system each time, as by default and
+    even more with Dask's own setting, their pages are cleared again and again: a third of a detector's CPU time.
+
+    Examples
+    --------
+    >>> sorted(memory_environment())
+    ['MALLOC_MMAP_THRESHOLD_', 'MALLOC_TOP_PAD_', 'MALLOC_TRIM_THRESHOLD_']
+    """
+    return {
+        "MALLOC_MMAP_THRESHOLD_": str(4 * 2**30),
+        "MALLOC_TRIM_THRESHOLD_": str(8 * 2**30),
+        "MALLOC_TOP_PAD_": str(64 * 2**20),
+    }

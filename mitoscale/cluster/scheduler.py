@@ -1,0 +1,83 @@
+"""The scheduler that we start ourselves, in the process of the client, with the workers it is told to start."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mitoscale.cluster.settings import ClusterSettings
+from mitoscale.core.errors import InputError
+
+
+def scheduler_with(workers: Mapping[str, Any], settings: ClusterSettings) -> Any:
+    """A ``distributed.SpecCluster``, a context manager.
+
+    Parameters
+    ----------
+    workers : mapping
+        For each worker's name its class and options; empty where workers join by themselves.
+    settings : ClusterSettings
+        Where it listens, and with which certificates.
+    """
+    from distributed import Scheduler, SpecCluster
+
+    security = security_of(settings)
+    options = {
+        "host": settings.host,
+        "protocol": protocol_of(settings),
+        "security": security,
+        "port": 0,
+        "dashboard": True,
+        "dashboard_address": _free_address(settings.dashboard),
+    }
+    return SpecCluster(
+        workers=dict(workers),
+        scheduler={"cls": Scheduler, "options": options},
+        security=security,
+        silence_logs=logging.CRITICAL,  # a failure goes to the ledger with its traceback, not between progress bars
+    )
+
+
+def protocol_of(settings: ClusterSettings) -> str:
+    """How scheduler, workers and client talk."""
+    return "tls://" if settings.tls else "tcp://"
+
+
+def security_of(settings: ClusterSettings) -> Any:
+    """The ``distributed.Security`` of the settings' certificates; without any, one that encrypts nothing.
+
+    Raises
+    ------
+    InputError
+        If a file is missing.
+    """
+    from distributed import Security
+
+    if settings.tls is None:
+        return Security()
+    files = {name: Path(value).expanduser().absolute() for name, value in settings.tls.model_dump().items()}
+    for name, file in files.items():
+        if not file.is_file():
+            raise InputError(f"tls {name} {file} is no file; make certificates first, as README.md shows")
+    roles = ("scheduler", "worker", "client")
+    return Security(
+        require_encryption=True,
+        tls_ca_file=str(files["ca"]),
+        **{f"tls_{role}_cert": str(files["certificate"]) for role in roles},
+        **{f"tls_{role}_key": str(files["key"]) for role in roles},
+    )
+
+
+def _free_address(address: str) -> str:
+    """The wanted dashboard address, or a free port on the same host."""
+    host, _, port = address.rpartition(":")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the dashboard's server does
+        try:
+            probe.bind((host, int(port)))
+        except OSError:
+            return f"{host}:0"
+    return address

@@ -1,0 +1,152 @@
+"""What ``cluster.yaml`` may say: the kind of cluster, its groups of workers, and how it is reached."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, Self, get_args
+
+from pydantic import Field, field_validator, model_validator
+
+from mitoscale.cluster.amounts import Duration, Memory
+from mitoscale.cluster.groups import Group, GroupName, Settings
+
+Kind = Literal["local", "cuda", "slurm", "kubernetes", "address"]
+"""Where workers run."""
+
+KINDS: tuple[str, ...] = get_args(Kind)
+"""All kinds."""
+
+
+class Tls(Settings):
+    """PEM files with which scheduler, workers and client prove who they are."""
+
+    ca: str
+    """Certificate of the authority that signed the others; the only one trusted."""
+    certificate: str
+    """Certificate."""
+    key: str
+    """Its private key."""
+
+
+class Kubernetes(Settings):
+    """Where in Kubernetes, and from which image."""
+
+    image: str
+    """Container image with mitoscale installed."""
+    claim: str
+    """PersistentVolumeClaim (ReadWriteMany) that holds sources and runs."""
+    mount: str = Field(default="/data", pattern="^/")
+    """Where the claim is mounted, in the pods and where the run is started: paths are the same everywhere."""
+    namespace: str = "default"
+    """Namespace."""
+    name: str = Field(default="mitoscale", pattern=r"^[a-z]([-a-z0-9]{0,40}[a-z0-9])?$")
+    """Name of the DaskCluster."""
+
+
+class ClusterSettings(Settings):
+    """The contents of ``cluster.yaml``."""
+
+    kind: Kind = "local"
+    """``local``: workers on this machine; ``cuda``: one for each of its GPUs; ``slurm`` jobs; ``kubernetes`` pods;
+    ``address``: the workers of a scheduler that is running already."""
+    threads: int = Field(default=1, ge=1)
+    """Threads a task computes with; the same number gives the same labels, bit for bit."""
+    workers: int | None = Field(default=None, ge=1)
+    """Workers, where all are alike: short for a single group."""
+    memory: Memory | None = None
+    """Their memory limit, such as ``4 GiB``; by default each one's share of the machine."""
+    groups: Mapping[GroupName, Group] = Field(default_factory=dict)
+    """Workers of several kinds."""
+    address: str | None = None
+    """Of the running scheduler, ``tcp://HOST:PORT`` or ``tls://HOST:PORT``."""
+    host: str = "127.0.0.1"
+    """Address of this machine at which the scheduler listens (slurm: one that the jobs reach)."""
+    tls: Tls | None = None
+    """Encryption, and proof of who takes part."""
+    dashboard: str = "127.0.0.1:8787"
+    """Address of the dashboard; where it is taken, a free port is used instead."""
+    worker_ttl: Duration = "30 minutes"
+    """A worker that is silent for longer counts as dead."""
+    folder: str = "~/.mitoscale"
+    """Folder all machines share, for the jobs' scripts and logs (slurm)."""
+    kubernetes: Kubernetes | None = None
+    """See the class."""
+    dask: Mapping[str, Any] = Field(default_factory=dict)
+    """Dask's own settings, nested or dotted; they win over those chosen here."""
+
+    @field_validator("dashboard")
+    @classmethod
+    def _check_dashboard(cls, value: str) -> str:
+        match = re.fullmatch(r"[^\s:/]+:(\d{1,5})", value)
+        if match is None or int(match[1]) > 65535:
+            raise ValueError(f"{value!r} is not HOST:PORT such as 127.0.0.1:8787")
+        return value
+
+    @field_validator("address")
+    @classmethod
+    def _check_address(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"(tcp|tls)://(\[[0-9a-fA-F:]+\]|[^\s:/]+):\d{1,5}", value):
+            raise ValueError(f"{value!r} is not tcp://HOST:PORT or tls://HOST:PORT")
+        return value
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for problem in self._problems():
+            raise ValueError(problem)
+        return self
+
+    def _problems(self) -> Iterator[str]:
+        """What does not go together, said so that it can be put right."""
+        if self.groups and (self.workers or self.memory):
+            yield "give workers and memory in each of groups, not beside them"
+        if (self.kind == "address") != (self.address is not None):
+            yield "kind address needs the address of the running scheduler, as address: tcp://HOST:PORT; other kinds have none"
+        if self.address and self.address.startswith("tls://") != (self.tls is not None):
+            yield f"{self.address} {'lacks' if self.tls is None else 'is not encrypted, but there are'} tls: ca, certificate, key"
+        if (self.kind == "kubernetes") != (self.kubernetes is not None):
+            yield "kind kubernetes needs kubernetes: image and claim; other kinds have none"
+        if self.kind == "slurm" and self.host.startswith("127."):
+            yield "kind slurm needs host: an address of this machine that the jobs reach"
+        if self.kind == "cuda" and self.groups and not any(g.gpus for g in self.groups.values()):
+            yield "kind cuda needs a group with gpus: 1"
+        for name, group in self.all_groups.items():
+            yield from self._group_problems(name, group)
+
+    def _group_problems(self, name: str, group: Group) -> Iterator[str]:
+        queued = self.kind in ("slurm", "kubernetes")
+        if group.gpus and self.kind == "local":
+            yield f"groups.{name}.gpus: kind local uses no GPU; write kind: cuda"
+        if group.queue and self.kind != "slurm":
+            yield f"groups.{name}.queue: only kind slurm has a queue"
+        if group.adaptive and not queued:
+            yield f"groups.{name}.adaptive: only slurm and kubernetes grow and shrink; give workers"
+        if group.cpus and not queued:
+            yield f"groups.{name}.cpus: only slurm and kubernetes ask for CPUs"
+        if queued and group.memory is None:
+            yield f"groups.{name}.memory: kind {self.kind} needs to know how much memory a worker asks for"
+        if self.kind == "address" and group != Group():
+            yield "kind address takes the workers as they are; remove groups, workers and memory"
+
+    @property
+    def all_groups(self) -> Mapping[GroupName, Group]:
+        """The groups, also where the short form says ``workers`` and ``memory`` alone."""
+        if self.groups:
+            return self.groups
+        if self.kind == "cuda":
+            return {"gpu": Group(workers=self.workers, memory=self.memory, gpus=1)}
+        return {"io": Group(workers=self.workers, memory=self.memory)}
+
+    def with_workers(self, workers: int) -> ClusterSettings:
+        """The same with another number of workers in the group that does most: ``gpu`` where there is one, else ``io``.
+
+        Examples
+        --------
+        >>> ClusterSettings(groups={"io": Group(), "gpu": Group()}).with_workers(3).groups["gpu"].workers
+        3
+        """
+        if not self.groups:
+            return self.model_copy(update={"workers": workers})
+        name: GroupName = "gpu" if "gpu" in self.groups else "io" if "io" in self.groups else "train"
+        group = self.groups[name].model_copy(update={"workers": workers, "adaptive": None})
+        return self.model_copy(update={"groups": {**self.groups, name: group}})
