@@ -1,9 +1,8 @@
-"""Objects measured block by block: sums over each block's part, merged by label, finished once.
+"""Objects measured block by block: sums over each block's part, merged by label.
 
 The parts of one object add up to exactly what the whole object gives: coordinates are summed as integers, relative to the
 first corner of the part's box (never to the volume's origin, where the squares of a large volume leave 64 bits), and
-moved to the common corner when parts are merged. Surfaces are counted as voxel faces: a block counts the faces of its own
-voxels on both sides, for which it reads one voxel around its core.
+moved to the common corner when parts are merged. What the sums mean is told by :mod:`mitoscale.ops.object_table`.
 """
 
 from __future__ import annotations
@@ -12,12 +11,8 @@ from collections.abc import Sequence
 
 import fastremap
 import numpy as np
-from scipy import ndimage
 
 from mitoscale.core.geometry import Region
-from mitoscale.ops.object_table import finish_objects
-
-__all__ = ["Columns", "finish_objects", "merge_objects", "partial_objects"]
 
 Columns = dict[str, np.ndarray]
 """Column name -> (N,) values."""
@@ -26,67 +21,67 @@ _AXES = "zyx"
 _LOWS = ("z0", "y0", "x0")
 _HIGHS = ("z1", "y1", "x1")
 _PRODUCTS = ("zz", "yy", "xx", "zy", "zx", "yx")
-_COUNTS = ("voxels", *_AXES, *_PRODUCTS, "faces_z", "faces_y", "faces_x")
-_GREYS = ("intensity", "foreground")
+_COUNTS = ("voxels", *_AXES, *_PRODUCTS, "agreed", "own_voxels")
+_GREYS = ("intensity", "foreground", "score_sum")
 
 
 def partial_objects(
     labels: np.ndarray,
     image: np.ndarray | None = None,
     foreground: np.ndarray | None = None,
+    fragments: Columns | None = None,
     *,
     core: Region,
-    read: Region,
-    volume: Region,
+    threshold: float = 0.5,
 ) -> Columns:
     """Sums over a block's part of each object.
 
     Parameters
     ----------
     labels : (Z, Y, X) unsigned
-        Final labels of ``read``, 0 is background.
-    image : (Zc, Yc, Xc), optional
-        Grey values of the core; without them the mean intensity is NaN.
-    foreground : (Zc, Yc, Xc) uint8, optional
-        Foreground probability 0..255 of the core; without it the mean foreground is NaN.
-    core, read, volume : Region
-        What is counted; what ``labels`` covers: the core and at least one voxel around it where the volume has one; and
-        what all cores together cover, beyond which there is background.
+        Final labels of the core, 0 is background.
+    image : (Z, Y, X), optional
+        Grey values of the core; without them the sum of intensities is NaN.
+    foreground : (Z, Y, X) uint8, optional
+        Foreground probability 0..255 of the core; without it its sum is NaN.
+    fragments : dict, optional
+        What the segmenter tells of the block's fragments: ``label`` (F,), the object each belongs to; ``own_voxels`` (F,)
+        that it claimed itself in the core, and ``score_sum`` (F,) of their scores. Without it that sum is NaN.
+    core : Region
+        What is counted.
+    threshold : float
+        Foreground probability 0..1 from which the detector agrees.
 
     Returns
     -------
     dict
         ``label`` (N,) uint64 ascending; int64: ``voxels``, the box ``z0`` .. ``x1`` (half-open, in voxels of the volume),
-        sums of coordinates ``z``, ``y``, ``x`` and of their products ``zz`` .. ``yx`` relative to ``z0, y0, x0``, and
-        ``faces_z``, ``faces_y``, ``faces_x``; float64: sums ``intensity`` and ``foreground``.
+        sums of coordinates ``z``, ``y``, ``x`` and of their products ``zz`` .. ``yx`` relative to ``z0, y0, x0``,
+        ``agreed`` (voxels where the detector agrees) and ``own_voxels``; float64: sums ``intensity``, ``foreground`` and
+        ``score_sum``.
 
     Raises
     ------
     ValueError
-        If ``labels`` or the grey values do not fit their regions, or the margin is missing.
+        If an array does not fit the core.
 
     Examples
     --------
-    >>> region = Region.of_shape((1, 2, 3))
-    >>> sums = partial_objects(np.array([[[5, 5, 0], [0, 5, 0]]]), core=region, read=region, volume=region)
-    >>> sums["label"].tolist(), sums["voxels"].tolist(), sums["x"].tolist(), sums["faces_x"].tolist()
-    ([5], [3], [2], [4])
+    >>> sums = partial_objects(np.array([[[5, 5, 0], [0, 5, 0]]]), core=Region.of_shape((1, 2, 3)))
+    >>> sums["label"].tolist(), sums["voxels"].tolist(), sums["x"].tolist(), sums["y1"].tolist()
+    ([5], [3], [2], [2])
     """
-    _check(labels, image, foreground, core, read, volume)
-    inside = labels[core.within(read)]
-    values = fastremap.unique(inside)
-    values = values[values > 0]
-    # Compact numbers 1.. in place of labels, so that sums are indexed by them; index 0 is background.
-    own = np.zeros(core.shape, np.int32)
-    own[inside > 0] = np.searchsorted(values, inside[inside > 0]) + 1
-    boxes = np.array([[(s.start, s.stop) for s in box] for box in ndimage.find_objects(own, len(values))], np.int64)
-    low, high = boxes.reshape(-1, 3, 2)[..., 0], boxes.reshape(-1, 3, 2)[..., 1]
-    columns: Columns = {"label": values.astype(np.uint64), **_sums(own, image, foreground, low)}
-    for axis, name in enumerate(("faces_z", "faces_y", "faces_x")):
-        columns[name] = _faces(labels, own, core, read, axis, len(values))
-    for axis, (first, last) in enumerate(zip(_LOWS, _HIGHS, strict=True)):
-        columns[first], columns[last] = low[:, axis] + core.start[axis], high[:, axis] + core.start[axis]
-    return columns
+    for name, values in (("labels", labels), ("image", image), ("foreground", foreground)):
+        if values is not None and values.shape != core.shape:
+            raise ValueError(f"{name} has shape {values.shape}, the core {core} has {core.shape}")
+    present = fastremap.unique(labels)
+    present = present[present > 0]
+    sums = _sums(labels, image, foreground, present, threshold)
+    columns: Columns = {"label": present.astype(np.uint64), **_cornered(sums)}
+    for axis, names in enumerate(zip(_LOWS, _HIGHS, strict=True)):
+        for name in names:
+            columns[name] += core.start[axis]
+    return columns | _claims(columns["label"], fragments)
 
 
 def merge_objects(parts: Sequence[Columns]) -> Columns:
@@ -104,8 +99,8 @@ def merge_objects(parts: Sequence[Columns]) -> Columns:
     dict
         The same columns.
     """
-    names = ("label", *_COUNTS, *_GREYS, *_LOWS, *_HIGHS)
-    joined = {name: np.concatenate([np.zeros(0, np.int64), *(p[name] for p in parts)]) for name in names[1:]}
+    names = (*_COUNTS, *_GREYS, *_LOWS, *_HIGHS)
+    joined = {name: np.concatenate([np.zeros(0, np.int64), *(p[name] for p in parts)]) for name in names}
     found = np.concatenate([np.zeros(0, np.uint64), *(p["label"].astype(np.uint64) for p in parts)])
     labels, first, inverse = np.unique(found, return_index=True, return_inverse=True)
     merged: Columns = {"label": labels}
@@ -133,64 +128,50 @@ def _moved(sums: Columns, shift: Columns) -> Columns:
     return moved
 
 
-def _sums(own: np.ndarray, image: np.ndarray | None, foreground: np.ndarray | None, low: np.ndarray) -> Columns:
-    """Voxels, coordinate sums relative to ``low`` (N, 3), and grey sums of each compact number, plane by plane."""
-    size = len(low)
-    sums = {name: np.zeros(size, np.int64) for name in ("voxels", *_AXES, *_PRODUCTS)}
-    greys = {name: np.zeros(size) for name in _GREYS}
-    for z, plane in enumerate(own):
+def _cornered(sums: Columns) -> Columns:
+    """Sums relative to the corner of each object's box in place of the core's."""
+    return sums | _moved(sums, {axis: -sums[low] for axis, low in zip(_AXES, _LOWS, strict=True)})
+
+
+def _sums(
+    labels: np.ndarray, image: np.ndarray | None, foreground: np.ndarray | None, present: np.ndarray, threshold: float
+) -> Columns:
+    """Boxes and sums of each of the (N,) labels ``present``, in coordinates of the core, plane by plane."""
+    size = len(present)
+    sums = {name: np.zeros(size, np.int64) for name in ("voxels", *_AXES, *_PRODUCTS, "agreed")}
+    greys = {name: np.full(size, np.nan if grey is None else 0.0) for name, grey in zip(_GREYS, (image, foreground), strict=False)}
+    low, high = np.full((3, size), np.iinfo(np.int64).max), np.zeros((3, size), np.int64)
+    for z, plane in enumerate(labels):
         y, x = np.nonzero(plane)
-        if not len(y):
-            continue
-        numbers = plane[y, x] - 1
-        v, u = y - low[numbers, 1], x - low[numbers, 2]
+        numbers = np.searchsorted(present, plane[y, x])
         n = np.bincount(numbers, minlength=size)
         # A float64 holds these sums exactly: a plane's squares stay far below 2**53.
-        in_plane = {"y": v, "x": u, "yy": v * v, "xx": u * u, "yx": v * u}
+        in_plane = {"y": y, "x": x, "yy": y * y, "xx": x * x, "yx": y * x}
         add = {name: np.bincount(numbers, w, minlength=size).astype(np.int64) for name, w in in_plane.items()}
-        w = z - low[:, 0]
-        add |= {"voxels": n, "z": w * n, "zz": w * w * n, "zy": w * add["y"], "zx": w * add["x"]}
+        add |= {"voxels": n, "z": z * n, "zz": z * z * n, "zy": z * add["y"], "zx": z * add["x"]}
+        if foreground is not None:
+            greys["foreground"] += np.bincount(numbers, foreground[z][y, x].astype(np.float64), minlength=size)
+            agreed = numbers[foreground[z][y, x] / np.float32(255) >= threshold]
+            add["agreed"] = np.bincount(agreed, minlength=size)
+        if image is not None:
+            greys["intensity"] += np.bincount(numbers, image[z][y, x].astype(np.float64), minlength=size)
         for name, values in add.items():
             sums[name] += values
-        for name, grey in (("intensity", image), ("foreground", foreground)):
-            if grey is not None:
-                greys[name] += np.bincount(numbers, grey[z][y, x].astype(np.float64), minlength=size)
-    for name, grey in (("intensity", image), ("foreground", foreground)):
-        if grey is None:
-            greys[name][:] = np.nan
-    return {**sums, **greys}
+        here = n > 0
+        low[0, here], high[0, here] = np.minimum(low[0, here], z), z + 1
+        for axis, places in ((1, y), (2, x)):
+            np.minimum.at(low[axis], numbers, places)
+            np.maximum.at(high[axis], numbers, places + 1)
+    return {**sums, **greys, **dict(zip(_LOWS, low, strict=True)), **dict(zip(_HIGHS, high, strict=True))}
 
 
-def _faces(labels: np.ndarray, own: np.ndarray, core: Region, read: Region, axis: int, size: int) -> np.ndarray:
-    """(N,) int64: faces along one axis, below and above, of each compact number's voxels in the core."""
-    box = list(core.within(read))
-    along = box[axis]
-    missing = [(0, 0)] * 3
-    # The margin was checked: where there is none the volume ends, and beyond it is background.
-    missing[axis] = (int(along.start == 0), int(along.stop == labels.shape[axis]))
-    box[axis] = slice(along.start - 1 + missing[axis][0], along.stop + 1 - missing[axis][1])
-    around = np.moveaxis(np.pad(labels[tuple(box)], missing), axis, 0)
-    own = np.moveaxis(own, axis, 0)
-    counts = np.zeros(size + 1, np.int64)
-    for neighbour in (around[:-2], around[2:]):
-        counts += np.bincount(own[neighbour != around[1:-1]], minlength=size + 1)
-    return counts[1:]
-
-
-def _check(
-    labels: np.ndarray,
-    image: np.ndarray | None,
-    foreground: np.ndarray | None,
-    core: Region,
-    read: Region,
-    volume: Region,
-) -> None:
-    if labels.shape != read.shape:
-        raise ValueError(f"labels have shape {labels.shape}, their region {read} has {read.shape}")
-    for name, grey in (("image", image), ("foreground", foreground)):
-        if grey is not None and grey.shape != core.shape:
-            raise ValueError(f"{name} has shape {grey.shape}, the core {core} has {core.shape}")
-    if core.expanded((1, 1, 1), within=volume).intersection(read) != core.expanded((1, 1, 1), within=volume):
-        raise ValueError(f"labels of {read} lack the voxel around the core {core} in the volume {volume}")
-    if read.intersection(volume) != read:
-        raise ValueError(f"labels of {read} leave the volume {volume}")
+def _claims(labels: np.ndarray, fragments: Columns | None) -> Columns:
+    """What the segmenter claimed of each of the (N,) ``labels`` itself."""
+    own, score = np.zeros(len(labels), np.int64), np.full(len(labels), np.nan if fragments is None else 0.0)
+    if fragments is not None:
+        place = np.searchsorted(labels, fragments["label"])
+        known = place < len(labels)  # fragments of dropped objects, and those without a voxel in the core, have none
+        known[known] = labels[place[known]] == fragments["label"][known]
+        np.add.at(own, place[known], fragments["own_voxels"][known])
+        np.add.at(score, place[known], fragments["score_sum"][known])
+    return {"own_voxels": own, "score_sum": score}

@@ -108,6 +108,11 @@ class RunFolder:
         return self._at("tables", "objects.csv")
 
     @property
+    def contacts(self) -> str:
+        """Table of the pairs of objects that touch."""
+        return self._at("tables", "contacts.parquet")
+
+    @property
     def edges_table(self) -> str:
         """Table of edges: the seam report."""
         return self._at("tables", "edges.parquet")

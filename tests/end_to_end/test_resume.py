@@ -222,4 +222,5 @@ def test_retry_after_a_whole_run_gives_the_labels_of_an_undisturbed_one(
     assert "segment   1 of 4 tasks computed" in again.err
     assert np.array_equal(labels_of(run), labels_of(f"{run}-undisturbed"))
     mine, theirs = (read_table(RunFolder(r).objects) for r in (run, f"{run}-undisturbed"))
-    assert all(np.array_equal(mine[name], theirs[name]) for name in theirs)
+    for name in theirs:
+        np.testing.assert_array_equal(mine[name], theirs[name], err_msg=name)

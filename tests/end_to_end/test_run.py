@@ -9,6 +9,11 @@ import numpy as np
 import pytest
 from commands import BLOCK, SHAPE, Call, Finished, Stack, labels_of, renamed
 
+from mitoscale.core.geometry import Region
+from mitoscale.ops.boundaries import boundaries
+from mitoscale.ops.object_table import finish_objects
+from mitoscale.ops.objects import partial_objects
+from mitoscale.pipeline import load
 from mitoscale.stages.evaluate import score
 from mitoscale.storage.layout import RunFolder, read_json
 from mitoscale.storage.tables import read_table
@@ -44,18 +49,25 @@ def test_known_truth_comes_back_whole(finished: Finished, stack: Stack) -> None:
 
 
 def test_objects_table_measures_the_truth(finished: Finished, stack: Stack) -> None:
-    table, truth = read_table(RunFolder(finished.run).objects), stack.phantom.labels
-    labels = labels_of(finished.run)
-    assert table["label"].tolist() == list(range(1, int(truth.max()) + 1))
-    for i, label in enumerate(table["label"]):
-        where = np.argwhere(labels == label)
-        assert table["voxels"][i] == len(where)
-        assert table["volume_nm3"][i] == pytest.approx(len(where) * 1000.0)
-        middle = [table[f"centroid_{a}_nm"][i] for a in "zyx"]
-        assert middle == pytest.approx((where.mean(axis=0) * 10.0).tolist())
-        assert table["mean_foreground"][i] == pytest.approx(1.0)
-        assert table["mean_intensity"][i] == pytest.approx(stack.phantom.image[labels == label].mean())
-        assert table["segmenter_share"][i] == pytest.approx(1.0)
+    """What blocks have summed and finish has merged is what the whole volume gives."""
+    labels, image = labels_of(finished.run), stack.phantom.image
+    region = Region.of_shape(SHAPE)
+    plan = load(finished.run).plan
+    foreground = np.where(stack.phantom.labels > 0, 255, 0).astype(np.uint8)
+    inside, voxels = np.unique(labels[labels > 0], return_counts=True)
+    claims = {"label": inside, "own_voxels": voxels, "score_sum": np.full(len(inside), np.nan)}
+    sums = partial_objects(labels, image, foreground, claims, core=region)
+    met = boundaries(labels, core=region, read=region)
+    expected = finish_objects(sums, met, plan.spec.spacing, region)
+    table = read_table(RunFolder(finished.run).objects)
+    assert list(table) == list(expected)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(table[name], values, err_msg=name)
+    assert table["label"].tolist() == list(range(1, int(stack.phantom.labels.max()) + 1))
+    assert table["mean_foreground"] == pytest.approx(1.0) and table["detector_agreement"] == pytest.approx(1.0)
+    assert table["segmenter_share"] == pytest.approx(1.0) and np.isnan(table["segmenter_score"]).all()
+    contacts = read_table(RunFolder(finished.run).contacts)
+    assert 2 * len(contacts["label"]) == table["contacts"].sum()
 
 
 def test_detections_lie_on_objects(finished: Finished, stack: Stack) -> None:
@@ -99,6 +111,8 @@ def test_masks_of_slices_are_linked_to_the_objects(mitoscale: Call, stack: Stack
     scores = score(labels_of(str(tmp_path / "run")), stack.phantom.labels)
     assert scores["foreground"]["iou"] > 0.98
     assert scores["objects_3d"]["f1_50"] > 0.85
+    table = read_table(RunFolder(str(tmp_path / "run")).objects)
+    assert table["segmenter_score"] == pytest.approx(1.0)  # the known masks' own
     share = float(next(x for x in ended.out.splitlines() if x.startswith("masks")).split()[1].rstrip("%"))
     assert share > 90
 

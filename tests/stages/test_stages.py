@@ -80,7 +80,7 @@ def test_any_order_of_tasks_gives_the_same_bits(finished: Finished, stack: Stack
     mine, theirs = (read_table(RunFolder(r).objects) for r in (str(tmp_path / "run"), finished.run))
     assert mine.keys() == theirs.keys()
     for name in mine:
-        assert np.array_equal(mine[name], theirs[name]), name
+        np.testing.assert_array_equal(mine[name], theirs[name], err_msg=name)
     assert [name for name, _, _ in heard.started] == [o.name for o in heard.outcomes] == list(STAGES)
     for stage in ("convert", "detect", "segment", "relabel", "measure"):
         assert heard.tasks[stage] == np.prod(SHAPE), stage
