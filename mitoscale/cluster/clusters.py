@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from mitoscale.cluster.address import running_scheduler
 from mitoscale.cluster.cluster_file import load_cluster
 from mitoscale.cluster.configuration import configuration
 from mitoscale.cluster.executor import DaskExecutor
@@ -23,8 +24,9 @@ __all__ = ["Cluster", "ClusterSettings", "default_workers", "load_cluster", "sta
 _KINDS: dict[str, Callable[[ClusterSettings], AbstractContextManager[Any]]] = {
     "local": local_cluster,
     "cuda": local_cluster,
+    "address": running_scheduler,
 }
-"""For each kind what starts it: a context manager of a ``distributed`` cluster, or of the address of one."""
+"""For each kind what starts it, and stops it at the end: a context manager of a ``distributed.Client``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +69,6 @@ def start(settings: ClusterSettings) -> Iterator[Cluster]:
         If it cannot be started as the settings say.
     """
     import dask
-    from distributed import Client
 
     from mitoscale.cluster.plugin import WorkerSetup
 
@@ -75,8 +76,7 @@ def start(settings: ClusterSettings) -> Iterator[Cluster]:
         interruptible(),
         tempfile.TemporaryDirectory(prefix="mitoscale-", ignore_cleanup_errors=True) as scratch,
         dask.config.set({"temporary-directory": scratch, **configuration(settings)}),  # else Dask leaves a folder of its own
-        _KINDS[settings.kind](settings) as running,
-        Client(running) as client,
+        _KINDS[settings.kind](settings) as client,
     ):
         client.register_plugin(WorkerSetup(threads=settings.threads))
         placement = Placement(client, settings.all_groups if settings.kind != "address" else {})

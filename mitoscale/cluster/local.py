@@ -25,15 +25,17 @@ def local_cluster(settings: ClusterSettings) -> Iterator[Any]:
 
     Yields
     ------
-    distributed.SpecCluster
+    distributed.Client
 
     Raises
     ------
     InputError
         If there are fewer GPUs than the groups want.
     """
-    with scheduler_with(_workers(settings), settings) as cluster:
-        yield cluster
+    from distributed import Client
+
+    with scheduler_with(_workers(settings), settings) as cluster, Client(cluster) as client:
+        yield client
 
 
 def default_workers(threads: int = 1) -> int:

@@ -1,0 +1,66 @@
+"""Kind ``address``: a scheduler that someone else has started, with the workers it has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import mitoscale
+from mitoscale.cluster.scheduler import security_of
+from mitoscale.cluster.settings import ClusterSettings
+from mitoscale.core.errors import InputError
+
+CONNECT_SECONDS = 30
+"""How long an address may take to answer."""
+
+WORKER_SECONDS = 60
+"""How long one waits for the first worker."""
+
+
+@contextmanager
+def running_scheduler(settings: ClusterSettings) -> Iterator[Any]:
+    """Connect to a running scheduler; it and its workers go on at the end.
+
+    Yields
+    ------
+    distributed.Client
+
+    Raises
+    ------
+    InputError
+        If nothing answers, there is no worker, or another version of mitoscale is installed there.
+    """
+    from distributed import Client
+
+    try:
+        client = Client(settings.address, security=security_of(settings), timeout=CONNECT_SECONDS)
+    except (OSError, TimeoutError) as error:
+        reason = (str(error.__cause__ or error) or type(error).__name__).splitlines()[0]
+        raise InputError(
+            f"no scheduler takes us in at {settings.address} ({reason}): does it run there, "
+            "is its port open to this machine, and did the same authority sign both certificates?"
+        ) from error
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=WORKER_SECONDS)
+        except TimeoutError as error:
+            raise InputError(
+                f"the scheduler at {settings.address} has no worker; start one: dask worker {settings.address} --resources io=1"
+            ) from error
+        _check_versions(client)
+        yield client
+
+
+def _check_versions(client: Any) -> None:
+    """Raise unless scheduler and workers have our version of mitoscale."""
+    # A lambda travels by value: it runs also where there is no mitoscale.
+    there = client.run(lambda: getattr(__import__("mitoscale"), "__version__", ""), on_error="return")
+    try:
+        there["the scheduler"] = client.run_on_scheduler(lambda: getattr(__import__("mitoscale"), "__version__", ""))
+    except ImportError as error:
+        there["the scheduler"] = error
+    for name, version in sorted(there.items(), key=lambda item: str(item[0])):
+        if version != mitoscale.__version__:
+            found = f"mitoscale {version}" if isinstance(version, str) else f"no mitoscale ({version})"
+            raise InputError(f"{name} has {found}, this machine has {mitoscale.__version__}; install the same everywhere")
