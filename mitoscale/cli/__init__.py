@@ -23,6 +23,7 @@ _COMMANDS = {
     "evaluate": "mitoscale.cli.evaluate",
     "train": "mitoscale.cli.train",
     "weights": "mitoscale.cli.weights",
+    "cluster": "mitoscale.cli.cluster",
     "clean": "mitoscale.cli.clean",
 }
 _HELP = {
@@ -38,6 +39,7 @@ _HELP = {
     "evaluate": "Score labels against truth.",
     "train": "Train a U-Net or a small SAM from scratch.",
     "weights": "List weights, download Meta's SAM.",
+    "cluster": "Try what cluster.yaml says.",
     "clean": "Remove a finished run's working files.",
 }
 

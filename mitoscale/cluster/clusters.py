@@ -41,6 +41,8 @@ class Cluster:
     """Where the dashboard is."""
     client: Any
     """The ``distributed.Client``."""
+    expected: int = 1
+    """Workers there should be from the start."""
 
     @property
     def workers(self) -> int:
@@ -85,4 +87,5 @@ def start(settings: ClusterSettings) -> Iterator[Cluster]:
             placement=placement,
             dashboard_link=client.dashboard_link,
             client=client,
+            expected=settings.expected,
         )

@@ -137,6 +137,19 @@ class ClusterSettings(Settings):
             return {"gpu": Group(workers=self.workers, memory=self.memory, gpus=1)}
         return {"io": Group(workers=self.workers, memory=self.memory)}
 
+    @property
+    def expected(self) -> int:
+        """Workers there are from the start; of a scheduler that runs already, at least one."""
+        return 1 if self.kind == "address" else sum(group.least for group in self.all_groups.values())
+
+    def with_someone_everywhere(self) -> ClusterSettings:
+        """The same where groups that grow from none have one worker."""
+        groups = {
+            name: group.model_copy(update={"adaptive": None, "workers": max(1, group.least)}) if group.adaptive else group
+            for name, group in self.groups.items()
+        }
+        return self.model_copy(update={"groups": groups})
+
     def with_workers(self, workers: int) -> ClusterSettings:
         """The same with another number of workers in the group that does most: ``gpu`` where there is one, else ``io``.
 

@@ -16,6 +16,15 @@ def device() -> torch.device:
     return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
 
 
+def describe_device() -> str:
+    """The device in words, such as ``CPU (bfloat16)`` or ``NVIDIA H100 (80 GiB)``."""
+    where = device()
+    if where.type == "cuda":
+        properties = torch.cuda.get_device_properties(where)
+        return f"{properties.name} ({properties.total_memory / 2**30:.0f} GiB)"
+    return f"CPU ({'bfloat16' if _cpu_has_bfloat16() else 'float32'})"
+
+
 def autocast(where: torch.device) -> AbstractContextManager[None]:
     """bfloat16 on GPUs and on CPUs that have it (2.5 to 3 times faster there), float32 elsewhere."""
     enabled = where.type == "cuda" or _cpu_has_bfloat16()

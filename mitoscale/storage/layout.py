@@ -191,6 +191,13 @@ def remove_tree(path: str) -> None:
         target.unlink(missing_ok=True)
 
 
+def remove_if_empty(path: str) -> None:
+    """Remove a folder that holds nothing; any other is left alone."""
+    folder = Path(path)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
 def free_bytes(path: str) -> int:
     """Free space, in bytes, where a path lies or would lie."""
     folder = Path(path).absolute()

@@ -1,0 +1,79 @@
+"""Asking every worker the same question."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mitoscale.core.errors import StoppedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What one worker answered."""
+
+    name: str
+    """Its name."""
+    address: str
+    """Its address."""
+    group: str
+    """Its group; empty where it was started without resources."""
+    tasks: int
+    """Tasks it has in hand at once."""
+    memory: int
+    """Memory limit in bytes; 0: none."""
+    value: Any = None
+    """What it answered."""
+    error: str = ""
+    """What went wrong instead, one line."""
+
+
+def wait_for_workers(client: Any, count: int, seconds: float) -> None:
+    """Wait until so many workers are there.
+
+    Raises
+    ------
+    StoppedError
+        If they are not.
+    """
+    try:
+        client.wait_for_workers(count, timeout=seconds)
+    except TimeoutError as error:
+        raise StoppedError(
+            f"{len(client.nthreads())} of {count} workers came within {seconds:.0f} s; look at their logs and at the queue"
+        ) from error
+
+
+def ask_workers(client: Any, question: Callable[[], Any]) -> list[Answer]:
+    """Ask every worker, sorted by name.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Connected to the cluster.
+    question : callable
+        Picklable.
+    """
+    facts = client.run_on_scheduler(_facts)
+    values = client.run(question, on_error="return")
+    return sorted((_answer(where, facts[where], value) for where, value in values.items()), key=lambda a: (a.group, a.name))
+
+
+def _answer(where: str, facts: dict[str, Any], value: Any) -> Answer:
+    failed = isinstance(value, BaseException)
+    error = f"{type(value).__name__}: {value}".splitlines()[0] if failed else ""
+    return Answer(address=where, value=None if failed else value, error=error, **facts)
+
+
+def _facts(dask_scheduler: Any) -> dict[str, dict[str, Any]]:
+    """Runs on the scheduler: what it knows of each worker."""
+    return {
+        address: {
+            "name": str(worker.name),
+            "group": ",".join(worker.resources),
+            "tasks": worker.nthreads,
+            "memory": worker.memory_limit or 0,
+        }
+        for address, worker in dask_scheduler.workers.items()
+    }
