@@ -151,6 +151,20 @@ class BlockGrid(BaseModel):
         for z, y, x in product(*ranges):
             yield self.block((z, y, x))
 
+    def super_blocks(self, edge: int) -> Iterator[list[Block]]:
+        """The blocks in boxes of up to ``edge`` of them along each axis, z slowest; a face's high block never comes before its low.
+
+        Examples
+        --------
+        >>> grid = BlockGrid(region=Region.of_shape((4, 4, 12)), core_shape=(4, 4, 4), margin=(0, 0, 0))
+        >>> [[block.name for block in blocks] for blocks in grid.super_blocks(2)]
+        [['z000_y000_x000', 'z000_y000_x001'], ['z000_y000_x002']]
+        """
+        ranges = [range(f, f + n) for f, n in zip(self.first, self.counts, strict=True)]
+        for corner in product(*(range(0, n, edge) for n in self.counts)):
+            inside = (r[c : c + edge] for r, c in zip(ranges, corner, strict=True))
+            yield [self.block((z, y, x)) for z, y, x in product(*inside)]
+
     def faces_above(self, block: Block) -> Iterator[Face]:
         """The up to three faces between ``block`` and its neighbours with a larger index."""
         for axis in range(3):

@@ -8,6 +8,9 @@ from scipy.sparse.csgraph import connected_components
 
 from mitoscale.core.errors import InputError
 
+MOST_FRAGMENTS = 2**31 - 1
+"""Most nodes of a graph that SciPy takes: fragments that are merged in one piece."""
+
 LOCAL_BITS = 24
 """Bits of a raw id that hold the local id; the block's number is above them."""
 
@@ -48,8 +51,8 @@ def unpack(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return raw >> np.uint64(LOCAL_BITS), raw & np.uint64(2**LOCAL_BITS - 1)
 
 
-def merge(raw: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Final labels: plain connected components, numbered by the smallest raw id in each.
+def smallest(raw: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Plain connected components: of each fragment the smallest raw id it is connected with.
 
     The result does not depend on the order of the edges.
 
@@ -63,14 +66,49 @@ def merge(raw: np.ndarray, edges: np.ndarray) -> np.ndarray:
     Returns
     -------
     (N,) uint64
-        Labels 1..M.
 
     Raises
     ------
     InputError
-        If an edge names a fragment that is not in ``raw``.
+        If an edge names a fragment that is not in ``raw``, or there are more than 2^31 - 1 fragments.
     ValueError
         If ``raw`` is not strictly ascending.
+
+    Examples
+    --------
+    >>> smallest(np.array([3, 5, 9, 12], np.uint64), np.array([[12, 5]], np.uint64)).tolist()
+    [3, 5, 9, 5]
+    """
+    if (raw[1:] <= raw[:-1]).any():
+        raise ValueError("raw ids must be strictly ascending")
+    if len(raw) > MOST_FRAGMENTS:
+        raise InputError(f"stitch: {len(raw)} fragments in one piece, the limit is {MOST_FRAGMENTS}; choose larger blocks")
+    place = places(raw, edges)
+    if len(raw) == 0:
+        return np.zeros(0, np.uint64)
+    # Rows and columns of 32 bits: SciPy wants no others, and its copies of a graph are what memory goes to.
+    ends = place.astype(np.int32)
+    graph = coo_array((np.ones(len(edges), np.uint8), (ends[:, 0], ends[:, 1])), shape=(len(raw), len(raw)))
+    count, component = connected_components(graph, directed=False)
+    first = np.empty(count, np.int64)
+    first[component[::-1]] = np.arange(len(raw))[::-1]  # of several assignments the last stays: the smallest
+    return raw[first[component]]
+
+
+def merge(raw: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Final labels in one piece: components numbered from 1 by the smallest raw id in each.
+
+    :mod:`mitoscale.ops.super_blocks` gives the same labels without holding all fragments.
+
+    Parameters
+    ----------
+    raw, edges : ndarray
+        As for :func:`smallest`, which also tells what is raised.
+
+    Returns
+    -------
+    (N,) uint64
+        Labels 1..M.
 
     Examples
     --------
@@ -78,26 +116,23 @@ def merge(raw: np.ndarray, edges: np.ndarray) -> np.ndarray:
     >>> merge(raw, np.array([[12, 5]], np.uint64)).tolist()
     [1, 2, 3, 2]
     """
-    if (raw[1:] <= raw[:-1]).any():
-        raise ValueError("raw ids must be strictly ascending")
-    place = _places(raw, edges)
-    if len(raw) == 0:
-        return np.zeros(0, np.uint64)
-    graph = coo_array((np.ones(len(edges), np.bool_), (place[:, 0], place[:, 1])), shape=(len(raw), len(raw)))
-    _, component = connected_components(graph, directed=False)
-    # Components are renumbered in the order of their first, that is smallest, raw id.
-    _, first, inverse = np.unique(component, return_index=True, return_inverse=True)
-    rank = np.empty(len(first), np.uint64)
-    rank[np.argsort(first)] = np.arange(1, len(first) + 1, dtype=np.uint64)
-    return rank[inverse]
+    root = smallest(raw, edges)
+    rank = np.cumsum(root == raw).astype(np.uint64)
+    return rank[np.searchsorted(raw, root)]
 
 
-def _places(raw: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """(E, 2) int64: where in ``raw`` each end of each edge is."""
-    place = np.searchsorted(raw, edges)
+def places(raw: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Where in ``raw`` (ascending) each of ``ids`` is, int64 of the same shape.
+
+    Raises
+    ------
+    InputError
+        If one is not there.
+    """
+    place = np.searchsorted(raw, ids)
     known = place < len(raw)
-    known[known] = raw[place[known]] == edges[known]
+    known[known] = raw[place[known]] == ids[known]
     if not known.all():
-        block, local = (int(part[0]) for part in unpack(edges[~known]))
+        block, local = (int(part[0]) for part in unpack(ids[~known]))
         raise InputError(f"an edge names fragment {local} of block {block}, which has none such; run again with --redo segment")
     return place

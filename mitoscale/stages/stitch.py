@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,8 +11,9 @@ import numpy as np
 from mitoscale.core.geometry import Region
 from mitoscale.core.grid import Block, Face
 from mitoscale.core.result import BlockResult
-from mitoscale.ops.components import merge, pack, unpack
+from mitoscale.ops.components import pack, unpack
 from mitoscale.ops.faces import face_edges
+from mitoscale.stages.merge import merge_fragments
 from mitoscale.stages.stage import Key, Stage, Stopwatch
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.layout import remove_tree
@@ -71,51 +72,78 @@ class Stitch(Stage):
 
     def finish(self, done: Mapping[str, LedgerEntry]) -> dict[str, float]:
         """Merge all fragments over the accepted edges; one label table a block, one table of edges for the seam report."""
-        grid = self.plan.grid
-        blocks = [b for b in grid.blocks() if self._has_fragments(b)]
-        raw = np.concatenate(
-            [pack(grid.number(b.index), read_table(f"{self.folder.masks_parts}/{b.name}.parquet")["local"]) for b in blocks]
-            or [np.zeros(0, np.uint64)]
+
+        def accepted(face: Face) -> np.ndarray:
+            edges = self._edges(face, done)
+            return np.stack([edges["low"], edges["high"]], axis=1)[edges["accepted"]]
+
+        merge_fragments(
+            self.plan.grid,
+            fragments=self._local_ids,
+            edges=accepted,
+            write=self._write_labels,
+            scratch=f"{self.folder.work}/merge",
         )
-        edges = self._edges(sorted(done))
-        accepted = edges["accepted"]
-        labels = merge(raw, np.stack([edges["low"][accepted], edges["high"][accepted]], axis=1))
-        number, local = unpack(raw)
-        for block in blocks:
-            mine = slice(*np.searchsorted(number, [grid.number(block.index), grid.number(block.index) + 1]))
-            columns = {"local": local[mine].astype(np.uint32), "label": labels[mine]}
-            write_table(f"{self.folder.label_tables}/{block.name}.parquet", columns)
-        suspects = self._suspects(edges, blocks, raw, labels)
+        suspects = self._suspects(done)
         write_table(self.folder.edges_table, suspects)
         return {
-            "edges": float(accepted.sum()),
+            "edges": float(sum(entry.counts["edges"] for entry in done.values())),
             "suspects": float(len(suspects["low"])),
         }
 
     def _has_fragments(self, block: Block) -> bool:
         return Path(f"{self.folder.masks_parts}/{block.name}.parquet").exists()
 
-    def _edges(self, faces: list[str]) -> Columns:
-        tables = [read_table(f"{self.folder.edges}/{name}.parquet") for name in faces]
-        kinds = {"low": np.uint64, "high": np.uint64, "strength": np.float32, "accepted": np.bool_}
-        columns: Columns = {
-            name: np.concatenate([t[name] for t in tables] or [np.zeros(0)]).astype(kind) for name, kind in kinds.items()
-        }
-        face = np.repeat(np.array(faces, dtype=object), [len(t["low"]) for t in tables]) if tables else np.zeros(0, object)
-        return {**columns, "face": face.astype(str)}
+    def _local_ids(self, block: Block) -> np.ndarray:
+        """(N,) uint32 of a block's fragments; none where it was given up."""
+        if not self._has_fragments(block):
+            return np.zeros(0, np.uint32)
+        return read_table(f"{self.folder.masks_parts}/{block.name}.parquet")["local"]
 
-    def _suspects(self, edges: Columns, blocks: list[Block], raw: np.ndarray, labels: np.ndarray) -> Columns:
+    def _write_labels(self, block: Block, local: np.ndarray, labels: np.ndarray) -> None:
+        if self._has_fragments(block):
+            write_table(f"{self.folder.label_tables}/{block.name}.parquet", {"local": local, "label": labels})
+
+    def _edges(self, face: Face, done: Container[str]) -> Columns:
+        """The edges of a face, one table; empty where it has none."""
+        if face.name in done and face.low.halo.intersection(face.high.halo) is not None:
+            return read_table(f"{self.folder.edges}/{face.name}.parquet")
+        return self._no_edges()
+
+    def _suspects(self, done: Container[str]) -> Columns:
         """Doubtful edges, and the weakest edge of each object that holds two fragments which touch as different."""
         settings, grid = self.plan.settings.stitch, self.plan.grid
-        doubtful = (edges["strength"] >= settings.seam_low) & (edges["strength"] <= settings.seam_high)
-        label_of = labels[np.searchsorted(raw, edges["low"])] if len(raw) else np.zeros(0, labels.dtype)
-        fused: set[int] = set()
+        blocks = [b for b in grid.blocks() if self._has_fragments(b)]
+        fused = np.unique(np.concatenate([np.zeros(0, np.uint64), *map(self._fused, blocks)]))
+        parts = [{**self._no_edges(), "face": np.zeros(0, str), "label": np.zeros(0, np.uint64), "doubtful": np.zeros(0, bool)}]
         for block in blocks:
-            pairs = read_table(f"{self.folder.masks_parts}/{block.name}.touching.parquet")
-            a, b = (labels[np.searchsorted(raw, pack(grid.number(block.index), pairs[c]))] for c in ("a", "b"))
-            fused.update(np.unique(a[a == b]).tolist())
-        for label in sorted(fused):
-            own = np.flatnonzero((label_of == label) & edges["accepted"])
-            if len(own):
-                doubtful[own[np.argmin(edges["strength"][own])]] = True
-        return {name: values[doubtful] for name, values in edges.items()}
+            table = read_table(f"{self.folder.label_tables}/{block.name}.parquet")
+            for face in grid.faces_above(block):
+                edges = self._edges(face, done)
+                label = _label_of(table, unpack(edges["low"])[1])
+                doubtful = (edges["strength"] >= settings.seam_low) & (edges["strength"] <= settings.seam_high)
+                listed = doubtful | (edges["accepted"] & np.isin(label, fused))
+                rows = {**edges, "face": np.full(len(label), face.name), "label": label, "doubtful": doubtful}
+                parts.append({name: values[listed] for name, values in rows.items()})
+        rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        label, listed = rows.pop("label"), rows.pop("doubtful")
+        own = np.flatnonzero(rows["accepted"] & np.isin(label, fused))
+        own = own[np.lexsort((own, rows["strength"][own], label[own]))]
+        listed[own[np.unique(label[own], return_index=True)[1]]] = True
+        return {name: values[listed] for name, values in rows.items()}
+
+    def _fused(self, block: Block) -> np.ndarray:
+        """(N,) uint64 labels of which the block has two fragments that touch as different ones."""
+        pairs = read_table(f"{self.folder.masks_parts}/{block.name}.touching.parquet")
+        table = read_table(f"{self.folder.label_tables}/{block.name}.parquet")
+        a, b = (_label_of(table, pairs[c]) for c in ("a", "b"))
+        return np.unique(a[a == b])
+
+    def _no_edges(self) -> Columns:
+        kinds = {"low": np.uint64, "high": np.uint64, "strength": np.float32, "accepted": np.bool_}
+        return {name: np.zeros(0, kind) for name, kind in kinds.items()}
+
+
+def _label_of(table: Columns, local: np.ndarray) -> np.ndarray:
+    """(N,) uint64 labels of a block's fragments (N,), from its label table."""
+    return table["label"][np.searchsorted(table["local"], local)]
