@@ -109,7 +109,8 @@ class Merge:
         # Those that have become part of an object of an earlier number no longer count in their block.
         before = _count_before(gone, of_block)
         label = (offsets[of_block] + ranks - before + 1).astype(np.uint64)
-        return Numbers(shared=shared, label=label[np.searchsorted(shared, root)], gone=gone, blocks=blocks, offsets=offsets)
+        label = label[np.searchsorted(shared, root)]
+        return Numbers(shared=shared, label=label, gone=gone, blocks=blocks, offsets=offsets, count=int(counts.sum()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +127,8 @@ class Numbers:
     """(B,) uint64 ascending: numbers of the blocks that have fragments."""
     offsets: np.ndarray
     """(B,) int64 the objects numbered before each block's own."""
+    count: int
+    """All objects."""
 
     @property
     def nbytes(self) -> int:

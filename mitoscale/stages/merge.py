@@ -9,7 +9,7 @@ import numpy as np
 
 from mitoscale.core.grid import Block, BlockGrid, Face
 from mitoscale.ops.components import pack
-from mitoscale.ops.super_blocks import Merge
+from mitoscale.ops.super_blocks import Merge, Numbers
 from mitoscale.storage.layout import remove_tree
 from mitoscale.storage.tables import read_table, write_table
 
@@ -25,7 +25,7 @@ def merge_fragments(
     write: Callable[[Block, np.ndarray, np.ndarray], None],
     scratch: str,
     super_block: int = SUPER_BLOCK,
-) -> None:
+) -> Numbers:
     """Merge fragments over edges and number the objects.
 
     Parameters
@@ -42,6 +42,11 @@ def merge_fragments(
         A folder for what is known of each super-block; made anew, and removed at the end.
     super_block : int
         Blocks along each edge of a super-block.
+
+    Returns
+    -------
+    Numbers
+        How many objects there are, and which of them super-blocks share.
 
     Raises
     ------
@@ -64,6 +69,7 @@ def merge_fragments(
             own = np.searchsorted(part["raw"], pack(grid.number(block.index), local))
             write(block, local, labels[own])
     remove_tree(scratch)
+    return numbers
 
 
 def _joined(raw: list[np.ndarray]) -> np.ndarray:

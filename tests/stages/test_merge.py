@@ -38,17 +38,18 @@ def test_each_block_gets_the_labels_of_one_merge(super_block: int, tmp_path: Pat
         found[block.index] = labels
 
     scratch = str(tmp_path / "merge")
-    merge_fragments(GRID, fragments=fragments, edges=edges, write=write, scratch=scratch, super_block=super_block)
+    numbers = merge_fragments(GRID, fragments=fragments, edges=edges, write=write, scratch=scratch, super_block=super_block)
     raw = np.concatenate([pack(GRID.number(b.index), fragments(b)) for b in GRID.blocks()])
     expected = merge(raw, np.concatenate([edges(f) for f in GRID.faces()]))
     np.testing.assert_array_equal(np.concatenate([found[b.index] for b in GRID.blocks()]), expected)
     assert not Path(scratch).exists()
     assert 1 < expected.max() < len(raw)
+    assert numbers.count == expected.max()
 
 
 def test_an_edge_to_nowhere_is_told(tmp_path: Path) -> None:
     def wrong(face: Face) -> np.ndarray:
         return edges(face) + np.uint64(face.low.index == (2, 0, 0)) * np.array([[0, 100]], np.uint64)
 
-    with pytest.raises(InputError, match="an edge names fragment 10[1-4] of block"):
+    with pytest.raises(InputError, match=r"an edge names fragment 10[1-4] of block"):
         merge_fragments(GRID, fragments=fragments, edges=wrong, write=lambda *_: None, scratch=str(tmp_path / "m"), super_block=2)
