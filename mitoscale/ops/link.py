@@ -1,8 +1,9 @@
 """Linking: masks of neighbouring slices that are one object become a fragment.
 
-Pairs of masks attract by their overlap, touching masks of one slice repel, and pairs are joined strongest first as long
-as nothing in the two groups repels (the idea of the mutex watershed, Wolf et al. 2018,
-doi 10.1007/978-3-030-01225-0_34). The arms of a U do not touch in any slice, so they may become one where they meet.
+Pairs of masks attract by their overlap, and touching masks of one slice repel. Groups are joined strongest first by the
+mean of all that lies between them, while that mean attracts (signed average linkage, Bailoni et al. 2022,
+doi 10.1109/CVPR52688.2022.01135): one merged or split mask is outvoted by the slices around it. The arms of a U do not
+touch in any slice, so they become one where they meet.
 """
 
 from __future__ import annotations
@@ -15,9 +16,20 @@ import fastremap
 import numpy as np
 
 from mitoscale.core.geometry import Spacing
+from mitoscale.ops.agglomerate import Groups
 
 _CONTAINED = 0.8
-"""Two touching masks do not repel where one mask on either side contains at least this part of both."""
+"""One mask holds another that lies in it with at least this part."""
+
+_HELD = 0.6
+"""A merger holds at least this part of each of the masks that it merges."""
+
+_REPULSION = 1.5
+"""How strongly touching masks repel; the strongest attraction of two masks is 1."""
+
+
+Overlaps = tuple[np.ndarray, np.ndarray]
+"""(E, 2) pairs of masks, the one of the earlier slice first, and (E,) their common pixels."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +53,7 @@ def link(
     iou: float = 0.3,
     iom: float = 0.6,
     max_gap: int = 2,
+    open_ends: tuple[bool, bool] = (False, False),
 ) -> np.ndarray:
     """Link masks to fragments.
 
@@ -54,8 +67,9 @@ def link(
         Two masks of neighbouring slices attract from this intersection over union, or over the smaller mask, on; both
         fall as the z-step grows over the smaller mask's radius.
     max_gap : int
-        Slices without a mask that a link may skip; it does so only where both masks have no nearer candidate, and each
-        is the other's only one.
+        Slices that a link may skip; it does so only where both masks end, and each is the other's only candidate.
+    open_ends : (bool, bool)
+        Whether the volume goes on before the first slice, and behind the last.
 
     Returns
     -------
@@ -77,57 +91,18 @@ def link(
     if stack.ndim != 3:
         raise ValueError(f"masks must be (Z, Y, X), got shape {stack.shape}")
     masks = _number(stack, spacing)
-    pairs, strength = _attraction(masks, spacing, iou, iom, max_gap)
-    groups = _Groups(len(masks.area))
-    for a, b in _repulsion(masks):
-        groups.part(a, b)
-    # Strongest first; ties by number, so that the result depends on nothing else.
-    for i in np.lexsort((pairs[:, 1], pairs[:, 0], -strength)):
-        groups.join(int(pairs[i, 0]), int(pairs[i, 1]))
+    groups = Groups(len(masks.area))
+    overlaps = [_overlaps(masks, gap) for gap in range(max(max_gap, 2) + 1)]
+    groups.add(*_repulsion(masks, overlaps, open_ends))
+    linked = np.zeros((0, 2), np.int64)
+    for gap in range(max_gap + 1):
+        pairs, strength = _attraction(masks, *overlaps[gap], gap, spacing, iou, iom)
+        chosen = _licensed(pairs, linked, groups, len(masks.area)) if gap else _settled(masks, pairs, open_ends)
+        groups.add(pairs[chosen], strength[chosen])
+        groups.join()
+        linked = np.concatenate([linked, pairs])
     fragments: np.ndarray = groups.numbers()[masks.labels]
     return fragments
-
-
-class _Groups:
-    """Union-find whose groups know whom they must not join; member 0 is the background and stays alone."""
-
-    def __init__(self, count: int) -> None:
-        self.parent = list(range(count))
-        self.parted: list[set[int]] = [set() for _ in range(count)]
-
-    def root(self, i: int) -> int:
-        while self.parent[i] != i:
-            self.parent[i] = self.parent[self.parent[i]]
-            i = self.parent[i]
-        return i
-
-    def part(self, a: int, b: int) -> None:
-        self.parted[a].add(b)
-        self.parted[b].add(a)
-
-    def join(self, a: int, b: int) -> bool:
-        """Make one group of two unless they must not be; whether they are one now."""
-        a, b = self.root(a), self.root(b)
-        if a == b or b in self.parted[a]:
-            return a == b
-        if len(self.parted[a]) < len(self.parted[b]):  # the shorter list moves: O(R log R) for R repulsions
-            a, b = b, a
-        self.parent[b] = a
-        for other in self.parted[b]:
-            self.parted[other].discard(b)
-            self.parted[other].add(a)
-        self.parted[a] |= self.parted[b]
-        self.parted[b] = set()
-        return True
-
-    def numbers(self) -> np.ndarray:
-        """(N + 1,) uint32: the group of each member, groups in the order of their smallest member."""
-        root = np.array([self.root(i) for i in range(len(self.parent))])
-        _, first, inverse = np.unique(root, return_index=True, return_inverse=True)
-        rank = np.empty(len(first), np.uint32)
-        rank[np.argsort(first)] = np.arange(len(first), dtype=np.uint32)
-        result: np.ndarray = rank[inverse]
-        return result
 
 
 def _number(labels: np.ndarray, spacing: Spacing) -> _Masks:
@@ -150,7 +125,7 @@ def _number(labels: np.ndarray, spacing: Spacing) -> _Masks:
     return _Masks(numbered, np.concatenate(area), np.concatenate(centre), np.concatenate(slice_of))
 
 
-def _overlaps(masks: _Masks, gap: int) -> tuple[np.ndarray, np.ndarray]:
+def _overlaps(masks: _Masks, gap: int) -> Overlaps:
     """(E, 2) pairs of masks ``gap + 1`` slices apart that overlap, and (E,) their common pixels."""
     size = len(masks.area)
     found_pairs, found_counts = [np.zeros((0, 2), np.int64)], [np.zeros(0, np.int64)]
@@ -163,69 +138,94 @@ def _overlaps(masks: _Masks, gap: int) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(found_pairs), np.concatenate(found_counts)
 
 
-def _attraction(masks: _Masks, spacing: Spacing, iou: float, iom: float, max_gap: int) -> tuple[np.ndarray, np.ndarray]:
+def _attraction(
+    masks: _Masks, pairs: np.ndarray, common: np.ndarray, gap: int, spacing: Spacing, iou: float, iom: float
+) -> tuple[np.ndarray, np.ndarray]:
     """(E, 2) pairs that may be one object, and (E,) how strongly."""
-    has_next, has_previous = np.zeros(len(masks.area), bool), np.zeros(len(masks.area), bool)
-    all_pairs, all_strength = [], []
-    for gap in range(max_gap + 1):
-        if gap + 1 >= len(masks.labels):
-            break
-        pairs, common = _overlaps(masks, gap)
-        a, b = masks.area[pairs[:, 0]], masks.area[pairs[:, 1]]
-        smaller = np.minimum(a, b)
-        of_union, of_smaller = common / (a + b - common), common / smaller
-        radius = np.sqrt(smaller * spacing[1] * spacing[2] / np.pi)
-        ease = 1 / (1 + (gap + 1) * spacing[0] / radius)
-        shift = np.linalg.norm(masks.centre[pairs[:, 0]] - masks.centre[pairs[:, 1]], axis=1)
-        strength = (of_union + of_smaller) / 2 / (1 + 0.5 * shift / (radius + spacing[0]))
-        usable = (of_union >= iou * ease) | (of_smaller >= iom * ease)
-        if gap:
-            usable &= _alone(pairs, usable, has_next, has_previous)
-        pairs, strength = pairs[usable], strength[usable] / (gap + 1)
-        has_next[pairs[:, 0]] = True
-        has_previous[pairs[:, 1]] = True
-        all_pairs.append(pairs)
-        all_strength.append(strength)
-    if not all_pairs:
-        return np.zeros((0, 2), np.int64), np.zeros(0)
-    return np.concatenate(all_pairs), np.concatenate(all_strength)
+    a, b = masks.area[pairs[:, 0]], masks.area[pairs[:, 1]]
+    smaller = np.minimum(a, b)
+    of_union, of_smaller = common / (a + b - common), common / smaller
+    radius = np.sqrt(smaller * spacing[1] * spacing[2] / np.pi)
+    ease = 1 / (1 + (gap + 1) * spacing[0] / radius)
+    shift = np.linalg.norm(masks.centre[pairs[:, 0]] - masks.centre[pairs[:, 1]], axis=1)
+    strength = (of_union + of_smaller) / 2 / (1 + 0.5 * shift / (radius + spacing[0])) / (gap + 1)
+    usable = (of_union >= iou * ease) | (of_smaller >= iom * ease)
+    return pairs[usable], strength[usable]
 
 
-def _alone(pairs: np.ndarray, usable: np.ndarray, has_next: np.ndarray, has_previous: np.ndarray) -> np.ndarray:
-    """(E,) bool: gaps close only between two masks that end there and have one candidate each."""
-    free = usable & ~has_next[pairs[:, 0]] & ~has_previous[pairs[:, 1]]
-    size = len(has_next)
+def _settled(masks: _Masks, pairs: np.ndarray, open_ends: tuple[bool, bool]) -> np.ndarray:
+    """(E,) bool: a mask of an open end that meets several masks inside joins none: what it is, only the next slice tells."""
+    settled = np.ones(len(pairs), bool)
+    for end, z, inner in ((0, 0, 1), (1, len(masks.labels) - 1, 0)):
+        if open_ends[end]:
+            outer = pairs[:, 1 - inner]
+            several = np.bincount(outer, minlength=len(masks.area))[outer] > 1
+            settled &= ~(several & (masks.slice_of[outer] == z))
+    return settled
+
+
+def _licensed(pairs: np.ndarray, linked: np.ndarray, groups: Groups, size: int) -> np.ndarray:
+    """(E,) bool: gaps close only between two masks that end there and are each other's only candidate."""
+    root = groups.roots()
+    one = linked[root[linked[:, 0]] == root[linked[:, 1]]]
+    has_next, has_previous = np.zeros(size, bool), np.zeros(size, bool)
+    has_next[one[:, 0]] = True
+    has_previous[one[:, 1]] = True
+    free = ~has_next[pairs[:, 0]] & ~has_previous[pairs[:, 1]]
     one_next = np.bincount(pairs[free, 0], minlength=size) == 1
     one_previous = np.bincount(pairs[free, 1], minlength=size) == 1
-    alone: np.ndarray = free & one_next[pairs[:, 0]] & one_previous[pairs[:, 1]]
-    return alone
+    licensed: np.ndarray = free & one_next[pairs[:, 0]] & one_previous[pairs[:, 1]]
+    return licensed
 
 
-def _repulsion(masks: _Masks) -> list[tuple[int, int]]:
-    """Touching masks of one slice, except where a single mask contains both in each neighbouring slice that has one.
+def _repulsion(masks: _Masks, overlaps: list[Overlaps], open_ends: tuple[bool, bool]) -> tuple[np.ndarray, np.ndarray]:
+    """(E, 2) pairs that are different objects, and (E,) how clearly, below 0: touching masks, and what a merger merges.
 
-    A profile that falls in two for one slice only, between slices where it is whole, is noise; it does not repel
-    itself.
+    Touching masks repel half as much where one mask of a neighbouring slice holds both, and not at all where both
+    neighbouring slices say so: a profile that falls in two for one slice, between slices where it is whole, is noise.
     """
     touching = _touching(masks.labels)
-    if len(touching) == 0:
-        return []
-    pairs, common = _overlaps(masks, 0)
-    within: dict[int, dict[int, set[int]]] = {-1: {}, 1: {}}
-    for (a, b), n in zip(pairs.tolist(), common.tolist(), strict=True):
-        if n >= _CONTAINED * masks.area[a]:
-            within[1].setdefault(a, set()).add(b)
-        if n >= _CONTAINED * masks.area[b]:
-            within[-1].setdefault(b, set()).add(a)
-    parted = []
-    last = len(masks.labels) - 1
-    for a, b in touching.tolist():
-        z = masks.slice_of[a]
-        sides = [side for side in (-1, 1) if 0 <= z + side <= last]
-        joined = [bool(within[side].get(a, set()) & within[side].get(b, set())) for side in sides]
-        if not joined or not all(joined):
-            parted.append((a, b))
-    return parted
+    forward, backward = _holders(masks, overlaps[0], _CONTAINED)
+    both = [(h[touching] > 0).all(axis=1) & (h[touching[:, 0]] == h[touching[:, 1]]) for h in (forward, backward)]
+    z, last = masks.slice_of[touching[:, 0]], len(masks.labels) - 1
+    sides = 2 - ((z == last) & (not open_ends[1])).astype(int) - ((z == 0) & (not open_ends[0])).astype(int)
+    held = (both[0].astype(int) + both[1]) / np.maximum(sides, 1)
+    merged = _merged(masks, overlaps)
+    pairs = np.concatenate([touching, merged])
+    weight = -_REPULSION * np.concatenate([1 - held, np.ones(len(merged))])
+    return pairs[weight < 0], weight[weight < 0]
+
+
+def _holders(masks: _Masks, overlaps: Overlaps, part: float) -> tuple[np.ndarray, np.ndarray]:
+    """Of each mask the mask of the next, and of the previous, slice that holds ``part`` of it; 0 where none does."""
+    pairs, common = overlaps
+    forward, backward = np.zeros(len(masks.area), np.int64), np.zeros(len(masks.area), np.int64)
+    a, b = pairs[common >= part * masks.area[pairs[:, 0]]].T
+    forward[a] = b
+    a, b = pairs[common >= part * masks.area[pairs[:, 1]]].T
+    backward[b] = a
+    return forward, backward
+
+
+def _merged(masks: _Masks, overlaps: list[Overlaps]) -> np.ndarray:
+    """(E, 2) pairs of masks that only one or two slices have as one: before and behind these they go on apart.
+
+    The bridge of an H is thicker than that, and below the bottom of a U no arms go on.
+    """
+    forward, backward = _holders(masks, overlaps[0], _HELD)
+    found = [np.zeros((0, 2), np.int64)]
+    for pairs, common in overlaps[1:3]:
+        smaller = np.minimum(masks.area[pairs[:, 0]], masks.area[pairs[:, 1]])
+        through = pairs[(common >= _HELD * smaller) & (forward[pairs[:, 0]] > 0) & (backward[pairs[:, 1]] > 0)]
+        key = np.stack([forward[through[:, 0]], backward[through[:, 1]]], axis=1)
+        _, group = np.unique(key, axis=0, return_inverse=True)
+        order = np.argsort(group.ravel(), kind="stable")
+        for members in np.split(through[order], np.flatnonzero(np.diff(group.ravel()[order])) + 1):
+            for i, (a, b) in enumerate(members.tolist()):
+                for c, d in members[i + 1 :].tolist():
+                    if a != c and b != d:
+                        found.append(np.array([(min(a, c), max(a, c)), (min(b, d), max(b, d))]))
+    return np.unique(np.concatenate(found), axis=0)
 
 
 def _touching(labels: np.ndarray) -> np.ndarray:
