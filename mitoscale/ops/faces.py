@@ -10,9 +10,14 @@ from __future__ import annotations
 
 import cc3d
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 Edges = dict[str, np.ndarray]
 """Columns ``low``, ``high`` (local ids, uint32), ``strength`` (float32), ``accepted`` (bool)."""
+
+_GAP = 2
+"""Slices that a fragment may skip."""
 
 _SEEN = 0.3
 """Pairs below this strength are not even listed."""
@@ -65,13 +70,12 @@ def face_edges(
     size_q = np.bincount(q.ravel(), minlength=len(q_owner))[pairs[:, 1]]
     strength = (shared / size_p + shared / size_q) / 2
     smaller = shared / np.minimum(size_p, size_q)
-    # The best partner is sought among all pieces: one that does not reach the face must not leave its place to a worse.
-    best = _is_best(pairs[:, 0], strength, pairs) & _is_best(pairs[:, 1], strength, pairs)
-    reaching = reach[0][pairs[:, 0]] & reach[1][pairs[:, 1]]
-    pairs, strength, smaller, best = pairs[reaching], strength[reaching], smaller[reaching], best[reaching]
-    accepted = best & (strength > overlap)
+    # Partners are sought among all pieces, but only what reaches the face from both sides becomes an edge.
+    accepted = _is_best(pairs[:, 0], strength, pairs) & _is_best(pairs[:, 1], strength, pairs) & (strength > overlap)
     owners = np.stack([p_owner[pairs[:, 0]], q_owner[pairs[:, 1]]], axis=1)
     _add_splits(accepted, pairs, owners, smaller, split_overlap, low, high)
+    reaching = reach[0][pairs[:, 0]] & reach[1][pairs[:, 1]]
+    owners, strength, accepted = owners[reaching], strength[reaching], accepted[reaching]
     return _by_fragment(owners, strength, accepted)
 
 
@@ -100,11 +104,28 @@ def touching_pairs(fragments: np.ndarray) -> np.ndarray:
 
 
 def _pieces(fragments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(Z, Y, X) pieces numbered from 1, and for each number the fragment it belongs to; 0 is background."""
+    """(Z, Y, X) pieces numbered from 1, and for each number the fragment it belongs to; 0 is background.
+
+    What a fragment has on both sides of slices that its masks skip is one piece, as it is for the linking.
+    """
     pieces, count = cc3d.connected_components(np.ascontiguousarray(fragments), connectivity=26, return_N=True)
     owner = np.zeros(count + 1, np.uint32)
     owner[pieces.ravel()] = fragments.ravel()
     owner[0] = 0
+    found = []
+    for step in range(2, _GAP + 2):
+        a, b = pieces[:-step], pieces[step:]
+        across = (a != b) & (fragments[:-step] == fragments[step:]) & (fragments[step:] > 0)
+        found.append(np.stack([a[across], b[across]], axis=1))
+    if found and sum(map(len, found)):
+        ends = np.unique(np.concatenate(found), axis=0).T
+        graph = coo_array((np.ones(ends.shape[1], bool), tuple(ends)), shape=(count + 1, count + 1))
+        _, name = connected_components(graph, directed=False)
+        # Numbers stay in the order of the first piece, and 0 stays the background: nothing is joined to it.
+        _, first, name = np.unique(name, return_index=True, return_inverse=True)
+        rank = np.empty(len(first), np.int64)
+        rank[np.argsort(first)] = np.arange(len(first))
+        pieces, owner = rank[name][pieces], owner[np.sort(first)]
     return pieces, owner
 
 

@@ -16,6 +16,7 @@ import fastremap
 import numpy as np
 
 from mitoscale.core.geometry import Spacing
+from mitoscale.core.grid import Block
 from mitoscale.ops.agglomerate import Groups
 
 _CONTAINED = 0.8
@@ -23,6 +24,15 @@ _CONTAINED = 0.8
 
 _HELD = 0.6
 """A merger holds at least this part of each of the masks that it merges."""
+
+_OPEN = 2
+"""Slices of an open end; see :func:`open_ends`."""
+
+_GOES_ON = 0.5
+"""A mask goes on behind a merger in one that shares at least this part of the larger of both."""
+
+_FILLED = 0.85
+"""What a merger merges fills at least this part of it; a bridge between two arms is filled less."""
 
 _REPULSION = 1.5
 """How strongly touching masks repel; the strongest attraction of two masks is 1."""
@@ -40,6 +50,8 @@ class _Masks:
     """(Z, Y, X) uint32: numbered in the order of their first voxel; 0 is background."""
     area: np.ndarray
     """(N + 1,) pixels; entry 0 stands for the background."""
+    radius: np.ndarray
+    """(N + 1,) that a disc of this area has, in nm."""
     centre: np.ndarray
     """(N + 1, 2) centroid in nm."""
     slice_of: np.ndarray
@@ -53,7 +65,7 @@ def link(
     iou: float = 0.3,
     iom: float = 0.6,
     max_gap: int = 2,
-    open_ends: tuple[bool, bool] = (False, False),
+    open_ends: tuple[int, int] = (0, 0),
 ) -> np.ndarray:
     """Link masks to fragments.
 
@@ -68,8 +80,9 @@ def link(
         fall as the z-step grows over the smaller mask's radius.
     max_gap : int
         Slices that a link may skip; it does so only where both masks end, and each is the other's only candidate.
-    open_ends : (bool, bool)
-        Whether the volume goes on before the first slice, and behind the last.
+    open_ends : (int, int)
+        How many slices, from the first and from the last, tell too little because the volume goes on behind them: a mask
+        there that meets several masks further inside joins none. 0 where the volume ends.
 
     Returns
     -------
@@ -93,7 +106,7 @@ def link(
     masks = _number(stack, spacing)
     groups = Groups(len(masks.area))
     overlaps = [_overlaps(masks, gap) for gap in range(max(max_gap, 2) + 1)]
-    groups.add(*_repulsion(masks, overlaps, open_ends))
+    groups.add(*_repulsion(masks, overlaps, spacing, open_ends))
     linked = np.zeros((0, 2), np.int64)
     for gap in range(max_gap + 1):
         pairs, strength = _attraction(masks, *overlaps[gap], gap, spacing, iou, iom)
@@ -103,6 +116,24 @@ def link(
         linked = np.concatenate([linked, pairs])
     fragments: np.ndarray = groups.numbers()[masks.labels]
     return fragments
+
+
+def open_ends(block: Block) -> tuple[int, int]:
+    """Slices at both ends of a block's read region that tell too little (see :func:`link`).
+
+    Two, where the volume goes on behind them and the margin is four times that: then they are nobody's core.
+
+    Examples
+    --------
+    >>> from mitoscale.core.geometry import Region
+    >>> from mitoscale.core.grid import BlockGrid
+    >>> grid = BlockGrid(region=Region.of_shape((64, 8, 8)), core_shape=(32, 8, 8), margin=(8, 0, 0))
+    >>> [open_ends(block) for block in grid.blocks()]
+    [(0, 2), (2, 0)]
+    """
+    before = (block.core.start[0] - block.halo.start[0]) // 4
+    behind = (block.halo.stop[0] - block.core.stop[0]) // 4
+    return min(before, _OPEN), min(behind, _OPEN)
 
 
 def _number(labels: np.ndarray, spacing: Spacing) -> _Masks:
@@ -116,13 +147,15 @@ def _number(labels: np.ndarray, spacing: Spacing) -> _Masks:
         own = fastremap.renumber(plane[inside])[0].astype(np.int64) - 1  # in the order of their first pixel
         size = int(own.max()) + 1
         numbered[z][inside] = own + count + 1
-        pixels = np.bincount(own, minlength=size).astype(np.float64)
-        middles = [np.bincount(own, weights=c) / pixels * s for c, s in zip(inside, spacing[1:], strict=True)]
-        area.append(pixels)
+        sizes = np.bincount(own, minlength=size).astype(np.float64)
+        middles = [np.bincount(own, weights=c) / sizes * s for c, s in zip(inside, spacing[1:], strict=True)]
+        area.append(sizes)
         centre.append(np.stack(middles, axis=1))
         slice_of.append(np.full(size, z))
         count += size
-    return _Masks(numbered, np.concatenate(area), np.concatenate(centre), np.concatenate(slice_of))
+    pixels = np.concatenate(area)
+    radius = np.sqrt(pixels * spacing[1] * spacing[2] / np.pi)
+    return _Masks(numbered, pixels, radius, np.concatenate(centre), np.concatenate(slice_of))
 
 
 def _overlaps(masks: _Masks, gap: int) -> Overlaps:
@@ -145,7 +178,7 @@ def _attraction(
     a, b = masks.area[pairs[:, 0]], masks.area[pairs[:, 1]]
     smaller = np.minimum(a, b)
     of_union, of_smaller = common / (a + b - common), common / smaller
-    radius = np.sqrt(smaller * spacing[1] * spacing[2] / np.pi)
+    radius = np.minimum(masks.radius[pairs[:, 0]], masks.radius[pairs[:, 1]])
     ease = 1 / (1 + (gap + 1) * spacing[0] / radius)
     shift = np.linalg.norm(masks.centre[pairs[:, 0]] - masks.centre[pairs[:, 1]], axis=1)
     strength = (of_union + of_smaller) / 2 / (1 + 0.5 * shift / (radius + spacing[0])) / (gap + 1)
@@ -153,14 +186,16 @@ def _attraction(
     return pairs[usable], strength[usable]
 
 
-def _settled(masks: _Masks, pairs: np.ndarray, open_ends: tuple[bool, bool]) -> np.ndarray:
-    """(E,) bool: a mask of an open end that meets several masks inside joins none: what it is, only the next slice tells."""
+def _settled(masks: _Masks, pairs: np.ndarray, open_ends: tuple[int, int]) -> np.ndarray:
+    """(E,) bool: at an open end, a mask that meets several masks further inside joins none.
+
+    It may be the bottom of a U, or merge two objects by mistake: only the slices behind it tell, and another block has them.
+    """
     settled = np.ones(len(pairs), bool)
-    for end, z, inner in ((0, 0, 1), (1, len(masks.labels) - 1, 0)):
-        if open_ends[end]:
-            outer = pairs[:, 1 - inner]
-            several = np.bincount(outer, minlength=len(masks.area))[outer] > 1
-            settled &= ~(several & (masks.slice_of[outer] == z))
+    first, behind = open_ends[0], len(masks.labels) - open_ends[1]
+    for outer, at_end in ((0, masks.slice_of[pairs[:, 0]] < first), (1, masks.slice_of[pairs[:, 1]] >= behind)):
+        meets = np.bincount(pairs[:, outer], minlength=len(masks.area))[pairs[:, outer]]
+        settled &= ~(at_end & (meets > 1))
     return settled
 
 
@@ -178,21 +213,24 @@ def _licensed(pairs: np.ndarray, linked: np.ndarray, groups: Groups, size: int) 
     return licensed
 
 
-def _repulsion(masks: _Masks, overlaps: list[Overlaps], open_ends: tuple[bool, bool]) -> tuple[np.ndarray, np.ndarray]:
+def _repulsion(
+    masks: _Masks, overlaps: list[Overlaps], spacing: Spacing, open_ends: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
     """(E, 2) pairs that are different objects, and (E,) how clearly, below 0: touching masks, and what a merger merges.
 
-    Touching masks repel half as much where one mask of a neighbouring slice holds both, and not at all where both
+    Touching masks repel a third as much where one mask of a neighbouring slice holds both, and not at all where both
     neighbouring slices say so: a profile that falls in two for one slice, between slices where it is whole, is noise.
     """
     touching = _touching(masks.labels)
     forward, backward = _holders(masks, overlaps[0], _CONTAINED)
     both = [(h[touching] > 0).all(axis=1) & (h[touching[:, 0]] == h[touching[:, 1]]) for h in (forward, backward)]
     z, last = masks.slice_of[touching[:, 0]], len(masks.labels) - 1
-    sides = 2 - ((z == last) & (not open_ends[1])).astype(int) - ((z == 0) & (not open_ends[0])).astype(int)
+    sides = 2 - (z == last).astype(int) - (z == 0).astype(int)
     held = (both[0].astype(int) + both[1]) / np.maximum(sides, 1)
-    merged = _merged(masks, overlaps)
+    merged = _merged(masks, overlaps, spacing)
     pairs = np.concatenate([touching, merged])
-    weight = -_REPULSION * np.concatenate([1 - held, np.ones(len(merged))])
+    radius = np.minimum(masks.radius[pairs[:, 0]], masks.radius[pairs[:, 1]])
+    weight = -_REPULSION * np.concatenate([(1 - held) ** 1.5, np.ones(len(merged))]) / (1 + spacing[0] / radius)
     return pairs[weight < 0], weight[weight < 0]
 
 
@@ -207,16 +245,20 @@ def _holders(masks: _Masks, overlaps: Overlaps, part: float) -> tuple[np.ndarray
     return forward, backward
 
 
-def _merged(masks: _Masks, overlaps: list[Overlaps]) -> np.ndarray:
+def _merged(masks: _Masks, overlaps: list[Overlaps], spacing: Spacing) -> np.ndarray:
     """(E, 2) pairs of masks that only one or two slices have as one: before and behind these they go on apart.
 
-    The bridge of an H is thicker than that, and below the bottom of a U no arms go on.
+    The bridge of an H is not thinner than its arms' radius, and below the bottom of a U no arms go on.
     """
     forward, backward = _holders(masks, overlaps[0], _HELD)
+    filled_before, filled_behind = _filled(masks, overlaps[0], forward, backward)
     found = [np.zeros((0, 2), np.int64)]
-    for pairs, common in overlaps[1:3]:
-        smaller = np.minimum(masks.area[pairs[:, 0]], masks.area[pairs[:, 1]])
-        through = pairs[(common >= _HELD * smaller) & (forward[pairs[:, 0]] > 0) & (backward[pairs[:, 1]] > 0)]
+    for slices, (pairs, common) in enumerate(overlaps[1:3], start=1):
+        a, b = pairs.T
+        goes_on = common >= _GOES_ON * np.maximum(masks.area[a], masks.area[b])
+        goes_on &= (filled_before[forward[a]] >= _FILLED) & (filled_behind[backward[b]] >= _FILLED)
+        thin = slices * spacing[0] <= np.minimum(masks.radius[a], masks.radius[b])
+        through = pairs[goes_on & thin & (forward[a] > 0) & (backward[b] > 0)]
         key = np.stack([forward[through[:, 0]], backward[through[:, 1]]], axis=1)
         _, group = np.unique(key, axis=0, return_inverse=True)
         order = np.argsort(group.ravel(), kind="stable")
@@ -226,6 +268,16 @@ def _merged(masks: _Masks, overlaps: list[Overlaps]) -> np.ndarray:
                     if a != c and b != d:
                         found.append(np.array([(min(a, c), max(a, c)), (min(b, d), max(b, d))]))
     return np.unique(np.concatenate(found), axis=0)
+
+
+def _filled(masks: _Masks, overlaps: Overlaps, forward: np.ndarray, backward: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(N + 1,) parts of each mask that masks of the slice before, and of that behind, fill which it holds."""
+    pairs, common = overlaps
+    (a, b), size = pairs.T, len(masks.area)
+    before = np.bincount(b, weights=common * (forward[a] == b), minlength=size)
+    behind = np.bincount(a, weights=common * (backward[b] == a), minlength=size)
+    area = np.maximum(masks.area, 1)
+    return before / area, behind / area
 
 
 def _touching(labels: np.ndarray) -> np.ndarray:

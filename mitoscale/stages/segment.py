@@ -16,7 +16,7 @@ from mitoscale.core.volume import Normalisation
 from mitoscale.nets.predictors import MaskSegmenter, VolumeSegmenter, make_segmenter
 from mitoscale.ops.centroids import profiles
 from mitoscale.ops.faces import touching_pairs
-from mitoscale.ops.link import link
+from mitoscale.ops.link import link, open_ends
 from mitoscale.ops.masks import Mask, fill_unclaimed, gate, masks_of, paint, score_of_profiles, suppress
 from mitoscale.ops.prompts import prompts_from_profiles
 from mitoscale.stages.stage import Key, Stage, Stopwatch
@@ -97,7 +97,14 @@ class Segment(Stage):
             fragments = segmenter.fragments(image, foreground / np.float32(255), block.halo).astype(np.uint32)
             return _Fragments(fragments, fragments > 0, np.full(int(fragments.max(initial=0)) + 1, np.nan))
         slices = self._slices(segmenter, image, foreground, block)
-        fragments = link(slices.labels, spacing, iou=settings.link_iou, iom=settings.link_iom, max_gap=settings.max_gap)
+        fragments = link(
+            slices.labels,
+            spacing,
+            iou=settings.link_iou,
+            iom=settings.link_iom,
+            max_gap=settings.max_gap,
+            open_ends=open_ends(block),
+        )
         own = slices.own & (fragments > 0)
         sums = np.zeros(int(fragments.max(initial=0)) + 1)
         z, y, x = block.core.within(block.halo)

@@ -135,11 +135,25 @@ def test_containment_alone_makes_no_first_partner() -> None:
     assert listed(face_edges(low, high, 2, 8)) == {(1, 2): False}
 
 
-def test_a_better_partner_that_does_not_reach_the_face_leaves_its_place_to_nobody() -> None:
+def test_a_best_partner_that_does_not_reach_the_face_stands_for_the_piece_all_the_same() -> None:
+    """What the block behind has in two, and the block before as one, is one: the far part is the best, the near one an edge."""
     low, high = empty(), empty()
     low[0, 0, 7:16] = 1
     high[0, 0, 7:8], high[0, 0, 9:16] = 2, 3
+    assert listed(face_edges(low, high, 2, 8)) == {(1, 2): True}
+    high[0, 0, 7:9] = 2  # now both touch: the block behind tells them apart
     assert listed(face_edges(low, high, 2, 8)) == {(1, 2): False}
+
+
+@pytest.mark.parametrize(("missing", "joined"), [(0, True), (1, True), (2, True), (3, False)])
+def test_skipped_slices_do_not_cut_a_piece(missing: int, joined: bool) -> None:
+    """A tube that lost slices in one block has the same partner in the other as if it had them."""
+    whole, broken = empty((16, 4, 16)), empty((16, 4, 16))
+    whole[:, 1:3, 2:14] = broken[:, 1:3, 2:14] = 1
+    broken[4 : 4 + missing] = 0
+    edges = face_edges(broken, whole, 2, 8)
+    assert listed(edges) == {(1, 1): True}
+    assert (edges["strength"][0] > 0.9) is np.True_ if joined else edges["strength"][0] < 0.9
 
 
 def test_wrong_faces_are_refused() -> None:

@@ -147,6 +147,59 @@ def test_another_dimension_is_refused() -> None:
         link(np.zeros((4, 4), np.int32), NM)
 
 
+@pytest.mark.parametrize("gap", [0, 2])
+@pytest.mark.parametrize("merged", [1, 2])
+def test_neighbours_that_one_or_two_slices_merge_stay_two(gap: int, merged: int) -> None:
+    """Touching or not: before and behind the merger both go on apart; and the one it was not given to is one again."""
+    tubes = stack(depth=14, width=50)
+    tubes[:, 5:17, 5:17], tubes[:, 5:17, 17 + gap : 29 + gap] = 1, 2
+    tubes[6 : 6 + merged, 5:17, 5 : 29 + gap] = 1
+    fragments = link(tubes, NM)
+    assert count(fragments) == 2
+    assert len(np.unique(fragments[[0, 13], 10, 10])) == len(np.unique(fragments[[0, 13], 10, 20 + gap])) == 1
+
+
+def test_the_bridge_of_an_h_joins_its_arms() -> None:
+    letter = stack(depth=24, width=50)
+    letter[:, 5:15, 5:15], letter[:, 5:15, 25:35] = 1, 2
+    letter[8:18, 5:15, 5:35] = 1
+    assert count(link(letter, NM)) == 1
+
+
+def test_a_profile_that_falls_in_two_again_and_again_is_one() -> None:
+    tube = stack(depth=20)
+    tube[:, 5:17, 5:17] = 1
+    for z in (3, 8, 9, 15):
+        tube[z, 5:17, 11:17] = 2
+    assert count(link(tube, NM)) == 1
+
+
+def test_an_open_end_does_not_decide() -> None:
+    """In the last slices one mask covers two tubes: the bottom of a U, or a mistake; the next block has what follows."""
+    tubes = stack()
+    tubes[:, 5:15, 5:15], tubes[:, 5:15, 17:27] = 1, 2
+    tubes[-1, 5:15, 5:27] = 1
+    assert count(link(tubes, NM)) == 1
+    fragments = link(tubes, NM, open_ends=(0, 2))
+    assert fragments[0, 10, 10] != fragments[0, 10, 20] and count(fragments) == 3
+    np.testing.assert_array_equal(count(link(tubes[::-1], NM, open_ends=(2, 0))), 3)
+
+
+@pytest.mark.parametrize("ratio", [1, 2, 4, 8, 12])
+def test_from_isotropic_to_twelve_times_thicker_slices(ratio: int) -> None:
+    """Two tubes that lean and touch, a branching one, and one that ends above another: the same objects at any z-step."""
+    fine = stack(depth=96, height=64, width=160)
+    for z in range(96):
+        fine[z, 4:34, 10 + z // 4 : 40 + z // 4], fine[z, 4:34, 40 + z // 4 : 70 + z // 4] = 1, 2
+        fine[z, 40:60, 110 - z // 4 : 130 - z // 4] = 3
+        fine[z, 40:60, 110 + z // 4 : 130 + z // 4] = 3
+    coarse = fine[::ratio]
+    fragments = link(coarse, (5.0 * ratio, 5.0, 5.0))
+    assert count(fragments) == 3
+    pairs = np.unique(np.stack([fragments[coarse > 0], coarse[coarse > 0]]), axis=1)
+    assert pairs.shape[1] == 3
+
+
 @settings(max_examples=80, deadline=None)
 @given(STACKS, st.integers(0, 3))
 def test_invariants(labels: np.ndarray, max_gap: int) -> None:
