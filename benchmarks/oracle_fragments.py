@@ -117,17 +117,17 @@ def main() -> None:
     touching = {label for pair in cc3d.region_graph(base, connectivity=26) for label in pair}
     rows = []
     for length in map(int, arguments.cores.split(",")):
-        core: Triple = tuple(min(length, n) for n in base.shape)  # type: ignore[assignment]
+        core: Triple = tuple(min(length, n) for n in base.shape)
         truth = base.copy()
         bars = draw_bars(truth, core)
-        margin: Triple = tuple(min(arguments.halo, c) for c in core)  # type: ignore[assignment]
+        margin: Triple = tuple(min(arguments.halo, c) for c in core)
         rows.append(measure(truth, core, margin, arguments.seed) | {"bars": bars})
         print(json.dumps(rows[-1]), flush=True)
     result = {
         "truth": Path(arguments.truth).name if arguments.truth else f"scene of {base.shape}, seed {arguments.seed}",
         "objects": int(base.max()),
         "touching": len(touching),
-        "exact": all(not any(r["wrong"].values()) for r in rows),  # type: ignore[attr-defined]
+        "exact": all(not any(r["wrong"].values()) for r in rows),
         "cores": rows,
     }
     print(json.dumps({k: v for k, v in result.items() if k != "cores"}))

@@ -123,9 +123,9 @@ def _pieces(fragments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         _, name = connected_components(graph, directed=False)
         # Numbers stay in the order of the first piece, and 0 stays the background: nothing is joined to it.
         _, first, name = np.unique(name, return_index=True, return_inverse=True)
-        rank = np.empty(len(first), np.int64)
-        rank[np.argsort(first)] = np.arange(len(first))
-        pieces, owner = rank[name][pieces], owner[np.sort(first)]
+        rank = np.empty(len(first), np.uint32)
+        rank[np.argsort(first)] = np.arange(len(first), dtype=np.uint32)
+        return rank[name][pieces], owner[np.sort(first)]
     return pieces, owner
 
 
