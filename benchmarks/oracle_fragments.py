@@ -16,6 +16,7 @@ import json
 import time
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import cc3d
 import numpy as np
@@ -78,7 +79,7 @@ def wrong_objects(labels: np.ndarray, truth: np.ndarray) -> dict[str, int]:
     }
 
 
-def measure(truth: np.ndarray, core: Triple, margin: Triple, seed: int) -> dict[str, object]:
+def measure(truth: np.ndarray, core: Triple, margin: Triple, seed: int) -> dict[str, Any]:
     """Stitch one truth with one block size."""
     grid = BlockGrid(region=Region.of_shape(truth.shape), core_shape=core, margin=margin)
     fragments = oracle(truth, grid, seed)
