@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import mitoscale
+from mitoscale.cluster.connection import Connection
 from mitoscale.cluster.scheduler import security_of
 from mitoscale.cluster.settings import ClusterSettings
 from mitoscale.core.errors import InputError
@@ -19,12 +20,12 @@ WORKER_SECONDS = 60
 
 
 @contextmanager
-def running_scheduler(settings: ClusterSettings) -> Iterator[Any]:
+def running_scheduler(settings: ClusterSettings) -> Iterator[Connection]:
     """Connect to a running scheduler; it and its workers go on at the end.
 
     Yields
     ------
-    distributed.Client
+    Connection
 
     Raises
     ------
@@ -49,7 +50,7 @@ def running_scheduler(settings: ClusterSettings) -> Iterator[Any]:
                 f"the scheduler at {settings.address} has no worker; start one: dask worker {settings.address} --resources io=1"
             ) from error
         _check_versions(client)
-        yield client
+        yield Connection(client=client, dashboard=client.dashboard_link or "")
 
 
 def _check_versions(client: Any) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from mitoscale.cluster.address import running_scheduler
 from mitoscale.cluster.cluster_file import load_cluster
 from mitoscale.cluster.configuration import configuration
+from mitoscale.cluster.connection import Connection
 from mitoscale.cluster.executor import DaskExecutor
 from mitoscale.cluster.groups import GroupName
 from mitoscale.cluster.interruption import interruptible
@@ -18,15 +19,17 @@ from mitoscale.cluster.job import Job, Tell, run_job
 from mitoscale.cluster.local import default_workers, local_cluster
 from mitoscale.cluster.placement import Placement
 from mitoscale.cluster.settings import ClusterSettings
+from mitoscale.cluster.slurm import slurm_cluster
 
 __all__ = ["Cluster", "ClusterSettings", "default_workers", "load_cluster", "start"]
 
-_KINDS: dict[str, Callable[[ClusterSettings], AbstractContextManager[Any]]] = {
+_KINDS: dict[str, Callable[[ClusterSettings], AbstractContextManager[Connection]]] = {
     "local": local_cluster,
     "cuda": local_cluster,
+    "slurm": slurm_cluster,
     "address": running_scheduler,
 }
-"""For each kind what starts it, and stops it at the end: a context manager of a ``distributed.Client``."""
+"""For each kind what starts it, and stops it at the end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,14 +81,15 @@ def start(settings: ClusterSettings) -> Iterator[Cluster]:
         interruptible(),
         tempfile.TemporaryDirectory(prefix="mitoscale-", ignore_cleanup_errors=True) as scratch,
         dask.config.set({"temporary-directory": scratch, **configuration(settings)}),  # else Dask leaves a folder of its own
-        _KINDS[settings.kind](settings) as client,
+        _KINDS[settings.kind](settings) as connection,
     ):
+        client = connection.client
         client.register_plugin(WorkerSetup(threads=settings.threads))
         placement = Placement(client, settings.all_groups if settings.kind != "address" else {})
         yield Cluster(
-            executor=DaskExecutor(client, place=placement.of),
+            executor=DaskExecutor(client, place=placement.of, more_to_come=connection.more_to_come),
             placement=placement,
-            dashboard_link=client.dashboard_link,
+            dashboard_link=connection.dashboard,
             client=client,
             expected=settings.expected,
         )

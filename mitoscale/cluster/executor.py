@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from mitoscale.cluster.connection import nobody
 from mitoscale.cluster.flight import Flight, Function, Key, Landing
 from mitoscale.cluster.placement import Place
 from mitoscale.core.errors import StoppedError
@@ -118,12 +119,22 @@ class DaskExecutor:
         Says where the tasks of a group go, and how many are computed there at once.
     retries : int
         How often a task that raised is tried again.
+    more_to_come : callable
+        Whether workers are on their way, so that a cluster without any is waited for.
     """
 
-    def __init__(self, client: Any, *, place: Callable[[str | None], Place], retries: int = 2) -> None:
+    def __init__(
+        self,
+        client: Any,
+        *,
+        place: Callable[[str | None], Place],
+        retries: int = 2,
+        more_to_come: Callable[[], bool] = nobody,
+    ) -> None:
         self.client = client
         self.place = place
         self.retries = retries
+        self.more_to_come = more_to_come
 
     def run(
         self,
@@ -146,7 +157,15 @@ class DaskExecutor:
                 failures.append(_failure(landing.key, landing.error, landing.traceback))
 
         place = self.place(resource)
-        with Flight(self.client, stage, function, resource=place.resource, priority=priority, retries=self.retries) as flight:
+        with Flight(
+            self.client,
+            stage,
+            function,
+            resource=place.resource,
+            priority=priority,
+            retries=self.retries,
+            more_to_come=self.more_to_come,
+        ) as flight:
             for landing in flight.over(keys, limit=IN_FLIGHT * place.slots, deaths=DEATHS_IN_COMPANY):
                 if _lost(landing):
                     suspects.append(landing.key)

@@ -19,6 +19,7 @@ from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from mitoscale.cluster.connection import nobody
 from mitoscale.cluster.interruption import POLL_SECONDS, put_off, put_off_no_more, raise_if_interrupted
 from mitoscale.core.errors import StoppedError
 from mitoscale.core.grid import Block, Face
@@ -79,10 +80,23 @@ class Flight:
         Larger runs first.
     retries : int
         How often a task that raised is tried again.
+    more_to_come : callable
+        Whether workers are on their way, so that a cluster without any is not lost.
     """
 
-    def __init__(self, client: Any, stage: str, function: Function, *, resource: str | None, priority: int, retries: int) -> None:
+    def __init__(
+        self,
+        client: Any,
+        stage: str,
+        function: Function,
+        *,
+        resource: str | None,
+        priority: int,
+        retries: int,
+        more_to_come: Callable[[], bool] = nobody,
+    ) -> None:
         self._client = client
+        self._more_to_come = more_to_come
         self._stage = stage
         # Sent with each task, not scattered: what is scattered is gone when the workers that hold it die.
         self._packed = pickle.dumps(function)
@@ -207,7 +221,7 @@ class Flight:
             workers, stuck = self._client.run_on_scheduler(_workers_and_stuck)
         except Exception as error:
             raise StoppedError(f"the cluster is lost ({error}); start the same command again to go on") from error
-        if workers:
+        if self._more_to_come() or workers:
             self._last_worker = time.monotonic()
         elif time.monotonic() - self._last_worker > NO_WORKER_SECONDS:
             raise StoppedError(

@@ -10,8 +10,9 @@ from typing import Any
 import psutil
 
 from mitoscale.cluster.configuration import thread_environment
+from mitoscale.cluster.connection import Connection
 from mitoscale.cluster.groups import Group, GroupName
-from mitoscale.cluster.scheduler import protocol_of, scheduler_with, security_of
+from mitoscale.cluster.scheduler import dashboard_of, protocol_of, scheduler_with, security_of
 from mitoscale.cluster.settings import ClusterSettings
 from mitoscale.core.errors import InputError
 
@@ -20,12 +21,12 @@ WORKER_BYTES = 3 * 2**30
 
 
 @contextmanager
-def local_cluster(settings: ClusterSettings) -> Iterator[Any]:
+def local_cluster(settings: ClusterSettings) -> Iterator[Connection]:
     """Start scheduler and workers on this machine.
 
     Yields
     ------
-    distributed.Client
+    Connection
 
     Raises
     ------
@@ -35,7 +36,7 @@ def local_cluster(settings: ClusterSettings) -> Iterator[Any]:
     from distributed import Client
 
     with scheduler_with(_workers(settings), settings) as cluster, Client(cluster) as client:
-        yield client
+        yield Connection(client=client, dashboard=dashboard_of(cluster, settings))
 
 
 def default_workers(threads: int = 1) -> int:

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from mitoscale.cluster.settings import ClusterSettings
 from mitoscale.core.errors import InputError
@@ -29,7 +30,7 @@ def scheduler_with(workers: Mapping[str, Any], settings: ClusterSettings) -> Any
         "host": settings.host,
         "protocol": protocol_of(settings),
         "security": security,
-        "port": 0,
+        "port": settings.port,
         "dashboard": True,
         "dashboard_address": _free_address(settings.dashboard),
     }
@@ -39,6 +40,12 @@ def scheduler_with(workers: Mapping[str, Any], settings: ClusterSettings) -> Any
         security=security,
         silence_logs=logging.CRITICAL,  # a failure goes to the ledger with its traceback, not between progress bars
     )
+
+
+def dashboard_of(cluster: Any, settings: ClusterSettings) -> str:
+    """Link to the dashboard at the host where it listens, which need not be the scheduler's."""
+    link = urlsplit(cluster.dashboard_link)
+    return link._replace(netloc=f"{settings.dashboard.rpartition(':')[0]}:{link.port}").geturl()
 
 
 def protocol_of(settings: ClusterSettings) -> str:
@@ -56,19 +63,33 @@ def security_of(settings: ClusterSettings) -> Any:
     """
     from distributed import Security
 
-    if settings.tls is None:
+    files = tls_files(settings)
+    if not files:
         return Security()
+    roles = ("scheduler", "worker", "client")
+    return Security(
+        require_encryption=True,
+        tls_ca_file=files["ca"],
+        **{f"tls_{role}_cert": files["certificate"] for role in roles},
+        **{f"tls_{role}_key": files["key"] for role in roles},
+    )
+
+
+def tls_files(settings: ClusterSettings) -> dict[str, str]:
+    """Absolute paths of ``ca``, ``certificate`` and ``key``; empty without TLS.
+
+    Raises
+    ------
+    InputError
+        If a file is missing.
+    """
+    if settings.tls is None:
+        return {}
     files = {name: Path(value).expanduser().absolute() for name, value in settings.tls.model_dump().items()}
     for name, file in files.items():
         if not file.is_file():
             raise InputError(f"tls {name} {file} is no file; make certificates first, as README.md shows")
-    roles = ("scheduler", "worker", "client")
-    return Security(
-        require_encryption=True,
-        tls_ca_file=str(files["ca"]),
-        **{f"tls_{role}_cert": str(files["certificate"]) for role in roles},
-        **{f"tls_{role}_key": str(files["key"]) for role in roles},
-    )
+    return {name: str(file) for name, file in files.items()}
 
 
 def _free_address(address: str) -> str:

@@ -62,6 +62,8 @@ class ClusterSettings(Settings):
     """Of the running scheduler, ``tcp://HOST:PORT`` or ``tls://HOST:PORT``."""
     host: str = "127.0.0.1"
     """Address of this machine at which the scheduler listens (slurm: one that the jobs reach)."""
+    port: int = Field(default=0, ge=0, le=65535)
+    """Port of the scheduler; 0: any that is free."""
     tls: Tls | None = None
     """Encryption, and proof of who takes part."""
     dashboard: str = "127.0.0.1:8787"

@@ -1,0 +1,24 @@
+"""What each kind of cluster gives: a client, and a word on whether workers are still to come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+def nobody() -> bool:
+    """No worker is on its way."""
+    return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connection:
+    """A way into a cluster."""
+
+    client: Any
+    """The ``distributed.Client``."""
+    dashboard: str
+    """Where the dashboard is; empty where there is none."""
+    more_to_come: Callable[[], bool] = nobody
+    """Whether workers wait in a queue, so that a cluster without any is not lost; raises StoppedError where none will come."""

@@ -1,0 +1,128 @@
+"""Keeps as many workers of each group as there should be, where they are jobs or pods that end, fail and are taken away."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from mitoscale.cluster.adaptive import Demand
+from mitoscale.cluster.groups import Group
+from mitoscale.core.errors import MitoscaleError, StoppedError
+
+ROUND_SECONDS = 10.0
+"""How often one looks; queues do not like to be asked more often."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """What the scheduler knows."""
+
+    load: Mapping[str, int]
+    """Unfinished tasks by the group they want."""
+    idle: Mapping[str, bool]
+    """All workers by name, and whether they have nothing to do."""
+
+
+class Supply(Protocol):
+    """Where workers come from."""
+
+    def keep(self, wanted: Mapping[str, int], state: State) -> list[str]:
+        """Bring the number of each group's workers nearer to what is wanted.
+
+        Returns
+        -------
+        list of str
+            Names of idle workers that should leave.
+
+        Raises
+        ------
+        StoppedError
+            If there is no hope.
+        """
+
+    def more_to_come(self) -> bool:
+        """Whether workers are asked for and not here yet."""
+
+    def close(self) -> None:
+        """Give everything back."""
+
+
+class Workforce:
+    """Keeps the groups at their numbers while it is open; a context manager.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Connected to the scheduler that the workers join.
+    groups : mapping of str to Group
+        What there should be.
+    supply : Supply
+        Where workers come from.
+    """
+
+    def __init__(self, client: Any, groups: Mapping[Any, Group], supply: Supply) -> None:
+        self._client = client
+        self._supply = supply
+        self._demands = {name: Demand(group) for name, group in groups.items()}
+        self._end = threading.Event()
+        self._problem: MitoscaleError | None = None
+        self._thread = threading.Thread(target=self._run, name="mitoscale-workforce", daemon=True)
+
+    def __enter__(self) -> Workforce:
+        try:
+            self._round()  # what the queue refuses is told at once
+        except BaseException:
+            self._supply.close()
+            raise
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+        self._supply.close()
+
+    def more_to_come(self) -> bool:
+        """Whether workers are on their way.
+
+        Raises
+        ------
+        StoppedError
+            If there is no hope.
+        """
+        if self._problem is not None:
+            raise self._problem
+        return self._supply.more_to_come()
+
+    def _run(self) -> None:
+        while not self._end.wait(ROUND_SECONDS):
+            try:
+                self._round()
+            except MitoscaleError as error:
+                self._problem = StoppedError(str(error))
+                return
+            except Exception as error:
+                if not self._end.is_set():
+                    self._problem = StoppedError(f"workers cannot be kept ({type(error).__name__}: {error})")
+                return
+
+    def _round(self) -> None:
+        state = State(**self._client.run_on_scheduler(_state))
+        now = time.monotonic()
+        wanted = {name: demand.workers(state.load.get(name, 0), now) for name, demand in self._demands.items()}
+        leaving = self._supply.keep(wanted, state)
+        if leaving:
+            self._client.retire_workers(names=leaving, close_workers=True)
+
+
+def _state(dask_scheduler: Any) -> dict[str, Any]:
+    """Runs on the scheduler: see :class:`State`."""
+    load: dict[str, int] = {}
+    for task in dask_scheduler.tasks.values():
+        if task.state in ("waiting", "queued", "no-worker", "processing"):
+            for resource in task.resource_restrictions or ():
+                load[resource] = load.get(resource, 0) + 1
+    return {"load": load, "idle": {str(w.name): not w.processing for w in dask_scheduler.workers.values()}}

@@ -1,0 +1,123 @@
+"""A real SLURM on this machine: runs complete, cancelled jobs are replaced, and what goes wrong is said."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import yaml
+from by_hand import PATHS
+from commands import Ended, begin, finish, labels_of, renamed
+from slurm_daemons import said, slurm, why_not
+
+from mitoscale.cli.demo import _BLOCK, _OBJECTS, _SHAPE, SEED
+from mitoscale.ops.phantom import make_phantom
+from mitoscale.storage.layout import RunFolder
+from mitoscale.storage.tiff_writing import write_tiff
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why_not()), reason=f"no SLURM here: {why_not()}")]
+
+
+@pytest.fixture(scope="module")
+def conf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with pytest.MonkeyPatch.context() as patch, slurm(tmp_path_factory.mktemp("slurm")) as path:
+        patch.setenv("SLURM_CONF", path)
+        patch.setenv("PYTHONPATH", PATHS)  # jobs inherit it
+        yield path
+
+
+def own_address() -> str:
+    """An address of this machine beyond loopback."""
+    found = [a.address for name, all_ in psutil.net_if_addrs().items() for a in all_ if a.family.name == "AF_INET" and name != "lo"]
+    if not found:
+        pytest.skip("this machine has no network interface but loopback")
+    return found[0]
+
+
+def cluster_file(folder: Path, **groups: object) -> str:
+    path = folder / "cluster.yaml"
+    settings = {"kind": "slurm", "host": own_address(), "folder": str(folder / "jobs"), "dashboard": "127.0.0.1:0"}
+    path.write_text(yaml.safe_dump({**settings, "groups": groups}))
+    return str(path)
+
+
+def entries(run: str, stage: str) -> list[dict]:
+    path = Path(RunFolder(run).ledger(stage))
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def wait_until(holds: object, seconds: float = 120) -> None:
+    ends = time.monotonic() + seconds
+    while not holds():  # type: ignore[operator]
+        assert time.monotonic() < ends, "what was waited for never came"
+        time.sleep(0.2)
+
+
+def test_a_run_of_the_demos_size_survives_scancel(conf: str, tmp_path: Path) -> None:
+    phantom = make_phantom(_SHAPE, objects=_OBJECTS, seed=SEED)
+    image, truth, run = str(tmp_path / "phantom.tif"), str(tmp_path / "truth.npy"), str(tmp_path / "run")
+    write_tiff(image, phantom.image, phantom.spacing)
+    np.save(truth, phantom.labels)
+    file = cluster_file(
+        tmp_path,
+        io={"workers": 1, "memory": "1 GiB", "queue": {"partition": "cpu", "walltime": "00:20:00"}},
+        gpu={"adaptive": {"min": 0, "max": 2, "idle": "5 s"}, "memory": "1 GiB", "queue": {"partition": "gpu"}},
+    )
+    options = ["--detector", "known_truth:detector", "--detector-option", f"truth={truth}", "--min-volume", "0"]
+    options += ["--segmenter", "known_truth:segmenter", "--segmenter-option", f"truth={truth}", "--segmenter-option", "seconds=3"]
+    process = begin("run", image, run, *options, "--block", ",".join(map(str, _BLOCK)), "--cluster", file)
+    try:
+        wait_until(lambda: len(entries(run, "segment")) >= 2)
+        victim = said(conf, "squeue", "-h", "-o", "%i", "-p", "gpu", "-t", "R").split()[0]
+        said(conf, "scancel", "--signal=KILL", "--full", victim)  # no chance to say good-bye
+        said(conf, "scancel", victim)
+        ended = finish(process)
+    finally:
+        process.kill()
+    assert ended.code == 0, ended.err
+    assert np.array_equal(renamed(labels_of(run)), renamed(phantom.labels))
+    assert not said(conf, "squeue", "-h", "-t", "PD,R"), "jobs are left behind"
+    logs = [p.name for p in (tmp_path / "jobs").rglob("*.out")]
+    assert len([name for name in logs if "-gpu-" in name]) > 2, f"no job took the cancelled one's place: {logs}"
+    assert len([name for name in logs if "-io-" in name]) == 1
+
+
+def test_cluster_check_shows_the_jobs_and_the_dashboard_stays_on_this_machine(conf: str, tmp_path: Path) -> None:
+    file = cluster_file(tmp_path, io={"workers": 1, "memory": "1 GiB"}, gpu={"adaptive": {"min": 0, "max": 2}, "memory": "1 GiB"})
+    ended = finish(begin("cluster", "check", file, "--store", str(tmp_path / "runs")))
+    assert ended.code == 0, ended.err
+    rows = [line.split()[:2] for line in ended.out.splitlines() if line.startswith(("io-", "gpu-"))]
+    assert sorted(group for _, group in rows) == ["gpu", "io"]
+    assert "dashboard  http://127.0.0.1:" in ended.out
+
+
+def test_what_the_queue_refuses_is_one_clear_line(conf: str, tmp_path: Path) -> None:
+    file = cluster_file(tmp_path, io={"memory": "1 GiB", "queue": {"partition": "moon"}})
+    ended = _check(file)
+    assert ended.code == 1 and "group io: the queue refuses its jobs" in ended.err and "partition" in ended.err
+    assert len(ended.err.splitlines()) == 1
+
+
+def test_jobs_that_cannot_start_stop_the_run_and_not_the_queue(conf: str, tmp_path: Path) -> None:
+    phantom = make_phantom((16, 64, 64), objects=2, seed=1)
+    write_tiff(str(tmp_path / "phantom.tif"), phantom.image, phantom.spacing)
+    file = cluster_file(tmp_path, io={"workers": 5, "memory": "1 GiB", "queue": {"prologue": ["exit 1"]}})
+    ended = finish(begin("run", str(tmp_path / "phantom.tif"), str(tmp_path / "run"), "--segmenter", "unet", "--cluster", file))
+    assert ended.code == 4, ended.err
+    assert "5 jobs of group io ended before their worker came; see the logs in" in ended.err
+    assert len(list((tmp_path / "jobs").rglob("*.out"))) == 5
+
+
+def test_without_slurm_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    ended = _check(cluster_file(tmp_path, io={"memory": "1 GiB"}))
+    assert ended.code == 1 and "sbatch is not found" in ended.err
+
+
+def _check(file: str) -> Ended:
+    return finish(begin("cluster", "check", file, "--wait", str(60)))
