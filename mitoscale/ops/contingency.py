@@ -33,6 +33,11 @@ class Contingency:
         """(T,) int64 voxels of each label of the truth."""
         return np.bincount(self.true, weights=self.count, minlength=len(self.true_labels)).astype(np.int64)
 
+    @property
+    def size(self) -> int:
+        """Voxels in all."""
+        return int(self.count.sum())
+
 
 def contingency(prediction: np.ndarray, truth: np.ndarray) -> Contingency:
     """Count common voxels.
@@ -69,6 +74,31 @@ def contingency(prediction: np.ndarray, truth: np.ndarray) -> Contingency:
         packed, count = np.append(0, packed), np.append(background, count)
     p, t = np.divmod(packed.astype(np.int64), len(true_labels))
     return Contingency(pred_labels=pred_labels, true_labels=true_labels, pred=p, true=t, count=count.astype(np.int64))
+
+
+def contingency_of_pairs(pred: np.ndarray, true: np.ndarray, count: np.ndarray) -> Contingency:
+    """The contingency of label pairs that were counted apart, such as block by block; a pair may come more than once.
+
+    Parameters
+    ----------
+    pred, true : (N,) unsigned
+        Labels of each pair.
+    count : (N,) int64
+        Common voxels of each pair.
+
+    Examples
+    --------
+    >>> c = contingency_of_pairs(np.array([4, 4, 0]), np.array([7, 7, 7]), np.array([1, 2, 5]))
+    >>> c.pred_labels.tolist(), c.pred.tolist(), c.count.tolist()
+    ([0, 4], [0, 1], [5, 3])
+    """
+    pred_labels, pred_index = _indexed(pred)
+    true_labels, true_index = _indexed(true)
+    packed, place = np.unique(pred_index * len(true_labels) + true_index, return_inverse=True)
+    summed = np.zeros(len(packed), np.int64)
+    np.add.at(summed, place, count)
+    p, t = np.divmod(packed, len(true_labels))
+    return Contingency(pred_labels=pred_labels, true_labels=true_labels, pred=p, true=t, count=summed)
 
 
 def _indexed(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

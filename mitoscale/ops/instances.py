@@ -43,7 +43,7 @@ def instances(truth: np.ndarray) -> np.ndarray:
     >>> instances(np.array([[7, 0, 5]], np.uint8)).tolist()
     [[7, 0, 5]]
     """
-    return _components(truth) if is_two_valued(truth) else truth
+    return components(truth) if is_two_valued(truth) else truth
 
 
 def profiles(truth: np.ndarray) -> np.ndarray:
@@ -68,15 +68,31 @@ def profiles(truth: np.ndarray) -> np.ndarray:
         return truth
     result = np.zeros(truth.shape, np.uint32)
     for target, plane in zip(result, truth, strict=True):
-        target[:] = _components(plane)
+        target[:] = components(plane)
     return result
 
 
-def _components(mask: np.ndarray) -> np.ndarray:
+def components(mask: np.ndarray) -> np.ndarray:
+    """Connected components of a mask, numbered from 1.
+
+    Parameters
+    ----------
+    mask : (Z, Y, X) or (Y, X), bool or integer
+        Not 0 is inside; 26-connected in 3D, 8-connected in 2D.
+
+    Returns
+    -------
+    same shape, unsigned
+
+    Examples
+    --------
+    >>> components(np.array([[1, 0, 1], [0, 0, 1]])).tolist()
+    [[1, 0, 2], [0, 0, 2]]
+    """
     # Not bool: cc3d 4.1.1 labels background in 2D bool arrays of some odd shapes and fails on some thin 3D ones.
     binary = (mask != 0).astype(np.uint8, order="C")
-    components: np.ndarray = cc3d.connected_components(binary, connectivity=26 if mask.ndim == 3 else 8)
-    return components
+    found: np.ndarray = cc3d.connected_components(binary, connectivity=26 if mask.ndim == 3 else 8)
+    return found
 
 
 def is_grey_mask(labels: np.ndarray) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,15 +13,22 @@ from mitoscale.ops.instances import instances, profiles
 THRESHOLDS = np.arange(10) * 0.05 + 0.5
 """IoU 0.5, 0.55 .. 0.95, over which ``msa`` is the mean."""
 
+_INDEX_75 = 5
+"""Where 0.75 is among them."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class _Matches:
-    """Matched pairs, and how many objects there are to match."""
+class Matches:
+    """Matched pairs, and how many objects there were to match: a few sums, however large the volume."""
 
-    ious: np.ndarray
-    """(M,) float64 IoU of each matched pair, 0.5 or above."""
+    passed: np.ndarray
+    """(10,) int64 pairs whose IoU reaches each of :data:`THRESHOLDS`."""
+    iou_sum: float
+    """Sum of the IoU of all pairs of IoU 0.5 or above."""
     n_pred: int
+    """Objects of the prediction."""
     n_true: int
+    """Objects of the truth."""
 
 
 def object_scores_3d(prediction: np.ndarray, truth: np.ndarray, min_truth: int = 0) -> dict[str, float]:
@@ -58,7 +66,7 @@ def object_scores_3d(prediction: np.ndarray, truth: np.ndarray, min_truth: int =
     >>> scores["tp50"], scores["fp50"], scores["fn50"], round(scores["pq"], 3)
     (1, 1, 0, 0.444)
     """
-    return _scores([_match(contingency(instances(prediction), instances(truth)), min_truth)])
+    return object_scores([match(contingency(instances(prediction), instances(truth)), min_truth)])
 
 
 def object_scores_2d(prediction: np.ndarray, truth: np.ndarray, min_truth: int = 0) -> dict[str, float]:
@@ -94,10 +102,24 @@ def object_scores_2d(prediction: np.ndarray, truth: np.ndarray, min_truth: int =
     if prediction.shape != truth.shape:
         raise ValueError(f"prediction has shape {prediction.shape}, truth {truth.shape}: they must be the same")
     pairs = zip(profiles(prediction), profiles(truth), strict=True)
-    return _scores([_match(contingency(p, t), min_truth) for p, t in pairs])
+    return object_scores(match(contingency(p, t), min_truth) for p, t in pairs)
 
 
-def _match(table: Contingency, min_truth: int) -> _Matches:
+def match(table: Contingency, min_truth: int = 0) -> Matches:
+    """Match the objects of one contingency, of a volume or a slice, one to one.
+
+    Parameters
+    ----------
+    table : Contingency
+        Which labels meet.
+    min_truth : int
+        See :func:`object_scores_3d`.
+
+    Examples
+    --------
+    >>> match(contingency(np.array([1, 1, 0, 2]), np.array([4, 4, 4, 0]))).passed.tolist()
+    [1, 1, 1, 1, 0, 0, 0, 0, 0, 0]
+    """
     pred_size, true_size = table.pred_size, table.true_size
     pred_real, true_real = (table.pred_labels != 0) & (pred_size > 0), (table.true_labels != 0) & (true_size > 0)
     ignored = true_real & (true_size < min_truth)
@@ -112,7 +134,10 @@ def _match(table: Contingency, min_truth: int) -> _Matches:
     _, first = np.unique(pred, return_index=True)
     true, iou = true[first], iou[first]
     _, first = np.unique(true, return_index=True)
-    return _Matches(ious=iou[first], n_pred=int(pred_real.sum()), n_true=int(true_real.sum()))
+    iou = iou[first]
+    # 0.55 and the like are not exact in binary: an IoU of 11/20 must pass.
+    passed = (iou[:, None] >= THRESHOLDS - 1e-12).sum(axis=0)
+    return Matches(passed=passed, iou_sum=float(iou.sum()), n_pred=int(pred_real.sum()), n_true=int(true_real.sum()))
 
 
 def _lies_on(ignored: np.ndarray, real: np.ndarray, table: Contingency) -> np.ndarray:
@@ -126,29 +151,22 @@ def _lies_on(ignored: np.ndarray, real: np.ndarray, table: Contingency) -> np.nd
     return result
 
 
-def _scores(matches: list[_Matches]) -> dict[str, float]:
-    ious = np.concatenate([np.zeros(0), *(m.ious for m in matches)])
-    n_pred, n_true = sum(m.n_pred for m in matches), sum(m.n_true for m in matches)
-
-    def true_positives(threshold: float) -> int:
-        # 0.55 and the like are not exact in binary: an IoU of 11/20 must pass.
-        return int((ious >= threshold - 1e-12).sum())
-
-    def accuracy(threshold: float) -> float:
-        tp = true_positives(threshold)
-        return tp / (n_pred + n_true - tp) if n_pred + n_true else 1.0
-
-    def f1(threshold: float) -> float:
-        return 2 * true_positives(threshold) / (n_pred + n_true) if n_pred + n_true else 1.0
-
-    tp50 = true_positives(0.5)
+def object_scores(matches: Iterable[Matches]) -> dict[str, float]:
+    """Scores of matches that are pooled, such as those of all slices; see :func:`object_scores_3d`."""
+    passed, iou_sum, n_pred, n_true = np.zeros(len(THRESHOLDS), np.int64), 0.0, 0, 0
+    for one in matches:
+        passed = passed + one.passed
+        iou_sum, n_pred, n_true = iou_sum + one.iou_sum, n_pred + one.n_pred, n_true + one.n_true
+    both = n_pred + n_true
+    accuracy = [float(tp / (both - tp)) if both else 1.0 for tp in passed]
+    tp50, tp75 = int(passed[0]), int(passed[_INDEX_75])
     return {
-        "f1_50": f1(0.5),
-        "f1_75": f1(0.75),
-        "sa50": accuracy(0.5),
-        "sa75": accuracy(0.75),
-        "msa": float(np.mean([accuracy(t) for t in THRESHOLDS])),
-        "pq": 2 * float(ious.sum()) / (n_pred + n_true) if n_pred + n_true else 1.0,
+        "f1_50": 2 * tp50 / both if both else 1.0,
+        "f1_75": 2 * tp75 / both if both else 1.0,
+        "sa50": accuracy[0],
+        "sa75": accuracy[_INDEX_75],
+        "msa": float(np.mean(accuracy)),
+        "pq": 2 * iou_sum / both if both else 1.0,
         "tp50": tp50,
         "fp50": n_pred - tp50,
         "fn50": n_true - tp50,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mitoscale.ops.contingency import contingency
+from mitoscale.ops.contingency import Contingency, contingency
 
 
 def voi(prediction: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
@@ -34,8 +34,12 @@ def voi(prediction: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
     >>> voi(np.array([1, 2, 3, 3]), np.array([1, 1, 3, 3]))
     (0.5, 0.0)
     """
-    table = contingency(prediction, truth)
-    joint = table.count / max(prediction.size, 1)
+    return voi_of(contingency(prediction, truth))
+
+
+def voi_of(table: Contingency) -> tuple[float, float]:
+    """The same from a contingency: split and merge, in bits."""
+    joint = table.count / max(table.size, 1)
     split = float((joint * np.log2(table.true_size[table.true] / table.count)).sum())
     merge = float((joint * np.log2(table.pred_size[table.pred] / table.count)).sum())
     return split, merge
@@ -69,7 +73,11 @@ def arand(prediction: np.ndarray, truth: np.ndarray) -> float:
     >>> round(arand(np.array([1, 1, 1, 1]), np.array([1, 1, 2, 2])), 3)
     0.5
     """
-    table = contingency(prediction, truth)
+    return arand_of(contingency(prediction, truth))
+
+
+def arand_of(table: Contingency) -> float:
+    """The same from a contingency."""
     real = table.true_labels[table.true] != 0
     pred, true, count = table.pred[real], table.true[real], table.count[real].astype(np.float64)
 

@@ -11,8 +11,8 @@ from mitoscale.core.geometry import Region, Spacing
 from mitoscale.core.settings import ConvertSettings
 from mitoscale.core.volume import Normalisation
 from mitoscale.ops.instances import instances, is_two_valued
-from mitoscale.stages.evaluate import read_labels
 from mitoscale.stages.grey import histogram_values
+from mitoscale.stages.label_source import read_labels
 from mitoscale.stages.source import open_source
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.tiff import open_tiff

@@ -1,38 +1,57 @@
-"""Evaluate: labels against truth, from runs, Zarr arrays, TIFF or PNG."""
+"""Evaluate: labels against truth, from runs, Zarr arrays, TIFF or PNG; block by block, so that any volume can be scored."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 
+from mitoscale.cluster.executor import Executor, SerialExecutor
 from mitoscale.core.errors import InputError
-from mitoscale.core.geometry import Region
-from mitoscale.core.plan import RunPlan
-from mitoscale.ops.foreground_metrics import foreground_scores
+from mitoscale.core.geometry import Region, Triple
+from mitoscale.core.grid import BlockGrid
+from mitoscale.core.result import BlockResult
+from mitoscale.ops.contingency import contingency
+from mitoscale.ops.foreground_metrics import foreground_scores, foreground_scores_of
 from mitoscale.ops.instances import instances, is_grey_image, is_grey_mask
-from mitoscale.ops.object_metrics import object_scores_2d, object_scores_3d
-from mitoscale.ops.partition_metrics import arand, voi
-from mitoscale.storage.arrays import open_array
-from mitoscale.storage.layout import RunFolder, read_json
-from mitoscale.storage.ledger import Ledger
-from mitoscale.storage.ome import is_ome_zarr, open_image
-from mitoscale.storage.tiff import open_tiff
+from mitoscale.ops.object_metrics import match, object_scores, object_scores_2d
+from mitoscale.ops.partition_metrics import arand_of, voi_of
+from mitoscale.stages.evaluation import CURES, SIDES, Evaluation, check_kinds
+from mitoscale.stages.evaluation_sums import add_up
+from mitoscale.stages.label_source import LabelSource, open_labels
 
-_ANY_SPACING = (1.0, 1.0, 1.0)
-"""Labels are compared voxel by voxel, so a voxel size is not asked for."""
+_BLOCK = (64, 512, 512)
+"""About what a block of chunked labels spans."""
+
+_ROWS = 2**24
+"""About the voxels of a block where TIFF slices are read: as many whole slices as that."""
+
+_PROBED = 1024
+"""Edge of the middle part of the middle slice by which an image is told from labels."""
 
 
 def evaluate(
-    labels: str, truth: str, *, slices: tuple[int, int] | None = None, min_truth: int = 0, threshold: int | None = None
+    labels: str,
+    truth: str,
+    *,
+    slices: tuple[int, int] | None = None,
+    min_truth: int = 0,
+    threshold: int | None = None,
+    block: Triple | None = None,
+    executor: Executor | None = None,
+    scratch: str | None = None,
+    observer: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
     """Score labels against truth.
 
     An array with one value besides 0 is a mask: its objects are the connected components (26-neighbourhood; slice by slice
     the 8-neighbourhood), of the slices that are scored alone. An array with more values is taken as labels.
+
+    Each block is read once. A task's memory follows the block; the caller's follows the number of objects (about 100 bytes
+    a pair that meets in a block), and the voxels in no way.
 
     Parameters
     ----------
@@ -44,6 +63,15 @@ def evaluate(
         Truth objects of fewer voxels (in 2D: pixels) are ignored, and so are predictions that lie mostly on them.
     threshold : int, optional
         The truth is a grey-valued mask: values above this are mitochondria.
+    block : (z, y, x), optional
+        What one task reads, in voxels; by default about 17 million.
+    executor : Executor, optional
+        Where tasks run; by default in this process.
+    scratch : str, optional
+        Folder in which a folder for small tables is made, and removed at the end; all workers must see it. By default the
+        system's folder for temporary files.
+    observer : callable
+        Hears how many blocks are done, of how many.
 
     Returns
     -------
@@ -56,8 +84,27 @@ def evaluate(
     InputError
         If one cannot be read, is no label image, or their shapes differ.
     """
-    prediction, wanted = read_labels(labels, slices), read_labels(truth, slices)
-    return score(prediction, wanted, min_truth=min_truth, threshold=threshold, names=(labels, truth))
+    pair = open_labels(labels), open_labels(truth)
+    region, wanted = (one.cropped(slices) for one in pair)
+    if region != wanted:
+        raise InputError(f"{labels} has shape {region.shape}, {truth} has {wanted.shape} (z, y, x): they must be the same")
+    _check_no_image(pair[0], region, SIDES[0], labels)
+    if threshold is None:
+        _check_no_image(pair[1], region, SIDES[1], truth)
+    grid = BlockGrid(region=region, core_shape=block or _block(region, pair), margin=(1, 1, 1))
+    with _scratch(scratch) as folder:
+        task = Evaluation(labels=pair[0], truth=pair[1], threshold=threshold, grid=grid, scratch=folder)
+        _count(task, executor or SerialExecutor(), dict(zip(SIDES, (labels, truth), strict=True)), observer)
+        sums = add_up(grid, folder, min_truth)
+    split, merge = voi_of(sums.volume)
+    return {
+        "foreground": foreground_scores_of(sums.volume),
+        "objects_3d": object_scores([match(sums.volume, min_truth)]),
+        "objects_2d": object_scores(sums.slices),
+        "voi_split": split,
+        "voi_merge": merge,
+        "arand": arand_of(sums.volume),
+    }
 
 
 def score(
@@ -73,71 +120,57 @@ def score(
         raise InputError(f"{names[0]} has shape {prediction.shape}, {names[1]} has {truth.shape} (z, y, x): they must be the same")
     if threshold is not None:
         truth = truth > threshold
-    _check_values(prediction, names[0], "write it as 0 and 1, or as labels")
-    _check_values(truth, names[1], "give --truth-threshold, such as 127")
-    predicted, wanted = instances(prediction), instances(truth)
-    split, merge = voi(predicted, wanted)
+    _check_values(prediction, names[0], CURES["pred"])
+    _check_values(truth, names[1], CURES["true"])
+    table = contingency(instances(prediction), instances(truth))
+    split, merge = voi_of(table)
     return {
         "foreground": foreground_scores(prediction, truth),
-        "objects_3d": object_scores_3d(predicted, wanted, min_truth),
+        "objects_3d": object_scores([match(table, min_truth)]),
         "objects_2d": object_scores_2d(prediction, truth, min_truth),
         "voi_split": split,
         "voi_merge": merge,
-        "arand": arand(predicted, wanted),
+        "arand": arand_of(table),
     }
 
 
-def read_labels(path: str, slices: tuple[int, int] | None = None) -> np.ndarray:
-    """Labels from anywhere.
+def _count(task: Evaluation, executor: Executor, names: dict[str, str], observer: Callable[[int, int], None]) -> None:
+    """Run all tasks; raises as soon as it is clear that there is nothing to score."""
+    sums: dict[str, float] = {}
+    done = 0
 
-    Parameters
-    ----------
-    path : str
-        See :func:`evaluate`.
-    slices : (start, stop), optional
-        Only these slices.
+    def keep(result: BlockResult) -> None:
+        nonlocal done
+        for name, value in result.counts.items():
+            sums[name] = min(sums.get(name, 0.0), value) if name.endswith("_lowest") else sums.get(name, 0.0) + value
+        done += 1
+        observer(done, len(task.grid))
 
-    Returns
-    -------
-    (Z, Y, X) integer
-
-    Raises
-    ------
-    InputError
-        If there is nothing there that holds labels, a run has not finished them, or the slices leave it.
-    """
-    if Path(RunFolder(path).run_json).is_file():
-        path = _labels_of_run(path)
-    if is_ome_zarr(path):
-        path = open_image(path, spacing=_ANY_SPACING).level_paths[0]
-    if any(Path(path, name).is_file() for name in ("zarr.json", ".zarray")):
-        array = open_array(path, missing="fill")  # others leave empty chunks out
-        if len(array.shape) != 3:
-            raise InputError(f"{path} has {len(array.shape)} axes; labels have three, z, y, x")
-        labels = array.read(_crop(array.shape, slices, path))
-    else:
-        source = open_tiff(path, labels=True)
-        labels = source.read(_crop(source.shape, slices, path))
-    if labels.dtype.kind not in "biu":
-        raise InputError(f"{path} holds {labels.dtype} values; labels are whole numbers")
-    return labels
-
-
-def _labels_of_run(path: str) -> str:
-    """The labels group of a run whose relabel stage has ended."""
-    run = RunFolder(os.path.abspath(path))
-    try:
-        plan = RunPlan.model_validate(read_json(run.run_json)["plan"])
-    except (KeyError, TypeError, ValidationError) as error:
-        raise InputError(f"{run.run_json} is damaged ({str(error).splitlines()[0]}): run it again in a new folder") from error
-    written = Ledger(run.ledger("relabel")).entries(plan.settings.token("relabel"))
-    missing = [block.name for block in plan.grid.blocks() if block.name not in written]
-    if missing:
+    failures = executor.run("evaluate", task.process, list(task.grid.blocks()), on_result=keep)
+    if failures:
         raise InputError(
-            f"run {path} has labels in {len(plan.grid) - len(missing)} of {len(plan.grid)} blocks; "
-            "finish it with mitoscale run, or mitoscale relabel"
+            f"{len(failures)} of {len(task.grid)} blocks could not be scored, the first ({failures[0].name}) because of "
+            f"{failures[0].error}; repair what it names"
         )
-    return run.labels if is_ome_zarr(run.labels) else plan.labels
+    check_kinds(sums, names)
+
+
+def _block(region: Region, pair: tuple[LabelSource, LabelSource]) -> Triple:
+    """What one task reads: whole chunks, or whole rows of TIFF slices, so that little is decoded twice."""
+    chunks = next((one.chunks for one in pair if one.chunks is not None), None)
+    if chunks is None:
+        z, y, x = region.shape
+        rows = max(1, min(y, _ROWS // x))
+        return max(1, min(z, _ROWS // (rows * x))), rows, x
+    z, y, x = (-(-wanted // chunk) * chunk for wanted, chunk in zip(_BLOCK, chunks, strict=True))
+    return z, y, x
+
+
+def _scratch(parent: str | None) -> AbstractContextManager[str]:
+    try:
+        return tempfile.TemporaryDirectory(prefix="mitoscale-evaluate-", dir=parent)
+    except OSError as error:
+        raise InputError(f"no folder can be made in {parent} ({error.strerror}); give another with --scratch") from error
 
 
 def _check_values(labels: np.ndarray, name: str, cure: str) -> None:
@@ -149,8 +182,13 @@ def _check_values(labels: np.ndarray, name: str, cure: str) -> None:
         raise InputError(f"{name} looks like a grey image, not labels; if it is a mask, {cure}")
 
 
-def _crop(shape: tuple[int, ...], slices: tuple[int, int] | None, path: str) -> Region:
-    start, stop = slices or (0, shape[0])
-    if not 0 <= start < stop <= shape[0]:
-        raise InputError(f"slices {start}:{stop} are not within those of {path}, 0:{shape[0]}; give others with --slices")
-    return Region(start=(start, 0, 0), stop=(stop, shape[1], shape[2]))
+def _check_no_image(source: LabelSource, region: Region, side: str, name: str) -> None:
+    """Look at the middle slice before anything is counted."""
+    z = (region.start[0] + region.stop[0]) // 2
+    start, stop = [z], [z + 1]
+    for length in region.shape[1:]:
+        start.append(max(0, (length - _PROBED) // 2))
+        stop.append(min(length, start[-1] + _PROBED))
+    middle = source.read(Region(start=tuple(start), stop=tuple(stop)))
+    if not is_grey_mask(middle) and is_grey_image(middle):
+        raise InputError(f"{name} looks like a grey image, not labels; if it is a mask, {CURES[side]}")

@@ -11,7 +11,7 @@ from mitoscale.core.errors import StoppedError
 
 
 @contextmanager
-def replacing(path: str) -> Iterator[str]:
+def replacing(path: str, *, durable: bool = True) -> Iterator[str]:
     """Give a temporary path beside ``path``; on success make it durable and rename it to ``path``.
 
     Missing parent folders are made. On any error the temporary file is removed and an older ``path`` stays as it was.
@@ -20,6 +20,8 @@ def replacing(path: str) -> Iterator[str]:
     ----------
     path : str
         The file to make or replace.
+    durable : bool
+        Wait until it is on the disk; needless where a crash makes the file worthless anyway.
 
     Yields
     ------
@@ -36,9 +38,11 @@ def replacing(path: str) -> Iterator[str]:
     try:
         os.makedirs(folder, exist_ok=True)
         yield temporary
-        _sync(temporary)
+        if durable:
+            _sync(temporary)
         os.replace(temporary, path)
-        _sync(folder)
+        if durable:
+            _sync(folder)
     except OSError as error:
         raise StoppedError(
             f"cannot write {path}: {error.strerror or error}; free or repair the disk, then repeat the command"

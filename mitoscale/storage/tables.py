@@ -16,8 +16,10 @@ Columns = dict[str, np.ndarray]
 """Column name -> (N,) values."""
 
 
-def write_table(path: str, columns: Mapping[str, np.ndarray], *, metadata: Mapping[str, str] | None = None) -> None:
-    """Write columns as Parquet.
+def write_table(
+    path: str, columns: Mapping[str, np.ndarray], *, metadata: Mapping[str, str] | None = None, durable: bool = True
+) -> None:
+    """Write columns as Parquet; ``durable`` waits until they are on the disk.
 
     Raises
     ------
@@ -27,7 +29,7 @@ def write_table(path: str, columns: Mapping[str, np.ndarray], *, metadata: Mappi
     table = pa.table({name: pa.array(values) for name, values in columns.items()})
     if metadata:
         table = table.replace_schema_metadata(dict(metadata))
-    with replacing(path) as part:
+    with replacing(path, durable=durable) as part:
         pyarrow.parquet.write_table(table, part)
 
 

@@ -22,7 +22,8 @@ from mitoscale.core.plan import RunPlan
 from mitoscale.core.result import BlockResult
 from mitoscale.core.settings import ConvertSettings, RunSettings
 from mitoscale.core.volume import VolumeSpec
-from mitoscale.stages.evaluate import evaluate, read_labels, score
+from mitoscale.stages.evaluate import evaluate, score
+from mitoscale.stages.label_source import read_labels
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.layout import RunFolder, write_json
 from mitoscale.storage.ledger import Ledger

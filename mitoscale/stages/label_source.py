@@ -1,0 +1,135 @@
+"""Labels from anywhere: a run, an OME-Zarr, a Zarr array, TIFF or PNG, read region by region."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import ValidationError
+
+from mitoscale.core.errors import InputError
+from mitoscale.core.geometry import Region, Triple
+from mitoscale.core.plan import RunPlan
+from mitoscale.storage.arrays import Array, open_array
+from mitoscale.storage.layout import RunFolder, read_json
+from mitoscale.storage.ledger import Ledger
+from mitoscale.storage.ome import is_ome_zarr, open_image
+from mitoscale.storage.tiff import TiffSource, open_tiff
+
+_ANY_SPACING = (1.0, 1.0, 1.0)
+"""Labels are compared voxel by voxel, so a voxel size is not asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelSource:
+    """Labels that were opened; cheap to pickle. Get one from :func:`open_labels`."""
+
+    path: str
+    """What the user named."""
+    reader: Array | TiffSource
+    """Where the voxels are."""
+
+    @property
+    def shape(self) -> Triple:
+        """(z, y, x) in voxels."""
+        z, y, x = self.reader.shape
+        return z, y, x
+
+    @property
+    def chunks(self) -> Triple | None:
+        """The least that is read, (z, y, x) voxels; None where that is rows of a slice."""
+        if isinstance(self.reader, TiffSource):
+            return None
+        z, y, x = self.reader.chunks
+        return z, y, x
+
+    def read(self, region: Region) -> np.ndarray:
+        """Voxels of a region, (Z, Y, X) bool or integer.
+
+        Raises
+        ------
+        BlockError
+            If stored bytes are broken.
+        """
+        return self.reader.read(region)
+
+    def cropped(self, slices: tuple[int, int] | None) -> Region:
+        """The region of some slices, or of all.
+
+        Raises
+        ------
+        InputError
+            If they leave the volume.
+        """
+        z, y, x = self.shape
+        start, stop = slices or (0, z)
+        if not 0 <= start < stop <= z:
+            raise InputError(f"slices {start}:{stop} are not within those of {self.path}, 0:{z}; give others with --slices")
+        return Region(start=(start, 0, 0), stop=(stop, y, x))
+
+
+def open_labels(path: str) -> LabelSource:
+    """Open labels and check all that can be checked without reading them.
+
+    Parameters
+    ----------
+    path : str
+        A run folder, an OME-Zarr group, a Zarr array, a TIFF file, or a folder or glob of TIFF or PNG slices.
+
+    Raises
+    ------
+    InputError
+        If there is nothing there that holds labels, or a run has not finished them.
+    """
+    named = path
+    if Path(RunFolder(path).run_json).is_file():
+        path = _labels_of_run(path)
+    if is_ome_zarr(path):
+        path = open_image(path, spacing=_ANY_SPACING).level_paths[0]
+    reader: Array | TiffSource
+    if any(Path(path, name).is_file() for name in ("zarr.json", ".zarray")):
+        reader = open_array(path, missing="fill")  # others leave empty chunks out
+        if len(reader.shape) != 3:
+            raise InputError(f"{path} has {len(reader.shape)} axes; labels have three, z, y, x")
+    else:
+        reader = open_tiff(path, labels=True)
+    if np.dtype(reader.dtype).kind not in "biu":
+        raise InputError(f"{path} holds {reader.dtype} values; labels are whole numbers")
+    return LabelSource(path=named, reader=reader)
+
+
+def read_labels(path: str, slices: tuple[int, int] | None = None) -> np.ndarray:
+    """Labels from anywhere, whole.
+
+    Parameters
+    ----------
+    path : str
+        See :func:`open_labels`, whose errors are raised too.
+    slices : (start, stop), optional
+        Only these slices.
+
+    Returns
+    -------
+    (Z, Y, X) bool or integer
+    """
+    source = open_labels(path)
+    return source.read(source.cropped(slices))
+
+
+def _labels_of_run(path: str) -> str:
+    """The labels group of a run whose relabel stage has ended."""
+    run = RunFolder(os.path.abspath(path))
+    try:
+        plan = RunPlan.model_validate(read_json(run.run_json)["plan"])
+    except (KeyError, TypeError, ValidationError) as error:
+        raise InputError(f"{run.run_json} is damaged ({str(error).splitlines()[0]}): run it again in a new folder") from error
+    written = Ledger(run.ledger("relabel")).entries(plan.settings.token("relabel"))
+    missing = [block.name for block in plan.grid.blocks() if block.name not in written]
+    if missing:
+        raise InputError(
+            f"run {path} has labels in {len(plan.grid) - len(missing)} of {len(plan.grid)} blocks; "
+            "finish it with mitoscale run, or mitoscale relabel"
+        )
+    return run.labels if is_ome_zarr(run.labels) else plan.labels
