@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from mitoscale.cli.options import SliceRange
+from mitoscale.cli.options import SliceRange, where_options
 
 
 @click.command()
@@ -21,19 +21,46 @@ from mitoscale.cli.options import SliceRange
     help="The truth is a grey mask: above T is mitochondrion.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--scratch", metavar="FOLDER", help="Where small tables go meanwhile; workers on other machines must see it.")
+@where_options
 def evaluate(
-    labels: str, truth: str, slices: tuple[int, int] | None, min_truth: int, truth_threshold: int | None, as_json: bool
+    labels: str,
+    truth: str,
+    slices: tuple[int, int] | None,
+    min_truth: int,
+    truth_threshold: int | None,
+    as_json: bool,
+    scratch: str | None,
+    **options: Any,
 ) -> None:
     """Score LABELS against TRUTH; each is a run, an OME-Zarr, a Zarr array, a TIFF, or a folder of TIFF or PNG slices.
 
+    Volumes of any size, block by block: here, or with --workers or --cluster on a cluster.
+
     \b
     Example:  mitoscale evaluate RUN truth.tif --slices 132:165 --json
+              mitoscale evaluate RUN truth.zarr --cluster cluster.yaml --scratch /shared/tmp
     """
     import json
+    from contextlib import ExitStack
 
+    from mitoscale.cli.launch import running
+    from mitoscale.cli.progress import count_bar
     from mitoscale.stages.evaluate import evaluate as score
 
-    scores = score(labels, truth, slices=slices, min_truth=min_truth, threshold=truth_threshold)
+    with ExitStack() as stack:
+        on_cluster = options["cluster"] or options["workers"]
+        executor = stack.enter_context(running(options)).executor if on_cluster else None
+        scores = score(
+            labels,
+            truth,
+            slices=slices,
+            min_truth=min_truth,
+            threshold=truth_threshold,
+            executor=executor,
+            scratch=scratch,
+            observer=stack.enter_context(count_bar("evaluate")),
+        )
     if as_json:
         click.echo(json.dumps(scores))
     else:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
 from mitoscale.cli.progress import ProgressBars
-from mitoscale.cluster.clusters import load_cluster, start
+from mitoscale.cluster.clusters import Cluster, load_cluster, start
 from mitoscale.core.errors import EXIT_QUARANTINED
 from mitoscale.core.geometry import Region
 from mitoscale.core.plan import chunks_of, default_core
@@ -69,14 +70,9 @@ def _left_out(value: Any) -> bool:
 
 def go(run: Run, stages: Sequence[str], options: dict[str, Any]) -> list[StageOutcome]:
     """Start the cluster, run the stages, show progress and the summary; exits with 3 where blocks were quarantined."""
-    cluster_settings = load_cluster(options.get("cluster"))
-    if options.get("workers"):
-        cluster_settings = cluster_settings.with_workers(options["workers"])
     began = time.monotonic()
-    with start(cluster_settings) as cluster:
-        click.echo(f"dashboard  {cluster.dashboard_link}", err=True)
-        with ProgressBars() as bars:
-            outcomes = execute(run, stages, cluster.executor, bars, redo=options.get("redo"))
+    with running(options) as cluster, ProgressBars() as bars:
+        outcomes = execute(run, stages, cluster.executor, bars, redo=options.get("redo"))
     summarise(run, outcomes, time.monotonic() - began)
     quarantined = [name for o in outcomes for name in o.quarantined]
     if quarantined:
@@ -87,6 +83,17 @@ def go(run: Run, stages: Sequence[str], options: dict[str, Any]) -> list[StageOu
         )
         raise click.exceptions.Exit(EXIT_QUARANTINED)
     return outcomes
+
+
+@contextmanager
+def running(options: dict[str, Any]) -> Iterator[Cluster]:
+    """The cluster that ``--cluster`` and ``--workers`` ask for, its dashboard's address printed."""
+    settings = load_cluster(options.get("cluster"))
+    if options.get("workers"):
+        settings = settings.with_workers(options["workers"])
+    with start(settings) as cluster:
+        click.echo(f"dashboard  {cluster.dashboard_link}", err=True)
+        yield cluster
 
 
 def threads_of(options: dict[str, Any]) -> int:

@@ -13,6 +13,7 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
@@ -70,22 +71,29 @@ class ProgressBars:
             )
 
 
+Heard = Callable[[int, int | None], None]
+"""To be told how much is done, and all there is or None."""
+
+
 @contextmanager
-def download_bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Show a download in the terminal.
+def download_bar(name: str) -> Iterator[Heard]:
+    """Show a download, told in bytes."""
+    with _bar(name, DownloadColumn(), TransferSpeedColumn()) as heard:
+        yield heard
 
-    Parameters
-    ----------
-    name : str
-        What is downloaded.
 
-    Yields
-    ------
-    callable
-        To be told the bytes that are here, and all there are or None.
-    """
+@contextmanager
+def count_bar(name: str) -> Iterator[Heard]:
+    """Show how many of some things are done."""
+    with _bar(name, MofNCompleteColumn(), TimeElapsedColumn()) as heard:
+        yield heard
+
+
+@contextmanager
+def _bar(name: str, *columns: ProgressColumn) -> Iterator[Heard]:
+    """A bar in the terminal; nothing where there is none."""
     console = Console(stderr=True, soft_wrap=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+    shown = (TextColumn("{task.description}"), BarColumn(), *columns, TimeRemainingColumn())
+    with Progress(*shown, console=console, disable=not console.is_terminal) as bars:
         task = bars.add_task(name, total=None)
-        yield lambda here, total: bars.update(task, completed=here, total=total)
+        yield lambda done, total: bars.update(task, completed=done, total=total)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
-from commands import Call, Finished, Stack
+from commands import Call, Finished, Stack, begin, finish
 
 FOREGROUND = {"iou", "dice", "accuracy", "precision", "recall"}
 OBJECTS = {"f1_50", "f1_75", "sa50", "sa75", "msa", "pq", "tp50", "fp50", "fn50", "n_pred", "n_true"}
@@ -151,3 +151,13 @@ def test_wrong_input(
     assert ended.code == 1 and not ended.out
     assert ended.err.startswith("mitoscale: ") and len(ended.err.splitlines()) == 1
     assert said in ended.err
+
+
+@pytest.mark.slow
+def test_a_cluster_gives_the_same(mitoscale: Call, truth: np.ndarray, tmp_path: Path) -> None:
+    """With two real workers, in blocks of the Zarr's chunks."""
+    prediction = np.roll(truth, 1, axis=2)
+    paths = saved(tmp_path / "p.zarr", prediction), saved(tmp_path / "t.tif", truth)
+    ended = finish(begin("evaluate", *paths, "--json", "--workers", "2"))
+    assert ended.code == 0 and "dashboard" in ended.err
+    assert json.loads(ended.out) == scores_of(mitoscale, *paths)

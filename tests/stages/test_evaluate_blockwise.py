@@ -71,16 +71,16 @@ def test_a_bar_through_an_edge_and_a_corner_is_one_object(tmp_path: Path, block:
 @pytest.fixture(scope="module")
 def pair() -> tuple[np.ndarray, np.ndarray]:
     """A phantom's labels, and the same with errors: shifted, some objects merged, lost, or invented."""
-    truth = make_phantom((24, 96, 96), objects=14, seed=3).labels.astype(np.uint32)
+    truth = make_phantom((16, 64, 64), objects=10, seed=3).labels.astype(np.uint32)
     found = np.roll(truth, (1, 2), axis=(0, 2))
     found[found == 2] = 1
     found[found == 5] = 0
-    found[:6, :9, :9] = 99
+    found[:4, :9, :9] = 99
     return found, truth
 
 
 def test_partitions_as_scikit_image_scores_them(pair: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> None:
-    scores = evaluate(*stored(tmp_path, a=pair[0], b=pair[1]), block=(10, 40, 50))
+    scores = evaluate(*stored(tmp_path, a=pair[0], b=pair[1]), block=(7, 30, 40))
     split, merge = variation_of_information(pair[1], pair[0])
     assert (scores["voi_split"], scores["voi_merge"]) == pytest.approx((split, merge))
     assert scores["arand"] == pytest.approx(adapted_rand_error(pair[1], pair[0])[0])
@@ -88,7 +88,7 @@ def test_partitions_as_scikit_image_scores_them(pair: tuple[np.ndarray, np.ndarr
 
 @pytest.mark.parametrize("per_slice", [False, True])
 def test_objects_as_stardist_scores_them(pair: tuple[np.ndarray, np.ndarray], tmp_path: Path, per_slice: bool) -> None:
-    scores = evaluate(*stored(tmp_path, a=pair[0], b=pair[1]), block=(10, 40, 50))["objects_2d" if per_slice else "objects_3d"]
+    scores = evaluate(*stored(tmp_path, a=pair[0], b=pair[1]), block=(7, 30, 40))["objects_2d" if per_slice else "objects_3d"]
     parts = list(zip(pair[1], pair[0], strict=True)) if per_slice else [(pair[1], pair[0])]
     counted = []
     for t in THRESHOLDS:
@@ -127,7 +127,7 @@ def test_each_block_is_read_once_and_nothing_is_left(pair: tuple[np.ndarray, np.
     paths = stored(tmp_path, a=pair[0], b=pair[1])
     evaluate(
         *paths,
-        block=(12, 48, 48),
+        block=(8, 32, 32),
         executor=Counting(),
         scratch=str(tmp_path / "scratch"),
         observer=lambda done, total: heard.append((done, total)),
