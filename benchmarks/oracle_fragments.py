@@ -27,7 +27,7 @@ from mitoscale.ops.assemble import assemble
 from mitoscale.ops.contingency import contingency
 from mitoscale.ops.instances import instances
 from mitoscale.ops.scene import make_scene
-from mitoscale.stages.evaluate import read_labels
+from mitoscale.stages.label_source import read_labels
 
 CORES = (32, 64, 100, 128, 256)
 

@@ -28,7 +28,7 @@ from mitoscale.ops.link import link, open_ends
 from mitoscale.ops.object_metrics import object_scores_3d
 from mitoscale.ops.perturb import Mistakes, perturb
 from mitoscale.ops.scene import make_scene
-from mitoscale.stages.evaluate import read_labels
+from mitoscale.stages.label_source import read_labels
 
 LEAST = 1000
 """Voxels of the smallest object that counts."""
