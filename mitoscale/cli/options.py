@@ -107,3 +107,28 @@ def setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         command = option(command)
     return command
+
+
+def learning_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What training and fine-tuning share: data, split, recipe, and where it runs."""
+    for option in reversed(
+        (
+            click.option("--out", required=True, metavar="FILE", help="Weights file to write (.safetensors)."),
+            click.option(
+                "--preset", type=click.Choice(["default", "report"]), default="default", show_default=True, help="The recipe."
+            ),
+            click.option("--voxel-size", type=Numbers(float), help="Voxel size z,y,x in nm, where the volume does not tell it."),
+            click.option("--slices", type=SliceRange(), help="Learn from these slices (default: all before those held out)."),
+            click.option("--tune", type=SliceRange(), help="Slices that choose the best weights; never learnt from."),
+            click.option("--batch", type=click.IntRange(min=1), help="Crops, slices or windows a step (default: the preset's)."),
+            click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Default: the preset's."),
+            click.option(
+                "--patience", type=click.IntRange(min=0), help="Stop after so many scores without a better one; 0: never."
+            ),
+            click.option("--seed", type=int, default=0, show_default=True, help="Seed of all randomness."),
+            click.option("--threads", type=click.IntRange(min=1), help="CPU threads, where there is no --cluster."),
+            click.option("--cluster", metavar="FILE", help="cluster.yaml; without it, one worker on this machine."),
+        )
+    ):
+        command = option(command)
+    return command

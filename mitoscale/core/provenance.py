@@ -52,6 +52,11 @@ class Provenance(BaseModel):
         )
 
 
+def software() -> dict[str, str]:
+    """What computed something: version and commit of mitoscale, and of the libraries that numbers depend on."""
+    return {"mitoscale": mitoscale.__version__, "commit": _commit(), **{name: _version(name) for name in _LIBRARIES}}
+
+
 def _version(library: str) -> str:
     try:
         return metadata.version(library)

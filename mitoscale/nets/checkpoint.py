@@ -50,15 +50,15 @@ class WeightsCard(BaseModel):
     """``unet`` or ``sam``."""
     config: dict[str, Any]
     """Fields of :class:`~mitoscale.nets.unet.UNetConfig` or :class:`~mitoscale.nets.sam.SamConfig`."""
-    pixel_nm: float | None
-    """Pixel size the weights were trained at, in nm; None: unknown, the volume's own is used."""
+    pixel_nm: float | tuple[float, float] | None
+    """Pixel size the weights were trained at, in nm, or (y, x) where it differs; None: unknown, the volume's own is used."""
     training: dict[str, Any] = {}
     """How they were trained."""
     format: int = FORMAT
     """Version of this header."""
 
 
-def save_weights(path: Path, model: nn.Module, card: WeightsCard) -> None:
+def save_weights(path: Path, model: nn.Module, card: WeightsCard, *, exact: bool = False) -> None:
     """Write a model's weights as float16 safetensors, atomically.
 
     Parameters
@@ -69,14 +69,20 @@ def save_weights(path: Path, model: nn.Module, card: WeightsCard) -> None:
         What to save.
     card : WeightsCard
         The header.
+    exact : bool
+        Keep a tensor as float32 where float16 would round it.
     """
-    state = {
-        name: (value.half() if value.dtype.is_floating_point else value).contiguous().clone()
-        for name, value in model.state_dict().items()
-    }
+    state = {name: _stored(value, exact).contiguous().clone() for name, value in model.state_dict().items()}
     part = path.with_suffix(".part")
     save_file(state, part, metadata={"mitoscale": card.model_dump_json()})
     part.replace(path)
+
+
+def _stored(value: torch.Tensor, exact: bool) -> torch.Tensor:
+    if not value.dtype.is_floating_point:
+        return value
+    half = value.half()
+    return value if exact and not torch.equal(half.to(value.dtype), value) else half
 
 
 def load_unet(name_or_path: str) -> tuple[unet.UNet, WeightsCard]:
@@ -113,6 +119,7 @@ def load_sam(name_or_path: str) -> tuple[sam.Sam, WeightsCard]:
     else:
         state = _read_official(path)
         kind = _official_kind(state, path)
+        _check_named(kind, path)
         card = WeightsCard(architecture="sam", config=sam.PRESETS[kind].model_dump(), pixel_nm=None, training={"official": kind})
     model = sam.Sam(_config(sam.SamConfig, card, path))
     _fill(model, state, path)
@@ -159,6 +166,15 @@ def _official_kind(state: Mapping[str, torch.Tensor], path: Path) -> str:
     if kind is None:
         raise InputError(f"checkpoint {path} is not a SAM of type vit_b, vit_l or vit_h: it lacks their image encoder")
     return kind
+
+
+def _check_named(kind: str, path: Path) -> None:
+    """Raise where the file's name promises another type than its tensors are of."""
+    named = [other for other in sam.PRESETS if other != "small" and other in path.name]
+    if named and kind not in named:
+        raise InputError(
+            f"SAM checkpoint {path} is named {named[0]}, but its tensors are of a {kind}: rename it, or download it again"
+        )
 
 
 def _expect(card: WeightsCard, architecture: str, path: Path) -> None:

@@ -139,26 +139,37 @@ class Sam(nn.Module):
         ious : (P, 4) float
             Predicted IoU of each mask, about 0..1.
         """
-        decoder = self.mask_decoder
-        sparse = self._embed_points(points, labels)
-        tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight], dim=0)
-        tokens = torch.cat([tokens.expand(len(sparse), -1, -1), sparse], dim=1)
-        source = embeddings[window] + self.prompt_encoder.no_mask_embed.weight[0].view(1, -1, 1, 1)
-        position = self.prompt_encoder.get_dense_pe().expand(len(sparse), -1, -1, -1)
-        count, channels, height, width = source.shape
-        hidden, source = decoder.transformer(source, position, tokens)
-        upscaled = decoder.output_upscaling(source.transpose(1, 2).reshape(count, channels, height, width))
-        weights = torch.stack([mlp(hidden[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)], dim=1)
-        masks = torch.einsum("pmc,pchw->pmhw", weights, upscaled)
-        return masks, decoder.iou_prediction_head(hidden[:, 0])
+        return decode(self.prompt_encoder, self.mask_decoder, embeddings, window, points, labels)
 
-    def _embed_points(self, points: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """(P, K, C) embeddings of points, box corners and padding."""
-        encoder = self.prompt_encoder
-        xy = (points.flip(-1) + 0.5) / self.config.image_size
-        embedded = encoder.pe_layer._pe_encoding(xy.float())
-        embedded = embedded * (labels != PADDING).unsqueeze(-1)
-        embedded = embedded + (labels == PADDING).unsqueeze(-1) * encoder.not_a_point_embed.weight[0]
-        for meaning in (NEGATIVE, POSITIVE, BOX_START, BOX_STOP):
-            embedded = embedded + (labels == meaning).unsqueeze(-1) * encoder.point_embeddings[meaning].weight[0]
-        return embedded
+
+def decode(
+    prompt_encoder: PromptEncoder,
+    mask_decoder: MaskDecoder,
+    embeddings: torch.Tensor,
+    window: torch.Tensor,
+    points: torch.Tensor,
+    labels: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What :meth:`Sam.decode` does, for who holds the embeddings and needs no image encoder."""
+    sparse = _embed_points(prompt_encoder, points, labels)
+    tokens = torch.cat([mask_decoder.iou_token.weight, mask_decoder.mask_tokens.weight], dim=0)
+    tokens = torch.cat([tokens.expand(len(sparse), -1, -1), sparse], dim=1)
+    source = embeddings[window] + prompt_encoder.no_mask_embed.weight[0].view(1, -1, 1, 1)
+    position = prompt_encoder.get_dense_pe().expand(len(sparse), -1, -1, -1)
+    count, channels, height, width = source.shape
+    hidden, source = mask_decoder.transformer(source, position, tokens)
+    upscaled = mask_decoder.output_upscaling(source.transpose(1, 2).reshape(count, channels, height, width))
+    weights = torch.stack([mlp(hidden[:, 1 + i]) for i, mlp in enumerate(mask_decoder.output_hypernetworks_mlps)], dim=1)
+    masks = torch.einsum("pmc,pchw->pmhw", weights, upscaled)
+    return masks, mask_decoder.iou_prediction_head(hidden[:, 0])
+
+
+def _embed_points(encoder: PromptEncoder, points: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """(P, K, C) embeddings of points, box corners and padding."""
+    xy = (points.flip(-1) + 0.5) / encoder.input_image_size[0]
+    embedded = encoder.pe_layer._pe_encoding(xy.float())
+    embedded = embedded * (labels != PADDING).unsqueeze(-1)
+    embedded = embedded + (labels == PADDING).unsqueeze(-1) * encoder.not_a_point_embed.weight[0]
+    for meaning in (NEGATIVE, POSITIVE, BOX_START, BOX_STOP):
+        embedded = embedded + (labels == meaning).unsqueeze(-1) * encoder.point_embeddings[meaning].weight[0]
+    return embedded

@@ -17,7 +17,7 @@ from mitoscale.nets.device import autocast
 from mitoscale.nets.sam import BOX_START, BOX_STOP, NEGATIVE, PADDING, POSITIVE, Sam
 from mitoscale.ops.masks import Mask
 from mitoscale.ops.prompts import Prompts, interior_point
-from mitoscale.ops.resample import coarse_range, interpolation, to_network
+from mitoscale.ops.resample import coarse_range, interpolation, mirrored, to_network
 
 _STABILITY_OFFSET = 1.0
 """Logits above and below 0 between which a stable mask hardly changes (Kirillov et al. 2023, appendix)."""
@@ -229,12 +229,5 @@ class SamSegmenter:
 
 def _window(image: np.ndarray, y: int, x: int, size: int) -> np.ndarray:
     """(size, size) cut at (y, x); what lies beyond the image is mirrored."""
-    rows, columns = (_mirrored(start, size, n) for start, n in zip((y, x), image.shape, strict=True))
+    rows, columns = (mirrored(start, size, n) for start, n in zip((y, x), image.shape, strict=True))
     return image[np.ix_(rows, columns)]
-
-
-def _mirrored(start: int, size: int, length: int) -> np.ndarray:
-    """Indices ``start .. start + size`` folded into ``0 .. length``."""
-    period = max(2 * length - 2, 1)
-    index = np.abs(np.arange(start, start + size)) % period
-    return np.where(index >= length, period - index, index)

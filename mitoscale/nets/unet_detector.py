@@ -28,7 +28,7 @@ class UNetDetector:
     ----------
     model : UNet
         The network, on its device and in evaluation mode.
-    pixel_nm : float
+    pixel_nm : float, or (y, x)
         Pixel size it was trained at.
     spacing : (z, y, x)
         Voxel size of the volume in nm.
@@ -39,11 +39,18 @@ class UNetDetector:
     """
 
     def __init__(
-        self, model: UNet, *, pixel_nm: float, spacing: Spacing, batch_pixels: int = 600_000, mirror: bool = False
+        self,
+        model: UNet,
+        *,
+        pixel_nm: float | tuple[float, float],
+        spacing: Spacing,
+        batch_pixels: int = 600_000,
+        mirror: bool = False,
     ) -> None:
         self.model = model
         self.spacing = spacing
-        self.ratios = (pixel_nm / spacing[1], pixel_nm / spacing[2])
+        pixels = pixel_nm if isinstance(pixel_nm, tuple) else (pixel_nm, pixel_nm)
+        self.ratios = (pixels[0] / spacing[1], pixels[1] / spacing[2])
         self.steps = tuple(round(d / spacing[0]) for d in model.config.context_nm)
         self.batch_pixels = batch_pixels
         self.mirror = mirror

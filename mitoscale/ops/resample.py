@@ -95,3 +95,20 @@ def interpolation(pixels: np.ndarray, start: float, cell: float, count: int) -> 
     """
     middle = start + (np.arange(count) + 0.5) * cell
     return _triangles(np.clip(pixels, middle[0], middle[-1])[:, None] - middle[None, :], cell)
+
+
+def mirrored(start: int, size: int, length: int) -> np.ndarray:
+    """Indices ``start .. start + size`` folded into ``0 .. length``: what lies beyond an image is its mirror image.
+
+    Returns
+    -------
+    (size,) int64
+
+    Examples
+    --------
+    >>> mirrored(-2, 7, 3).tolist()
+    [2, 1, 0, 1, 2, 1, 0]
+    """
+    period = max(2 * length - 2, 1)
+    index = np.abs(np.arange(start, start + size)) % period
+    return np.where(index >= length, period - index, index)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +17,7 @@ from mitoscale.stages.grey import histogram_values
 from mitoscale.stages.label_source import read_labels
 from mitoscale.stages.source import open_source
 from mitoscale.storage.arrays import open_array
+from mitoscale.storage.ome import is_ome_zarr, open_image
 from mitoscale.storage.tiff import open_tiff
 from mitoscale.training.samples import Annotated
 
@@ -29,6 +32,8 @@ class AnnotatedVolume:
     """(Z, Y, X) integer: two-valued, or instances."""
     spacing: Spacing
     """Voxel size (z, y, x) in nm."""
+    digest: str
+    """SHA-256 of image and truth."""
 
     @property
     def depth(self) -> int:
@@ -61,9 +66,11 @@ def read_annotated(volume: str, truth: str, voxel_size: Spacing | None) -> Annot
     Raises
     ------
     InputError
-        If either cannot be read, the shapes differ, or the truth is empty.
+        If either cannot be read, the shapes or voxel sizes differ, or the truth is empty.
     """
     source = open_source(volume, voxel_size)
+    if voxel_size is None:
+        _check_spacing(truth, source.spacing, volume)
     whole = Region.of_shape(source.shape)
     image = open_array(source.level0, missing="fill").read(whole) if source.level0 else open_tiff(volume).read(whole)
     labels = read_labels(truth)
@@ -81,4 +88,23 @@ def read_annotated(volume: str, truth: str, voxel_size: Spacing | None) -> Annot
         normalisation = Normalisation.from_histogram(counts, values, percentiles)
     except ValueError as error:
         raise InputError(f"{volume} has no contrast ({error})") from error
-    return AnnotatedVolume(image=normalisation.apply(image), truth=labels, spacing=source.spacing)
+    image = normalisation.apply(image)
+    digest = hashlib.sha256(np.ascontiguousarray(image))
+    digest.update(np.ascontiguousarray(labels))
+    return AnnotatedVolume(image=image, truth=labels, spacing=source.spacing, digest=digest.hexdigest())
+
+
+def _check_spacing(truth: str, spacing: Spacing, volume: str) -> None:
+    """Raise where the truth tells another voxel size than the volume's."""
+    there: Spacing | None = None
+    with suppress(InputError):  # who does not tell its voxel size is believed; what else is wrong, reading it says
+        there = open_image(truth).spec.spacing if is_ome_zarr(truth) else open_tiff(truth, labels=True).spacing
+    if there is not None and not np.allclose(there, spacing, rtol=0.01):
+        raise InputError(
+            f"{truth} has voxels of {_shown(there)} nm, {volume} of {_shown(spacing)}: they must be the same; "
+            "where one of them is wrong, give --voxel-size"
+        )
+
+
+def _shown(spacing: Spacing) -> str:
+    return " x ".join(f"{s:g}" for s in spacing)

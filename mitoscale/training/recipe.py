@@ -1,26 +1,37 @@
-"""The recipes of the embedded weights: which volumes, which network, how many steps."""
+"""The recipes: which network, which crops, how many steps; and the weights that come out, with their record."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
 from mitoscale.core.errors import InputError
+from mitoscale.core.learning import LearnSettings, TrainSettings
 from mitoscale.nets import sam, unet
 from mitoscale.nets.checkpoint import WeightsCard, load_sam, load_unet, save_weights
 from mitoscale.ops.phantom import make_phantom
+from mitoscale.training import report_unet
 from mitoscale.training import sam as sam_training
 from mitoscale.training import unet as unet_training
-from mitoscale.training.loop import Progress, Schedule, Task, train
+from mitoscale.training.loop import LossError, Progress, Schedule, Task, Trained, train
 from mitoscale.training.samples import Annotated
 
 Network = TypeVar("Network", unet.UNet, sam.Sam)
 
 PHANTOM_SEEDS = range(1000, 2000)
 """Seeds of training phantoms; the demo and the tests use others."""
+
+REPORT_EPOCHS = 20
+"""Epochs of the first origin report."""
+
+_STEPS = 1000
+_BATCH = {"unet": 8, "sam": 12, "report": 16}
+_PATIENCE = 10
 
 
 def training_phantoms(count: int, share: float) -> list[Annotated]:
@@ -37,83 +48,187 @@ def training_phantoms(count: int, share: float) -> list[Annotated]:
     return [Annotated(image=p.image, labels=p.labels.astype("int32"), spacing=p.spacing, share=share / count) for p in phantoms]
 
 
-def train_weights(
-    architecture: str,
-    preset: str,
-    volumes: Sequence[Annotated],
-    tuning: Annotated | None,
-    out: Path,
-    *,
-    steps: int,
-    record: dict[str, object],
-    report: Callable[[Progress], None],
-    seed: int = 0,
-    init: str | None = None,
-) -> None:
-    """Train a network from scratch and write its weights.
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What one training will do."""
+
+    task: Task
+    """Model, batches and scores."""
+    schedule: Schedule
+    """Steps and rates."""
+    pixel_nm: float | tuple[float, float]
+    """Pixel size the network works at."""
+    batch: int
+    """Samples a step."""
+    config: dict[str, Any]
+    """The network's architecture."""
+
+
+def plan_training(settings: TrainSettings, volume: Annotated, tuning: Annotated | None) -> Plan:
+    """Model, batches and schedule of a training.
 
     Parameters
     ----------
-    architecture : {"unet", "sam"}
-        Which network.
-    preset : str
-        A name in the network's ``PRESETS``.
-    volumes : sequence of Annotated
+    settings : TrainSettings
+        What is wanted.
+    volume : Annotated
         What to train on.
     tuning : Annotated or None
         What to score on to keep the best weights.
-    out : Path
-        The safetensors file to write; a checkpoint lies beside it until training is done.
-    steps : int
-        Optimiser steps.
-    record : dict
-        Data and split, kept in the file's header.
-    report : callable
-        Called at each score.
-    seed : int
-        Seed of first weights and crops.
-    init : str, optional
-        Weights to start from, by name or path; they must be of the same architecture.
 
     Raises
     ------
     InputError
         If ``init`` cannot be read or is of another architecture.
     """
-    torch.manual_seed(seed)
-    task: Task
-    if architecture == "unet":
-        unet_config = unet.PRESETS[preset]
-        config = unet_config.model_dump()
-        model = _started(unet.UNet(unet_config), init)
-        shown = [unet_training.with_mistakes(model, v) for v in volumes] if init else list(volumes)
-        task = unet_training.UNetTask(model, shown, tuning, seed=seed)
-        schedule, pixel_nm = Schedule(steps=steps, learning_rate=1e-3 if init else 2e-3), unet_training.PIXEL_NM
-    else:
-        sam_config = sam.PRESETS[preset]
-        config = sam_config.model_dump()
-        task = sam_training.SamTask(_started(sam.Sam(sam_config), init), list(volumes), tuning, seed=seed)
-        schedule, pixel_nm = Schedule(steps=steps, learning_rate=8e-4, weight_decay=0.05), sam_training.PIXEL_NM
+    torch.manual_seed(settings.seed)
+    if settings.preset == "report":
+        return _report_plan(settings, volume, tuning)
+    volumes = [volume]
+    if settings.phantoms:
+        volumes = [_shared(volume, 1 - settings.phantom_share), *training_phantoms(settings.phantoms, settings.phantom_share)]
+    batch = settings.batch or _BATCH[settings.model]
+    patience = _PATIENCE if settings.patience is None else settings.patience or None
+    steps = settings.steps or _STEPS
+    if settings.model == "sam":
+        sam_config = sam.PRESETS["small"]
+        model = _started(sam.Sam(sam_config), settings.init)
+        return Plan(
+            task=sam_training.SamTask(model, volumes, tuning, batch=batch, seed=settings.seed),
+            schedule=Schedule(steps=steps, learning_rate=settings.learning_rate or 8e-4, weight_decay=0.05, patience=patience),
+            pixel_nm=sam_training.PIXEL_NM,
+            batch=batch,
+            config=sam_config.model_dump(),
+        )
+    unet_config = unet.PRESETS["small"]
+    network = _started(unet.UNet(unet_config), settings.init)
+    shown = [unet_training.with_mistakes(network, v) for v in volumes] if settings.init else volumes
+    rate = settings.learning_rate or (1e-3 if settings.init else 2e-3)
+    return Plan(
+        task=unet_training.UNetTask(network, shown, tuning, batch=batch, seed=settings.seed),
+        schedule=Schedule(steps=steps, learning_rate=rate, patience=patience),
+        pixel_nm=unet_training.PIXEL_NM,
+        batch=batch,
+        config=unet_config.model_dump(),
+    )
+
+
+def _report_plan(settings: TrainSettings, volume: Annotated, tuning: Annotated | None) -> Plan:
+    config = unet.PRESETS["report"]
+    model = unet.UNet(config)
+    report_unet.initialise(model, settings.seed)
+    batch = settings.batch or _BATCH["report"]
+    task = report_unet.ReportTask(_started(model, settings.init), volume, tuning, batch=batch, seed=settings.seed)
+    schedule = Schedule(
+        steps=settings.steps or REPORT_EPOCHS * task.epoch_steps,
+        learning_rate=settings.learning_rate or 1e-3,
+        average=0.0,
+        score_every=task.epoch_steps,
+        plain=True,
+        patience=settings.patience or None,
+    )
+    pixel_nm = report_unet.report_pixels(volume.image.shape, volume.spacing)
+    return Plan(task=task, schedule=schedule, pixel_nm=pixel_nm, batch=batch, config=config.model_dump())
+
+
+def train_weights(
+    settings: TrainSettings, plan: Plan, token: str, record: dict[str, object], report: Callable[[Progress], None]
+) -> Trained:
+    """Train a network and write its weights.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+        Says where the weights go; a checkpoint lies beside them until training is done.
+    plan : Plan
+        What to do.
+    token : str
+        Stands for settings and data in the checkpoint.
+    record : dict
+        Where the weights come from, kept in the file's header.
+    report : callable
+        Called at each score.
+
+    Raises
+    ------
+    InputError
+        If the loss is not finite any more, which leaves the best weights so far in the file; or if memory is too small.
+    """
+    out = Path(settings.out)
     checkpoint = out.with_suffix(".checkpoint")
-    seen: list[Progress] = []
 
-    def keep(progress: Progress) -> None:
-        seen.append(progress)
-        report(progress)
+    def save(trained: Trained, more: dict[str, object]) -> None:
+        training = {
+            **record,
+            "preset": settings.preset,
+            "steps": trained.history[-1].step,
+            "batch": plan.batch,
+            "seed": settings.seed,
+            "init": _described(settings.model, settings.init) if settings.init else "",
+            "seconds": round(trained.history[-1].seconds),
+            "tuning_score": round(trained.history[-1].best, 4),
+            **more,
+        }
+        card = WeightsCard(architecture=settings.model, config=plan.config, pixel_nm=plan.pixel_nm, training=training)
+        save_weights(out, trained.model, card)
 
-    trained = train(task, schedule, checkpoint, keep)
-    training = {
-        **record,
-        "preset": preset,
-        "steps": steps,
-        "seed": seed,
-        "init": _described(architecture, init) if init else "",
-        "seconds": round(seen[-1].seconds) if seen else None,
-        "tuning_score": round(seen[-1].best, 4) if seen else None,
-    }
-    card = WeightsCard(architecture=architecture, config=config, pixel_nm=pixel_nm, training=training)
-    save_weights(out, trained, card)
+    trained = train_kept(settings, plan.task, plan.schedule, token, plan.batch, save, report)
     checkpoint.unlink(missing_ok=True)
+    return trained
+
+
+def train_kept(
+    settings: LearnSettings,
+    task: Task,
+    schedule: Schedule,
+    token: str,
+    batch: int,
+    save: Callable[[Trained, dict[str, object]], None],
+    report: Callable[[Progress], None],
+) -> Trained:
+    """Train and save; where the loss stops being finite, what was best before is saved all the same, and said.
+
+    Raises
+    ------
+    InputError
+        See :func:`train_weights`.
+    """
+    out = Path(settings.out)
+    try:
+        with memory_told(batch):
+            trained = train(task, schedule, out.with_suffix(".checkpoint"), report, token)
+    except LossError as error:
+        cure = "look for what is wrong in the volume or the truth, or give another --out with a lower --learning-rate"
+        if error.trained is None:
+            raise InputError(f"{error}; {cure}") from error
+        save(error.trained, {"stopped": str(error)})
+        raise InputError(f"{error}, the best weights before in {out}; {cure}") from error
+    save(trained, {})
+    return trained
+
+
+@contextmanager
+def memory_told(batch: int) -> Iterator[None]:
+    """Say what to lower where memory does not suffice.
+
+    Raises
+    ------
+    InputError
+        Where torch cannot have the memory it asks for, on a GPU or not.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        free = f"; of {torch.cuda.mem_get_info()[1] / 2**30:.0f} GiB on the GPU" if torch.cuda.is_available() else ""
+        raise InputError(f"training: out of GPU memory with --batch {batch}{free}: lower --batch") from error
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):
+            raise
+        raise InputError(f"training: out of memory with --batch {batch}: lower --batch") from error
+
+
+def _shared(volume: Annotated, share: float) -> Annotated:
+    return Annotated(image=volume.image, labels=volume.labels, spacing=volume.spacing, share=share)
 
 
 def _started(model: Network, init: str | None) -> Network:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import cc3d
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
 from mitoscale.core.errors import InputError
+from mitoscale.nets.device import autocast, device
 from mitoscale.nets.sam import Sam
 from mitoscale.training.losses import mask_losses
+from mitoscale.training.patches import profiles_of
 from mitoscale.training.prompts import Prompted, simulate
 from mitoscale.training.samples import Annotated, CropSampler
 
@@ -52,7 +53,7 @@ class SamTask:
         prompts: int = 6,
         seed: int = 0,
     ) -> None:
-        self.model: nn.Module = model
+        self.model: nn.Module = model.to(device())
         size = model.config.image_size
         self.sampler = CropSampler(volumes, size=size, pixel_nm=PIXEL_NM, context_nm=(0.0,), object_share=0.95, seed=seed)
         self.batch = batch
@@ -67,7 +68,7 @@ class SamTask:
             if len(windows) == self.batch:
                 break
             crop = self.sampler.draw()
-            found = simulate(_profiles(crop.labels.numpy()), self.prompts, self.sampler.rng)
+            found = simulate(profiles_of(crop.labels.numpy()), self.prompts, self.sampler.rng)
             if found is not None:
                 windows.append(crop.image[0])
                 prompted.append(found)
@@ -81,21 +82,23 @@ class SamTask:
             true = (inside & wanted).sum((-2, -1)) / (inside | wanted).sum((-2, -1)).clamp(min=1)
         return losses[:, 0].mean() + ambiguous + functional.mse_loss(ious, true)
 
-    def score(self, model: nn.Module) -> float:
-        """Mean of box IoU and point IoU over fixed tuning windows, centre points and exact boxes."""
+    def score(self, model: nn.Module) -> dict[str, float]:
+        """Mean of box IoU and point IoU over fixed tuning windows, centre points and exact boxes; then these two."""
         if not self.tuning:
-            return 0.0
-        values = []
+            return {}
+        found: dict[str, float] = {}
         for kind in ("box", "point"):
             windows, prompted = zip(*((w, p[kind]) for w, p in self.tuning), strict=True)
+            values = []
             for start in range(0, len(windows), 16):
                 part = slice(start, start + 16)
                 with torch.no_grad():
                     masks, ious, target = _forward(model, list(windows[part]), list(prompted[part]))
-                chosen = torch.zeros(len(masks), dtype=torch.long) if kind == "box" else ious[:, 1:].argmax(1) + 1
+                chosen = torch.zeros_like(ious[:, 0], dtype=torch.long) if kind == "box" else ious[:, 1:].argmax(1) + 1
                 inside, wanted = masks[torch.arange(len(masks)), chosen] > 0, target > 0.5
-                values.append(((inside & wanted).sum((-2, -1)) / (inside | wanted).sum((-2, -1)).clamp(min=1)).mean())
-        return float(torch.stack(values).mean())
+                values.append((inside & wanted).sum((-2, -1)) / (inside | wanted).sum((-2, -1)).clamp(min=1))
+            found[f"{kind}_iou"] = float(torch.cat(values).mean())
+        return {"score": (found["box_iou"] + found["point_iou"]) / 2, **found}
 
     def random_state(self) -> Any:
         """See :class:`mitoscale.training.loop.Task`."""
@@ -107,25 +110,20 @@ class SamTask:
         self.sampler.rng.bit_generator.state = state
 
 
-def _profiles(labels: np.ndarray) -> np.ndarray:
-    """(S, S) uint32 connected profiles of the instances."""
-    profiles: np.ndarray = cc3d.connected_components(labels.astype(np.uint32), connectivity=8)
-    return profiles
-
-
 def _forward(
     model: nn.Module, windows: list[torch.Tensor], prompted: list[Prompted]
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """(P, 4, L, L) logits, (P, 4) predicted IoUs and (P, L, L) targets for all prompts of all windows."""
     assert isinstance(model, Sam)
-    which = torch.cat([torch.full((len(p.masks),), i) for i, p in enumerate(prompted)])
-    points = torch.from_numpy(np.concatenate([p.points for p in prompted]))
-    meaning = torch.from_numpy(np.concatenate([p.meaning for p in prompted]))
-    with torch.autocast("cpu", torch.bfloat16):
-        embeddings = model.encode(torch.stack(windows) * 255.0)
+    where = next(model.parameters()).device
+    which = torch.cat([torch.full((len(p.masks),), i) for i, p in enumerate(prompted)]).to(where)
+    points = torch.from_numpy(np.concatenate([p.points for p in prompted])).to(where)
+    meaning = torch.from_numpy(np.concatenate([p.meaning for p in prompted])).to(where)
+    with autocast(where):
+        embeddings = model.encode(torch.stack(windows).to(where) * 255.0)
         masks, ious = model.decode(embeddings, which, points, meaning)
     masks = functional.interpolate(masks.float(), (_LOSS_SIZE, _LOSS_SIZE), mode="bilinear", align_corners=False)
-    truth = torch.from_numpy(np.concatenate([p.masks for p in prompted])).float()
+    truth = torch.from_numpy(np.concatenate([p.masks for p in prompted])).float().to(where)
     target = functional.adaptive_avg_pool2d(truth[:, None], _LOSS_SIZE)[:, 0]
     return masks, ious.float(), target
 
@@ -141,7 +139,7 @@ def _fixed_windows(volume: Annotated, size: int, count: int) -> list[tuple[torch
         if len(chosen) == count:
             break
         crop = sampler.draw()
-        profiles = _profiles(crop.labels.numpy())
+        profiles = profiles_of(crop.labels.numpy())
         box, point = (simulate(profiles, 4, rng, kind=k) for k in ("box", "point"))
         if box is not None and point is not None:
             chosen.append((crop.image[0], {"box": box, "point": point}))

@@ -11,6 +11,7 @@ from scipy import ndimage
 from torch import nn
 from torch.nn import functional
 
+from mitoscale.nets.device import autocast, device
 from mitoscale.nets.unet import UNet
 from mitoscale.nets.unet_detector import UNetDetector
 from mitoscale.training.losses import foreground_loss
@@ -59,27 +60,28 @@ class UNetTask:
         )
         self.tuning = tuning
         self.batch = batch
-        model.to(memory_format=torch.channels_last)
+        model.to(device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def loss(self) -> torch.Tensor:
         """See :class:`mitoscale.training.loop.Task`."""
         crops = [self.sampler.draw() for _ in range(self.batch)]
-        image = torch.stack([c.image for c in crops]).to(memory_format=torch.channels_last)
-        target, weight = separated_foreground(torch.stack([c.labels for c in crops])[:, None])
-        with torch.autocast("cpu", torch.bfloat16):
+        where = next(self.model.parameters()).device
+        image = torch.stack([c.image for c in crops]).to(where, memory_format=torch.channels_last)
+        target, weight = separated_foreground(torch.stack([c.labels for c in crops])[:, None].to(where))
+        with autocast(where):
             logits = self.model(image)
         return foreground_loss(logits.float(), target, weight)
 
-    def score(self, model: nn.Module) -> float:
-        """Foreground IoU on every fourth tuning slice."""
+    def score(self, model: nn.Module) -> dict[str, float]:
+        """Foreground IoU, accuracy and cross-entropy on every fourth tuning slice."""
         if self.tuning is None:
-            return 0.0
+            return {}
         assert isinstance(model, UNet)
         detector = UNetDetector(model, pixel_nm=PIXEL_NM, spacing=self.tuning.spacing)
         chosen = range(min(2, (len(self.tuning.image) - 1) // 2), len(self.tuning.image), 4)
-        predicted = detector.probability(self.tuning.image, chosen) >= 0.5
+        probability = detector.probability(self.tuning.image, chosen)
         truth = self.tuning.labels[list(chosen)] > 0
-        return float((predicted & truth).sum() / max((predicted | truth).sum(), 1))
+        return validation_scores(probability, truth)
 
     def random_state(self) -> Any:
         """See :class:`mitoscale.training.loop.Task`."""
@@ -89,6 +91,25 @@ class UNetTask:
         """See :class:`mitoscale.training.loop.Task`."""
         self.sampler.rng = np.random.default_rng()
         self.sampler.rng.bit_generator.state = state
+
+
+def validation_scores(probability: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """IoU and accuracy at 0.5, and cross-entropy.
+
+    Parameters
+    ----------
+    probability : (...) float32
+        Foreground probability 0..1.
+    truth : same shape, bool
+        What is foreground.
+    """
+    found = probability >= 0.5
+    likelihood = np.where(truth, probability, 1 - probability)
+    return {
+        "iou": float((found & truth).sum() / max((found | truth).sum(), 1)),
+        "accuracy": float((found == truth).mean()),
+        "val_loss": float(-np.log(np.maximum(likelihood, 1e-7)).mean()),
+    }
 
 
 def with_mistakes(model: UNet, volume: Annotated, every: int = 4, distance_nm: float = 60.0, most: int = 20_000) -> Annotated:

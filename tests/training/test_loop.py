@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from torch import nn
 
 from mitoscale.core.errors import InputError
 from mitoscale.nets.unet import UNet, UNetConfig
-from mitoscale.training.loop import Progress, Schedule, train
+from mitoscale.training.loop import LossError, Progress, Schedule, train
 from mitoscale.training.samples import Annotated
 from mitoscale.training.unet import UNetTask
 
@@ -56,8 +57,9 @@ def test_resumed_is_bitwise_the_same_as_uninterrupted(annotated: Annotated, tmp_
         nn.init.normal_(parameter)
     resumed = train(task, schedule(), tmp_path / "stopped", rest)
     assert [p.step for p in rest.seen] == [6]
-    for name, value in expected.state_dict().items():
-        assert torch.equal(value, resumed.state_dict()[name]), name
+    for name, value in expected.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+    assert [replace(p, seconds=0) for p in resumed.history] == [replace(p, seconds=0) for p in expected.history]
     assert rest.seen[-1].loss == whole.seen[-1].loss and rest.seen[-1].score == whole.seen[-1].score
     assert rest.seen[-1].best == max(p.score for p in whole.seen)
     a, b = (torch.load(tmp_path / n, weights_only=False) for n in ("whole", "stopped"))
@@ -69,7 +71,7 @@ def test_a_finished_checkpoint_trains_no_further(annotated: Annotated, tmp_path:
     log = Log()
     again = train(make_task(annotated), schedule(3), tmp_path / "c", log)
     assert log.seen == []
-    assert all(torch.equal(v, again.state_dict()[n]) for n, v in first.state_dict().items())
+    assert all(torch.equal(v, again.model.state_dict()[n]) for n, v in first.model.state_dict().items())
 
 
 class Broken:
@@ -84,8 +86,8 @@ class Broken:
         loss = self.model(torch.ones(1, 2)).square().sum()
         return loss * self.value if self.calls == self.bad_step else loss
 
-    def score(self, model: nn.Module) -> float:
-        return 1.0 / self.calls
+    def score(self, model: nn.Module) -> dict[str, float]:
+        return {"score": 1.0 / self.calls}
 
     def random_state(self) -> int:
         return self.calls
@@ -97,9 +99,11 @@ class Broken:
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_stops_with_the_last_good_state(tmp_path: Path, value: float) -> None:
     path = tmp_path / "c"
-    with pytest.raises(InputError, match=r"loss became (nan|inf) at step 4") as caught:
+    with pytest.raises(LossError, match=r"loss became (nan|inf) at step 4 of 6") as caught:
         train(Broken(bad_step=5, value=value), schedule(), path, Log())
     assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+    assert caught.value.trained is not None and [p.step for p in caught.value.trained.history] == [3]
+    assert all(torch.isfinite(v).all() for v in caught.value.trained.model.state_dict().values())
     state = torch.load(path, weights_only=False)
     assert state["step"] == 3 and all(torch.isfinite(v).all() for v in state["model"].values())
     log = Log()
@@ -110,9 +114,9 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_state(tmp_path: Path
 def test_the_best_scored_weights_are_returned(tmp_path: Path) -> None:
     """Scores of this task fall, so the first scored weights are the ones to keep."""
     log = Log()
-    best = train(Broken(bad_step=99), schedule(9), tmp_path / "c", log)
+    best = train(Broken(bad_step=99), schedule(9), tmp_path / "c", log).model
     assert [p.score for p in log.seen] == sorted((p.score for p in log.seen), reverse=True)
-    first = train(Broken(bad_step=99), schedule(9), tmp_path / "c", Log())
+    first = train(Broken(bad_step=99), schedule(9), tmp_path / "c", Log()).model
     state = torch.load(tmp_path / "c", weights_only=False)
     assert all(torch.equal(v, first.state_dict()[n]) for n, v in best.state_dict().items())
     assert any(not torch.equal(v, state["averaged"][n]) for n, v in best.state_dict().items())
@@ -133,3 +137,47 @@ def test_training_lowers_the_loss(annotated: Annotated, tmp_path: Path, one_thre
     train(make_task(annotated), Schedule(steps=30, score_every=5, learning_rate=1e-2), tmp_path / "c", log)
     assert log.seen[-1].loss < 0.9 * log.seen[0].loss
     assert log.seen[-1].seconds >= log.seen[0].seconds > 0
+
+
+def test_training_stops_early_where_scores_rise_no_more(tmp_path: Path) -> None:
+    """Scores of this task fall from the first one on."""
+    log = Log()
+    patient = replace(schedule(30), patience=2)
+    train(Broken(bad_step=99), patient, tmp_path / "c", log)
+    assert [p.step for p in log.seen] == [3, 6, 9]
+    again = Log()
+    train(Broken(bad_step=99), patient, tmp_path / "c", again)
+    assert again.seen == [], "a resumed training knows that it had stopped"
+
+
+def test_without_scores_training_never_stops_early(tmp_path: Path) -> None:
+    task = Broken(bad_step=99)
+    task.score = lambda model: {}  # type: ignore[method-assign]
+    log = Log()
+    last = train(task, replace(schedule(12), patience=1, average=0.0), tmp_path / "c", log).model
+    assert [p.step for p in log.seen] == [3, 6, 9, 12]
+    assert all(torch.equal(v, task.model.state_dict()[n]) for n, v in last.state_dict().items()), "the last weights are kept"
+
+
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
+    train(Broken(bad_step=99), schedule(3), tmp_path / "c", Log(), token="these")
+    before = (tmp_path / "c").read_bytes()
+    with pytest.raises(InputError, match="of other settings or data; delete it"):
+        train(Broken(bad_step=99), schedule(6), tmp_path / "c", Log(), token="those")
+    assert (tmp_path / "c").read_bytes() == before
+
+
+def test_only_what_is_not_frozen_moves(tmp_path: Path) -> None:
+    task = Broken(bad_step=99)
+    assert isinstance(task.model, nn.Linear)
+    task.model.bias.requires_grad_(False)
+    bias, weight = task.model.bias.clone(), task.model.weight.clone()
+    train(task, schedule(), tmp_path / "c", Log())
+    assert torch.equal(task.model.bias, bias) and not torch.equal(task.model.weight, weight)
+
+
+def test_the_plain_schedule_is_adam_at_a_constant_rate() -> None:
+    plan = Schedule(steps=100, learning_rate=1e-5, plain=True)
+    assert {plan.rate(s) for s in range(100)} == {1e-5}
+    optimiser = plan.optimiser(nn.Linear(2, 1))
+    assert type(optimiser) is torch.optim.Adam and optimiser.defaults["weight_decay"] == 0

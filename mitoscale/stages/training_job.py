@@ -1,0 +1,144 @@
+"""Training and fine-tuning as jobs: read the annotated volume, learn, write weights; what a worker of the train group runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mitoscale.core.learning import FinetuneSettings, LearnSettings, TrainSettings
+from mitoscale.core.provenance import software
+from mitoscale.nets.checkpoint import digest, load_sam
+from mitoscale.nets.device import device, set_threads
+from mitoscale.nets.embedded import find_weights
+from mitoscale.nets.unet import UNet
+from mitoscale.stages.annotated import AnnotatedVolume, read_annotated
+from mitoscale.training.finetune import cut_windows, finetune_decoder
+from mitoscale.training.loop import Progress
+from mitoscale.training.recipe import plan_training, train_weights
+from mitoscale.training.samples import Annotated
+from mitoscale.training.summary import summary
+
+Report = Callable[[dict[str, Any]], None]
+"""Called with what happened: ``what`` names it, the rest are plain numbers, texts and lists."""
+
+
+def train_job(settings: TrainSettings, report: Report) -> dict[str, Any]:
+    """Train a network as the settings say; run again after a stop, it goes on.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+        What to do.
+    report : callable
+        Hears ``note`` and ``layers`` before, and ``epoch`` at each score.
+
+    Returns
+    -------
+    dict
+        ``history``, one dict a score, and ``seconds``.
+
+    Raises
+    ------
+    InputError
+        If the volume, its truth or the settings are wrong, or the loss is not finite any more.
+    """
+    pair, learnt, held = _parts(settings, ("tune",))
+    plan = plan_training(settings, learnt, held["tune"])
+    if isinstance(plan.task.model, UNet):
+        side = plan.task.model.stride * 4 if settings.preset == "default" else 128
+        example = torch.zeros(1, len(plan.task.model.config.context_nm), side, side, device=device())
+        rows = summary(plan.task.model, example)
+        report({"what": "layers", "rows": rows, "input": list(example.shape[1:])})
+    where = torch.cuda.get_device_name() if device().type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    report({"what": "note", "text": f"device     {where}; batch {plan.batch}, up to {plan.schedule.steps} steps"})
+    record = _record(settings, pair, len(learnt.image))
+    record |= {"phantoms": settings.phantoms if settings.preset == "default" else 0, "phantom_share": settings.phantom_share}
+    trained = train_weights(settings, plan, settings.token(pair.digest), record, _epochs(report, plan.schedule.score_every))
+    return _ended(trained.history)
+
+
+def finetune_job(settings: FinetuneSettings, report: Report) -> dict[str, Any]:
+    """Fine-tune SAM's mask decoder as the settings say; run again after a stop, it goes on.
+
+    Parameters
+    ----------
+    settings : FinetuneSettings
+        What to do.
+    report : callable
+        Hears ``note`` before, ``embedded`` while embeddings are computed, and ``epoch`` after each epoch.
+
+    Returns
+    -------
+    dict
+        ``history``, ``seconds``, and ``scores``: see :func:`mitoscale.training.finetune.finetune_decoder`.
+
+    Raises
+    ------
+    InputError
+        If the volume, its truth or the settings are wrong, the loss is not finite any more, or nothing was gained.
+    """
+    pair, learnt, held = _parts(settings, ("tune", "test"))
+    model, card = load_sam(settings.sam)
+    model.to(device())
+    assert not isinstance(card.pixel_nm, tuple), "SAM's pixels are square"
+    windowed = cut_windows(settings, model, card.pixel_nm, learnt, held["tune"], held["test"])
+    size, side = windowed.size(model), model.config.image_size
+    for text in (
+        f"patches    {windowed.patches} of {side} x {side} at {windowed.pixel_nm:g} nm: {windowed.holding} with mitochondria, "
+        f"{windowed.patches - windowed.holding} empty ones dropped; {len(windowed.versions[0])} have a profile to ask for",
+        f"embeddings {size.windows} windows ({len(windowed.versions)} versions, and those held out) of "
+        f"{size.window_bytes / 1e3:.0f} kB take {size.total / 1e9:.2f} GB in {settings.cache}, at most "
+        f"{settings.cache_bytes / 1e9:.0f} GB; {size.present} are there already",
+    ):
+        report({"what": "note", "text": text})
+    record = _record(settings, pair, len(learnt.image)) | {
+        "base": {"weights": os.path.basename(settings.sam), "sha256": digest(find_weights(settings.sam)), **card.training},
+        "patches": windowed.patches,
+        "patches_with_mitochondria": windowed.holding,
+    }
+    steps = -(-len(windowed.versions[0]) // (settings.batch or 8))
+    trained, scores = finetune_decoder(
+        settings,
+        model,
+        windowed,
+        settings.token(pair.digest),
+        record,
+        lambda done, total: report({"what": "embedded", "done": done, "total": total}),
+        _epochs(report, steps),
+    )
+    return _ended(trained.history) | {"scores": scores}
+
+
+def _parts(settings: LearnSettings, names: tuple[str, ...]) -> tuple[AnnotatedVolume, Annotated, dict[str, Annotated | None]]:
+    """The volume, the slices to learn from, and those held out."""
+    set_threads(settings.threads)
+    pair = read_annotated(settings.volume, settings.truth, settings.voxel_size)
+    held = {name: pair.part(slices, 1.0) if (slices := getattr(settings, name)) else None for name in names}
+    return pair, pair.part(settings.learnt(pair.depth), 1.0), held
+
+
+def _record(settings: LearnSettings, pair: AnnotatedVolume, count: int) -> dict[str, object]:
+    """Where weights come from, for their header."""
+    start, stop = settings.learnt(pair.depth)
+    held = {f"{name}_slices": f"{a}:{b}" for name, (a, b) in settings.reserved().items()}
+    return {
+        "data": Path(settings.volume).name,
+        "data_sha256": pair.digest,
+        "train_slices": f"{start}:{stop}",
+        "tuning_slices": held.pop("tune_slices", ""),
+        **held,
+        "software": software(),
+    }
+
+
+def _epochs(report: Report, every: int) -> Callable[[Progress], None]:
+    return lambda progress: report({"what": "epoch", "every": every, **asdict(progress)})
+
+
+def _ended(history: list[Progress]) -> dict[str, Any]:
+    return {"history": [asdict(h) for h in history], "seconds": history[-1].seconds}

@@ -1,0 +1,175 @@
+"""Fine-tuning SAM's mask decoder on cached embeddings; the image and prompt encoders stay as they are, bit for bit."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from mitoscale.nets.device import autocast
+from mitoscale.nets.sam import BOX_START, Sam, decode
+from mitoscale.training.epochs import epoch_batch, epoch_steps
+from mitoscale.training.losses import mask_losses
+from mitoscale.training.prompted_scores import prompted_scores
+from mitoscale.training.prompts import Prompted, corrections, simulate
+from mitoscale.training.window_set import WindowSet
+
+_LEAST_LOSS_SIZE = 128
+"""Masks are compared at this height and width, or at the decoder's own where that is larger."""
+
+
+class Decoder(nn.Module):
+    """SAM without its image encoder: a copy of the mask decoder to train, and of the prompt encoder, which is frozen.
+
+    Parameters
+    ----------
+    model : Sam
+        Whose decoder is copied.
+    """
+
+    def __init__(self, model: Sam) -> None:
+        super().__init__()
+        self.prompt_encoder = copy.deepcopy(model.prompt_encoder).requires_grad_(False)
+        self.mask_decoder = copy.deepcopy(model.mask_decoder).requires_grad_(True)
+
+    def forward(
+        self, embeddings: torch.Tensor, window: torch.Tensor, points: torch.Tensor, meaning: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Masks for prompts; see :meth:`mitoscale.nets.sam.Sam.decode`."""
+        return decode(self.prompt_encoder, self.mask_decoder, embeddings, window, points, meaning)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptRecipe:
+    """What the decoder is asked while it learns."""
+
+    windows: int
+    """Windows a step."""
+    prompts: int
+    """Prompts a window."""
+    false_share: float
+    """Part of the prompts that lie where there is nothing; they teach the predicted IoU alone."""
+    corrections: int
+    """Further points a prompt gets, one after the other, where its mask is wrong."""
+    score_loss: bool
+    """Whether the predicted IoU is trained too."""
+
+
+class DecoderTask:
+    """What the loop needs to fine-tune a mask decoder.
+
+    Parameters
+    ----------
+    model : Decoder
+        What is trained, on its device.
+    versions : list of WindowSet
+        Of equal length; each epoch goes once over one of them, in turn.
+    tuning : WindowSet or None
+        What to score on.
+    recipe : PromptRecipe
+        Prompts.
+    seed : int
+        Seed of order and prompts.
+    """
+
+    def __init__(
+        self, model: Decoder, versions: list[WindowSet], tuning: WindowSet | None, recipe: PromptRecipe, *, seed: int = 0
+    ) -> None:
+        self.model: nn.Module = model
+        self.versions = versions
+        self.tuning = tuning
+        self.recipe = recipe
+        self.seed = seed
+        self.rng = np.random.default_rng(seed)
+        self.step = 0
+
+    @property
+    def epoch_steps(self) -> int:
+        """Steps of an epoch."""
+        return epoch_steps(len(self.versions[0]), self.recipe.windows)
+
+    def loss(self) -> torch.Tensor:
+        """See :class:`mitoscale.training.loop.Task`."""
+        version, chosen = self._chosen()
+        prompted = []
+        for i in chosen:
+            found = simulate(version.profiles(i), self.recipe.prompts, self.rng, false_share=self.recipe.false_share)
+            assert found is not None, "a window set holds only windows with a profile to ask for"
+            prompted.append(found)
+        self.step += 1
+        return self.loss_of(version.embeddings(chosen), prompted)
+
+    def loss_of(self, embeddings: torch.Tensor, prompted: list[Prompted]) -> torch.Tensor:
+        """The loss of windows and their prompts, corrections included.
+
+        Parameters
+        ----------
+        embeddings : (N, C, h, w) float
+            One a window.
+        prompted : list of Prompted
+            One a window.
+        """
+        where = next(self.model.parameters()).device
+        size = prompted[0].masks.shape[-1]
+        embeddings = embeddings.to(where).float()
+        which = torch.cat([torch.full((len(p.masks),), i) for i, p in enumerate(prompted)]).to(where)
+        points = np.concatenate([p.points for p in prompted])
+        meaning = np.concatenate([p.meaning for p in prompted])
+        truth = torch.from_numpy(np.concatenate([p.masks for p in prompted])).float().to(where)
+        scale = max(_LEAST_LOSS_SIZE, 4 * embeddings.shape[-1])
+        target = functional.adaptive_avg_pool2d(truth[:, None], scale)[:, 0]
+        total = torch.zeros((), device=where)
+        for turn in range(1 + self.recipe.corrections):
+            with autocast(where):
+                masks, ious = self.model(embeddings, which, *(torch.from_numpy(a).to(where) for a in (points, meaning)))
+            masks = functional.interpolate(masks.float(), (scale, scale), mode="bilinear", align_corners=False)
+            total = total + self._one_loss(masks, ious.float(), target)
+            if turn < self.recipe.corrections:
+                found = masks[torch.arange(len(masks)), _answers(ious, meaning)].detach() > 0
+                more = corrections(found.cpu().numpy(), (target > 0.5).cpu().numpy(), size, self.rng)
+                points, meaning = (np.concatenate(pair, axis=1) for pair in zip((points, meaning), more, strict=True))
+        return total / (1 + self.recipe.corrections)
+
+    def _one_loss(self, masks: torch.Tensor, ious: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Of the single mask, the best ambiguity mask, and the predicted IoUs; a false prompt has no right mask."""
+        real = target.flatten(1).any(dim=1)
+        losses = mask_losses(masks[real], target[real])
+        loss = (losses[:, 0] + losses[:, 1:].min(dim=1).values).mean() if bool(real.any()) else masks.sum() * 0
+        if not self.recipe.score_loss:
+            return loss
+        with torch.no_grad():
+            inside, wanted = masks > 0, target[:, None] > 0.5
+            true = (inside & wanted).sum((-2, -1)) / (inside | wanted).sum((-2, -1)).clamp(min=1)
+        return loss + functional.mse_loss(ious, true)
+
+    def _chosen(self) -> tuple[WindowSet, list[int]]:
+        """The windows of this step; each epoch goes over the next version."""
+        count = len(self.versions[0])
+        epoch, chosen = epoch_batch(count, self.recipe.windows, self.step, self.seed)
+        return self.versions[epoch % len(self.versions)], chosen
+
+    def score(self, model: nn.Module) -> dict[str, float]:
+        """Mean of point and box IoU on the tuning windows, then what it is made of."""
+        if self.tuning is None:
+            return {}
+        scores = prompted_scores(model, self.tuning)
+        return {"score": (scores["point_iou"] + scores["box_iou"]) / 2, **scores}
+
+    def random_state(self) -> Any:
+        """See :class:`mitoscale.training.loop.Task`."""
+        return self.rng.bit_generator.state, self.step
+
+    def set_random_state(self, state: Any) -> None:
+        """See :class:`mitoscale.training.loop.Task`."""
+        self.rng.bit_generator.state, self.step = state
+
+
+def _answers(ious: torch.Tensor, meaning: np.ndarray) -> torch.Tensor:
+    """(P,) the mask inference takes: the single one, or for a lone point the ambiguity mask of the best predicted IoU."""
+    lone = torch.from_numpy(((meaning >= 0).sum(axis=1) == 1) & (meaning[:, 0] != BOX_START)).to(ious.device)
+    return torch.where(lone, ious[:, 1:].argmax(dim=1) + 1, 0)
