@@ -36,6 +36,7 @@ def mitoscale() -> Iterator[Call]:
     """``mitoscale ARGUMENTS...`` in this process, without a cluster."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mitoscale.cli.launch.start", this_process)
+        patch.setattr("mitoscale.cli.learning.start", this_process)
         yield call
 
 

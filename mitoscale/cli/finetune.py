@@ -40,11 +40,12 @@ def finetune(cluster: str | None, cache: str | None, cache_size: float, **option
     from mitoscale.cli.learning import run_on_cluster, settings_of
     from mitoscale.core.learning import FinetuneSettings
     from mitoscale.nets.embedded import find_weights
+    from mitoscale.nets.official import cache_folder
     from mitoscale.stages.training_job import finetune_job
     from mitoscale.training.prompted_scores import DEFINITION
 
     options["sam"] = str(find_weights(options["sam"]))
-    folder = os.path.abspath(os.path.expanduser(cache or "~/.cache/mitoscale/embeddings"))
+    folder = os.path.abspath(os.path.expanduser(cache)) if cache else str(cache_folder() / "embeddings")
     settings = FinetuneSettings(**settings_of(options), cache=folder, cache_bytes=int(cache_size * 1e9))
     result = run_on_cluster(finetune_job, settings, "finetune", cluster)
     if result["scores"]:

@@ -49,8 +49,7 @@ def run_on_cluster(job: Callable[..., Event], settings: LearnSettings, name: str
         wanted = ClusterSettings(workers=1, threads=settings.threads or len(os.sched_getaffinity(0)))
     else:
         wanted = load_cluster(cluster_file)
-    with start(wanted) as cluster, Shown(name) as shown:
-        click.echo(f"dashboard  {cluster.dashboard_link}", err=True)
+    with start(wanted) as cluster, Shown(name, cluster.dashboard_link) as shown:
         result: Event = cluster.run_job(partial(job, settings), name=name, heard=shown)
     _keep_history(Path(settings.out), result["history"])
     return result
@@ -63,10 +62,13 @@ class Shown:
     ----------
     name : str
         What the bar is called.
+    dashboard : str
+        Where the dashboard is; told with the first event, so that wrong input is one line.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, dashboard: str) -> None:
         self.name = name
+        self.dashboard = dashboard
         self.console = Console(stderr=True, soft_wrap=True)
         self.bars = Progress(
             TextColumn("{task.description:10}"),
@@ -87,6 +89,9 @@ class Shown:
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
+        if self.dashboard:
+            click.echo(f"dashboard  {self.dashboard}", err=True)
+            self.dashboard = ""
         show = {"note": self._note, "layers": self._layers, "embedded": self._embedded, "epoch": self._epoch}[event["what"]]
         show(event)
 

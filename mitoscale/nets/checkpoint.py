@@ -126,6 +126,19 @@ def load_sam(name_or_path: str) -> tuple[sam.Sam, WeightsCard]:
     return model, card
 
 
+def square_pixel(card: WeightsCard, name: str) -> float | None:
+    """The pixel size of weights that know only square pixels, as SAM's.
+
+    Raises
+    ------
+    InputError
+        If the header says that they are not square.
+    """
+    if isinstance(card.pixel_nm, tuple):
+        raise InputError(f"weights {name} tell two pixel sizes, {card.pixel_nm} nm, but SAM's pixels are square: give --sam-pixel")
+    return card.pixel_nm
+
+
 def digest(path: Path) -> str:
     """SHA-256 of a file, hex."""
     with path.open("rb") as file:

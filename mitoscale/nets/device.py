@@ -25,6 +25,12 @@ def describe_device() -> str:
     return f"CPU ({'bfloat16' if _cpu_has_bfloat16() else 'float32'})"
 
 
+def device_name() -> str:
+    """The device, for people."""
+    where = device()
+    return str(torch.cuda.get_device_name(where)) if where.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+
+
 def autocast(where: torch.device) -> AbstractContextManager[None]:
     """bfloat16 on GPUs and on CPUs that have it (2.5 to 3 times faster there), float32 elsewhere."""
     enabled = where.type == "cuda" or _cpu_has_bfloat16()

@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from mitoscale.core.errors import InputError
-from mitoscale.nets.official import OFFICIAL
+from mitoscale.nets.official import OFFICIAL, cache_folder
 
 FOLDER = Path(str(files("mitoscale.nets") / "weights"))
 """Where they lie."""
@@ -18,7 +18,7 @@ def embedded_names() -> list[str]:
 
 
 def find_weights(name_or_path: str) -> Path:
-    """The file of embedded weights or of a downloaded official checkpoint by name, or of any weights by path.
+    """The file of any weights by path, or by name: embedded, downloaded, or own ones kept in the folder of downloads.
 
     Raises
     ------
@@ -31,6 +31,9 @@ def find_weights(name_or_path: str) -> Path:
     path = Path(name_or_path).expanduser()
     if path.is_file():
         return path.absolute()
+    own = cache_folder() / f"{name_or_path}.safetensors"
+    if "/" not in name_or_path and own.is_file():
+        return own
     if name_or_path in OFFICIAL:
         downloaded = OFFICIAL[name_or_path].path
         if downloaded.is_file():

@@ -196,7 +196,7 @@ def _check_unchanged(name: str, expected: str) -> None:
 
 
 @lru_cache(maxsize=2)
-def _unet(name: str, expected: str) -> tuple[Any, float]:
+def _unet(name: str, expected: str) -> tuple[Any, float | tuple[float, float]]:
     import torch
 
     from mitoscale.nets.checkpoint import load_unet
@@ -212,10 +212,10 @@ def _unet(name: str, expected: str) -> tuple[Any, float]:
 
 @lru_cache(maxsize=2)
 def _sam(name: str, expected: str) -> tuple[Any, float | None]:
-    from mitoscale.nets.checkpoint import load_sam
+    from mitoscale.nets.checkpoint import load_sam, square_pixel
     from mitoscale.nets.device import device, limit_threads
 
     limit_threads()
     _check_unchanged(name, expected)
     model, card = load_sam(name)
-    return model.to(device()), card.pixel_nm
+    return model.to(device()), square_pixel(card, name)

@@ -89,8 +89,8 @@ def read_annotated(volume: str, truth: str, voxel_size: Spacing | None) -> Annot
     except ValueError as error:
         raise InputError(f"{volume} has no contrast ({error})") from error
     image = normalisation.apply(image)
-    digest = hashlib.sha256(np.ascontiguousarray(image))
-    digest.update(np.ascontiguousarray(labels))
+    digest = hashlib.sha256(np.ascontiguousarray(image).data)
+    digest.update(np.ascontiguousarray(labels).data)
     return AnnotatedVolume(image=image, truth=labels, spacing=source.spacing, digest=digest.hexdigest())
 
 
@@ -101,7 +101,7 @@ def _check_spacing(truth: str, spacing: Spacing, volume: str) -> None:
         there = open_image(truth).spec.spacing if is_ome_zarr(truth) else open_tiff(truth, labels=True).spacing
     if there is not None and not np.allclose(there, spacing, rtol=0.01):
         raise InputError(
-            f"{truth} has voxels of {_shown(there)} nm, {volume} of {_shown(spacing)}: they must be the same; "
+            f"{truth} has voxels of {_shown(there)} nm, {volume} of {_shown(spacing)} nm: they must be the same; "
             "where one of them is wrong, give --voxel-size"
         )
 

@@ -8,12 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from mitoscale.core.learning import FinetuneSettings, LearnSettings, TrainSettings
 from mitoscale.core.provenance import software
-from mitoscale.nets.checkpoint import digest, load_sam
-from mitoscale.nets.device import device, set_threads
+from mitoscale.nets.checkpoint import digest, load_sam, square_pixel
+from mitoscale.nets.device import device, device_name, set_threads
 from mitoscale.nets.embedded import find_weights
 from mitoscale.nets.unet import UNet
 from mitoscale.stages.annotated import AnnotatedVolume, read_annotated
@@ -50,12 +48,9 @@ def train_job(settings: TrainSettings, report: Report) -> dict[str, Any]:
     pair, learnt, held = _parts(settings, ("tune",))
     plan = plan_training(settings, learnt, held["tune"])
     if isinstance(plan.task.model, UNet):
-        side = plan.task.model.stride * 4 if settings.preset == "default" else 128
-        example = torch.zeros(1, len(plan.task.model.config.context_nm), side, side, device=device())
-        rows = summary(plan.task.model, example)
-        report({"what": "layers", "rows": rows, "input": list(example.shape[1:])})
-    where = torch.cuda.get_device_name() if device().type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-    report({"what": "note", "text": f"device     {where}; batch {plan.batch}, up to {plan.schedule.steps} steps"})
+        shape = (len(plan.task.model.config.context_nm), 128, 128)
+        report({"what": "layers", "rows": summary(plan.task.model, shape), "input": list(shape)})
+    report({"what": "note", "text": f"device     {device_name()}; batch {plan.batch}, up to {plan.schedule.steps} steps"})
     record = _record(settings, pair, len(learnt.image))
     record |= {"phantoms": settings.phantoms if settings.preset == "default" else 0, "phantom_share": settings.phantom_share}
     trained = train_weights(settings, plan, settings.token(pair.digest), record, _epochs(report, plan.schedule.score_every))
@@ -85,8 +80,8 @@ def finetune_job(settings: FinetuneSettings, report: Report) -> dict[str, Any]:
     pair, learnt, held = _parts(settings, ("tune", "test"))
     model, card = load_sam(settings.sam)
     model.to(device())
-    assert not isinstance(card.pixel_nm, tuple), "SAM's pixels are square"
-    windowed = cut_windows(settings, model, card.pixel_nm, learnt, held["tune"], held["test"])
+    pixel_nm = square_pixel(card, settings.sam)
+    windowed = cut_windows(settings, model, pixel_nm, learnt, held["tune"], held["test"])
     size, side = windowed.size(model), model.config.image_size
     for text in (
         f"patches    {windowed.patches} of {side} x {side} at {windowed.pixel_nm:g} nm: {windowed.holding} with mitochondria, "

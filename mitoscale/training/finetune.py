@@ -236,7 +236,8 @@ def finetune_decoder(
                 scores[name]["tuned"] = prompted_scores(trained.model, windows)
         _check_better(settings, scores)
         tuned = copy.deepcopy(model).cpu()
-        tuned.mask_decoder.load_state_dict(trained.model.cpu().mask_decoder.state_dict())
+        assert isinstance(trained.model, Decoder)
+        tuned.mask_decoder.load_state_dict(trained.model.mask_decoder.state_dict())
         training = {
             **record,
             "preset": settings.preset,

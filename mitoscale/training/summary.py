@@ -8,15 +8,15 @@ import torch
 from torch import nn
 
 
-def summary(model: nn.Module, *example: torch.Tensor) -> list[tuple[str, str, int]]:
+def summary(model: nn.Module, shape: tuple[int, ...]) -> list[tuple[str, str, int]]:
     """Name and kind, output shape, and parameters of each layer that has some, in the order they compute.
 
     Parameters
     ----------
     model : Module
         The network; it is left as it was.
-    example : tensors
-        One input.
+    shape : (C, H, W)
+        Of one input.
     """
     rows: list[tuple[str, str, int]] = []
 
@@ -32,7 +32,7 @@ def summary(model: nn.Module, *example: torch.Tensor) -> list[tuple[str, str, in
     training = model.training
     try:
         with torch.no_grad():
-            model.eval()(*example)
+            model.eval()(torch.zeros(1, *shape, device=next(model.parameters()).device))
     finally:
         model.train(training)
         for hook in hooks:

@@ -10,7 +10,7 @@ import pytest
 from commands import Call
 
 COMMANDS = (
-    "run demo convert detect segment stitch relabel measure report evaluate train weights cluster clean".split()  # noqa: SIM905
+    "run demo convert detect segment stitch relabel measure report evaluate train finetune weights cluster clean".split()  # noqa: SIM905
 )
 
 

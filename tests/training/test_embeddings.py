@@ -80,7 +80,7 @@ def test_what_is_damaged_is_missing(tmp_path: Path, damage: object) -> None:
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoppedError, match="embedding cache .* cannot be written"):
+    with pytest.raises(StoppedError, match=r"embedding cache .* cannot be written"):
         filled(tmp_path / "file", names(1))
 
 
@@ -112,9 +112,7 @@ def test_names_follow_pixels_and_weights(model: Sam) -> None:
     assert encoder_digest(scaled) != digest, "another normalisation gives other embeddings"
 
 
-def test_embeddings_are_those_of_the_network_and_computed_once(
-    model: Sam, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_embeddings_are_those_of_the_network_and_computed_once(model: Sam, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = windows(19)
     digest = encoder_digest(model)
     keys = [window_key(digest, w) for w in images]

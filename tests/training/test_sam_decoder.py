@@ -50,9 +50,7 @@ def test_the_encoders_do_not_move_by_a_bit(model: Sam, windows: WindowSet, tmp_p
     assert len(moved) > 0.9 * len(trained), "all of the decoder learns"
 
 
-def test_resumed_is_bitwise_the_same_as_uninterrupted(
-    model: Sam, windows: WindowSet, tmp_path: Path, one_thread: None
-) -> None:
+def test_resumed_is_bitwise_the_same_as_uninterrupted(model: Sam, windows: WindowSet, tmp_path: Path, one_thread: None) -> None:
     plan = Schedule(steps=6, score_every=3, learning_rate=1e-2)
 
     def task() -> DecoderTask:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from commands import this_process
 
 from mitoscale.cli import main
 from mitoscale.core.geometry import Region
@@ -14,6 +15,13 @@ from mitoscale.core.settings import DetectSettings, SegmentSettings
 from mitoscale.nets.checkpoint import load_sam, load_unet
 from mitoscale.nets.predictors import make_detector, make_segmenter
 from mitoscale.training.samples import Annotated
+
+
+@pytest.fixture(autouse=True)
+def without_a_cluster(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is refused need not wait for a cluster; the long tests have a real one."""
+    if "slow" not in request.keywords:
+        monkeypatch.setattr("mitoscale.cli.learning.start", this_process)
 
 
 @pytest.fixture
@@ -29,7 +37,11 @@ def test_a_unet_is_trained_and_used(files: list[str], tmp_path: Path, capsys: py
     out = tmp_path / "mine.safetensors"
     main(["train", *files, "--out", str(out), "--slices", "0:20", "--tune", "24:32", "--steps", "2"])
     assert "step     2 / 2" in capsys.readouterr().out
-    assert {p.name for p in tmp_path.iterdir()} == {"stack.tif", "truth.tif", out.name}, "the checkpoint is gone"
+    kept = {out.name, "mine.history.csv", "mine.history.png"}
+    assert {p.name for p in tmp_path.iterdir()} == {"stack.tif", "truth.tif", *kept}, "the checkpoint is gone"
+    assert (tmp_path / "mine.history.csv").read_text().splitlines()[0].split(",")[:4] == [
+        '"step"', '"loss"', '"learning_rate"', '"iou"',
+    ]  # fmt: skip
     _, card = load_unet(str(out))
     assert card.training["train_slices"] == "0:20" and card.training["tuning_slices"] == "24:32"
     assert (card.training["steps"], card.training["data"], card.pixel_nm) == (2, "stack.tif", 10.0)
@@ -50,8 +62,7 @@ def test_a_sam_is_trained_and_used(files: list[str], tmp_path: Path) -> None:
     ("options", "problem"),
     [
         (["--out", "mine.pth"], "must end in .safetensors"),
-        (["--preset", "huge"], "--preset 'huge' is unknown for unet; there are small, report"),
-        (["--model", "sam", "--preset", "report"], "unknown for sam"),
+        (["--model", "sam", "--preset", "report"], "--preset report is unknown for sam"),
         (["--slices", "0:20", "--tune", "19:30"], "overlap"),
         (["--slices", "0:99"], "slices 0:99 leave the volume, which has 0:32"),
         (["--slices", "0:20", "--tune", "30:33"], "slices 30:33 leave the volume"),
