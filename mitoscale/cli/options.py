@@ -118,6 +118,10 @@ def learning_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "--preset", type=click.Choice(["default", "report"]), default="default", show_default=True, help="The recipe."
             ),
             click.option("--voxel-size", type=Numbers(float), help="Voxel size z,y,x in nm, where the volume does not tell it."),
+            click.option(
+                "--truth-threshold", type=click.IntRange(min=0), metavar="T", help="The truth is a grey mask: above T counts."
+            ),
+            click.option("--invert", is_flag=True, help="Membranes are bright: swap dark and bright."),
             click.option("--slices", type=SliceRange(), help="Learn from these slices (default: all before those held out)."),
             click.option("--tune", type=SliceRange(), help="Slices that choose the best weights; never learnt from."),
             click.option("--batch", type=click.IntRange(min=1), help="Crops, slices or windows a step (default: the preset's)."),

@@ -24,6 +24,10 @@ class LearnSettings(Settings):
     """Absolute path of the truth, of the same shape."""
     voxel_size: Spacing | None = None
     """Voxel size (z, y, x) in nm; None: what the volume tells."""
+    truth_threshold: int | None = None
+    """The truth is a grey mask: above this is mitochondrion."""
+    invert: bool = False
+    """Membranes are bright: swap dark and bright."""
     out: str
     """Absolute path of the weights file to write; checkpoint and history lie beside it."""
     preset: Literal["default", "report"] = "default"

@@ -12,7 +12,7 @@ from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region, Spacing
 from mitoscale.core.settings import ConvertSettings
 from mitoscale.core.volume import Normalisation
-from mitoscale.ops.instances import instances, is_two_valued
+from mitoscale.ops.instances import instances, is_grey_image, is_grey_mask, is_two_valued
 from mitoscale.stages.grey import histogram_values
 from mitoscale.stages.label_source import read_labels
 from mitoscale.stages.source import open_source
@@ -60,13 +60,26 @@ class AnnotatedVolume:
         return Annotated(image=self.image[start:stop], labels=labels, spacing=self.spacing, share=share)
 
 
-def read_annotated(volume: str, truth: str, voxel_size: Spacing | None) -> AnnotatedVolume:
+def read_annotated(
+    volume: str, truth: str, voxel_size: Spacing | None, threshold: int | None = None, *, invert: bool = False
+) -> AnnotatedVolume:
     """Read a volume and its truth.
+
+    Parameters
+    ----------
+    volume, truth : str
+        What is read.
+    voxel_size : (z, y, x), optional
+        In nm; wins over what the files say.
+    threshold : int, optional
+        The truth is a grey mask: above this is mitochondrion.
+    invert : bool
+        Swap dark and bright.
 
     Raises
     ------
     InputError
-        If either cannot be read, the shapes or voxel sizes differ, or the truth is empty.
+        If either cannot be read, the shapes or voxel sizes differ, or the truth is empty or no annotation.
     """
     source = open_source(volume, voxel_size)
     if voxel_size is None:
@@ -76,6 +89,10 @@ def read_annotated(volume: str, truth: str, voxel_size: Spacing | None) -> Annot
     labels = read_labels(truth)
     if labels.shape != image.shape:
         raise InputError(f"{truth} has shape {labels.shape}, {volume} has {image.shape}: they must be the same")
+    if threshold is not None:
+        labels = labels > threshold
+    elif is_grey_mask(labels) or is_grey_image(labels):
+        raise InputError(f"{truth} holds grey values, not labels: give --truth-threshold, such as 127")
     if not labels.any():
         raise InputError(f"{truth} is empty: it holds no mitochondrion")
     values = histogram_values(source.dtype, source.value_range)
@@ -85,7 +102,7 @@ def read_annotated(volume: str, truth: str, voxel_size: Spacing | None) -> Annot
         counts, _ = np.histogram(image, bins=np.append(values, np.nextafter(values[-1], np.inf)))
     percentiles = ConvertSettings.model_fields["percentiles"].default
     try:
-        normalisation = Normalisation.from_histogram(counts, values, percentiles)
+        normalisation = Normalisation.from_histogram(counts, values, percentiles, invert)
     except ValueError as error:
         raise InputError(f"{volume} has no contrast ({error})") from error
     image = normalisation.apply(image)

@@ -112,7 +112,7 @@ def finetune_job(settings: FinetuneSettings, report: Report) -> dict[str, Any]:
 def _parts(settings: LearnSettings, names: tuple[str, ...]) -> tuple[AnnotatedVolume, Annotated, dict[str, Annotated | None]]:
     """The volume, the slices to learn from, and those held out."""
     set_threads(settings.threads)
-    pair = read_annotated(settings.volume, settings.truth, settings.voxel_size)
+    pair = read_annotated(settings.volume, settings.truth, settings.voxel_size, settings.truth_threshold, invert=settings.invert)
     held = {name: pair.part(slices, 1.0) if (slices := getattr(settings, name)) else None for name in names}
     return pair, pair.part(settings.learnt(pair.depth), 1.0), held
 

@@ -92,6 +92,11 @@ def test_wrong_truth_is_refused(files: list[str], tmp_path: Path, capsys: pytest
         (truth[:-1], [], "they must be the same"),
         (np.zeros_like(truth), [], "is empty: it holds no mitochondrion"),
         (lone, ["--slices", "0:20"], "holds no mitochondrion; choose other slices"),
+        (
+            np.where(truth > 0, 255, 0).astype(np.uint8) - (truth == 1).astype(np.uint8) * 99,
+            [],
+            "give --truth-threshold, such as 127",
+        ),
     ):
         tifffile.imwrite(files[1], content)
         refused([*out, *options], files, problem, capsys)
