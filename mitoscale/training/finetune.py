@@ -140,12 +140,10 @@ def cut_windows(
     cache = EmbeddingCache(Path(settings.cache), settings.cache_bytes)
     encoder = encoder_digest(model)
 
-    def cut(volume: Annotated, most: int | None = None) -> tuple[PatchGrid, WindowSet]:
-        every = 1
-        grid = PatchGrid(volume, size=size, pixel_nm=(pixel, pixel))
+    def cut(volume: Annotated, every: int = 1, most: int | None = None) -> tuple[PatchGrid, WindowSet]:
+        grid = PatchGrid(volume, size=size, pixel_nm=(pixel, pixel), every=every)
         if most is not None and len(grid) > most:
-            every = -(-len(grid) // most)
-            grid = PatchGrid(volume, size=size, pixel_nm=(pixel, pixel), every=every)
+            grid = PatchGrid(volume, size=size, pixel_nm=(pixel, pixel), every=-(-len(grid) // most))
         found = window_set(grid, cache, encoder, size)
         if not len(found):
             raise InputError(
@@ -154,8 +152,8 @@ def cut_windows(
             )
         return grid, found
 
-    grid, plain = cut(learnt)
-    held = [cut(v, m)[1] if v is not None else None for v, m in ((tuning, _TUNING_WINDOWS), (test, None))]
+    grid, plain = cut(learnt, settings.every)
+    held = [cut(v, most=m)[1] if v is not None else None for v, m in ((tuning, _TUNING_WINDOWS), (test, None))]
     fixed = sum(len(one) for one in held if one is not None)
     each = cache.size(plain.keys[:1], embedding_shape(model)).window_bytes
     room = settings.cache_bytes // each - fixed
