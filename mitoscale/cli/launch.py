@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import click
@@ -15,7 +16,7 @@ from mitoscale.core.errors import EXIT_QUARANTINED
 from mitoscale.core.geometry import Region
 from mitoscale.core.plan import chunks_of, default_core
 from mitoscale.core.settings import ConvertSettings, DetectSettings, RelabelSettings, RunSettings, SegmentSettings
-from mitoscale.nets.predictors import weights_digest
+from mitoscale.nets.predictors import warm_models, weights_digest
 from mitoscale.pipeline import Run, StageOutcome, execute
 from mitoscale.stages.source import Source
 
@@ -72,6 +73,9 @@ def go(run: Run, stages: Sequence[str], options: dict[str, Any]) -> list[StageOu
     """Start the cluster, run the stages, show progress and the summary; exits with 3 where blocks were quarantined."""
     began = time.monotonic()
     with running(options) as cluster, ProgressBars() as bars:
+        if {"detect", "segment"} & set(stages):
+            settings = run.plan.settings
+            cluster.warm(partial(warm_models, settings.detect, settings.segment, run.plan.spec.spacing))
         outcomes = execute(run, stages, cluster.executor, bars, redo=options.get("redo"))
     summarise(run, outcomes, time.monotonic() - began)
     quarantined = [name for o in outcomes for name in o.quarantined]

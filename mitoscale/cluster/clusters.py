@@ -52,6 +52,20 @@ class Cluster:
         """Worker processes there are now."""
         return len(self.client.nthreads())
 
+    def warm(self, load: Callable[[], object], group: GroupName = "gpu") -> None:
+        """Have each worker that takes a group's tasks load its models now, and whenever it is started again.
+
+        Parameters
+        ----------
+        load : callable
+            Picklable; loads into a cache of the process.
+        group : str
+            Whose tasks need the models.
+        """
+        from mitoscale.cluster.plugin import Warmth
+
+        self.client.register_plugin(Warmth(load, self.placement.of(group).resource))
+
     def run_job(self, job: Job, *, name: str, group: GroupName = "train", heard: Tell | None = None) -> Any:
         """Run one long job, such as a training, on a worker of a group, and wait for it.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from distributed import WorkerPlugin
@@ -36,3 +37,31 @@ class WorkerSetup(WorkerPlugin):
         # Ctrl-C reaches the whole process group; the client alone decides what becomes of the workers.
         if worker.nanny is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+class Warmth(WorkerPlugin):
+    """Loads models in a worker as soon as it starts, also when it is started again; tasks that come meanwhile wait for them.
+
+    Parameters
+    ----------
+    load : callable
+        Picklable; loads into a cache of the process. What it raises, the first task that needs the models raises again.
+    resource : str, optional
+        Only workers that offer this resource are warmed; None: all.
+    """
+
+    name = "mitoscale-warmth"
+
+    def __init__(self, load: Callable[[], object], resource: str | None) -> None:
+        self.load, self.resource = load, resource
+
+    def setup(self, worker: Any) -> None:
+        """Called by Dask in each worker; does not hold it up."""
+        if self.resource is None or self.resource in worker.state.total_resources:
+            threading.Thread(target=self._warm, args=(worker,), name="mitoscale-warmth", daemon=True).start()
+
+    def _warm(self, worker: Any) -> None:
+        try:
+            self.load()
+        except Exception as error:
+            worker.log_event("mitoscale-warmth", f"{type(error).__name__}: {error}")

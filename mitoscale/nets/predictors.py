@@ -1,14 +1,15 @@
 """The protocols of detectors and segmenters, and how one is made from its name.
 
-Anyone's model can stand in: ``--detector pkg.module:factory`` calls ``factory(**options)`` once in each worker. This module
-imports no torch; the embedded networks are imported when they are asked for.
+Anyone's model can stand in: ``--detector pkg.module:factory`` calls ``factory(**options)`` once in each worker, and what it
+returns is called by one thread at a time unless it says ``concurrent = True``. This module imports no torch; the embedded networks
+are imported when they are asked for.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -17,6 +18,7 @@ import numpy as np
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region, Spacing
 from mitoscale.core.settings import DetectSettings, SegmentSettings
+from mitoscale.nets.turns import LOADING, DetectorInTurn, MaskSegmenterInTurn, VolumeSegmenterInTurn
 from mitoscale.ops.prompts import Prompts
 
 
@@ -131,7 +133,7 @@ def make_detector(settings: DetectSettings, spacing: Spacing) -> Detector:
         detector = _made(settings.detector, tuple(sorted(settings.options.items())))
         if not isinstance(detector, Detector):
             raise InputError(f"detector {settings.detector!r} has no method foreground(image, region)")
-        return detector
+        return detector if getattr(detector, "concurrent", False) else DetectorInTurn(detector)
     from mitoscale.nets.unet_detector import UNetDetector
 
     model, pixel_nm = _unet(settings.detector, settings.weights)
@@ -152,13 +154,27 @@ def make_segmenter(settings: SegmentSettings, spacing: Spacing) -> MaskSegmenter
         segmenter = _made(settings.segmenter, tuple(sorted(settings.options.items())))
         if not isinstance(segmenter, MaskSegmenter | VolumeSegmenter):
             raise InputError(f"segmenter {settings.segmenter!r} has neither a method masks nor fragments")
-        return segmenter
+        if getattr(segmenter, "concurrent", False):
+            return segmenter
+        return VolumeSegmenterInTurn(segmenter) if isinstance(segmenter, VolumeSegmenter) else MaskSegmenterInTurn(segmenter)
     if settings.segmenter != "sam":
         raise InputError(f"segmenter {settings.segmenter!r} is none of sam, unet, or pkg.module:factory")
     from mitoscale.nets.sam_segmenter import SamSegmenter
 
     model, pixel_nm = _sam(settings.sam, settings.weights)
     return SamSegmenter(model, pixel_nm=settings.sam_pixel_nm or pixel_nm, spacing=spacing)
+
+
+def warm_models(detect: DetectSettings, segment: SegmentSettings, spacing: Spacing) -> None:
+    """Load what detect and segment need, so that a worker's first task finds it there.
+
+    Raises
+    ------
+    InputError
+        If it cannot be loaded.
+    """
+    make_detector(detect, spacing)
+    make_segmenter(segment, spacing)
 
 
 def weights_digest(name_or_path: str) -> str:
@@ -179,7 +195,19 @@ def weights_digest(name_or_path: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-@lru_cache(maxsize=4)
+def _loaded_once(maker: Callable[..., Any]) -> Callable[..., Any]:
+    """Cached like ``lru_cache``, which alone would call the maker again for a thread that comes while it is at work."""
+    cached = lru_cache(maxsize=4)(maker)
+
+    @wraps(maker)
+    def locked(*arguments: Any) -> Any:
+        with LOADING:
+            return cached(*arguments)
+
+    return locked
+
+
+@_loaded_once
 def _made(name: str, options: tuple[tuple[str, Any], ...]) -> Any:
     try:
         return load_factory(name)(**dict(options))
@@ -195,7 +223,7 @@ def _check_unchanged(name: str, expected: str) -> None:
         raise InputError(f"weights {name} have changed since the run began; restore them, or add --redo detect")
 
 
-@lru_cache(maxsize=2)
+@_loaded_once
 def _unet(name: str, expected: str) -> tuple[Any, float | tuple[float, float]]:
     import torch
 
@@ -210,7 +238,7 @@ def _unet(name: str, expected: str) -> tuple[Any, float | tuple[float, float]]:
     return model.to(device(), memory_format=torch.channels_last), card.pixel_nm  # type: ignore[call-overload]
 
 
-@lru_cache(maxsize=2)
+@_loaded_once
 def _sam(name: str, expected: str) -> tuple[Any, float | None]:
     from mitoscale.nets.checkpoint import load_sam, square_pixel
     from mitoscale.nets.device import device, limit_threads

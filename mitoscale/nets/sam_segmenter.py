@@ -15,6 +15,7 @@ import torch
 from mitoscale.core.geometry import Region, Spacing
 from mitoscale.nets.device import autocast
 from mitoscale.nets.sam import BOX_START, BOX_STOP, NEGATIVE, PADDING, POSITIVE, Sam
+from mitoscale.nets.turns import turn
 from mitoscale.ops.masks import Mask
 from mitoscale.ops.prompts import Prompts, interior_point
 from mitoscale.ops.resample import coarse_range, interpolation, mirrored, to_network
@@ -180,7 +181,7 @@ class SamSegmenter:
                 points[index] -= window
                 index += 1
         where = next(self.model.parameters()).device
-        with torch.inference_mode(), autocast(where):
+        with torch.inference_mode(), autocast(where), turn(where.type):
             embeddings = self.model.encode(torch.from_numpy(crops).to(where))
             masks, ious = self.model.decode(
                 embeddings,

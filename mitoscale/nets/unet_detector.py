@@ -9,6 +9,7 @@ import torch
 
 from mitoscale.core.geometry import Region, Spacing
 from mitoscale.nets.device import autocast
+from mitoscale.nets.turns import turn
 from mitoscale.nets.unet import UNet
 from mitoscale.ops.resample import coarse_range, from_network, to_network
 
@@ -139,7 +140,7 @@ class UNetDetector:
         padded = torch.nn.functional.pad(image, (0, -width % stride, 0, -height % stride), mode="replicate")
         device = next(self.model.parameters()).device
         padded = padded.to(device, memory_format=torch.channels_last)
-        with torch.inference_mode(), autocast(device):
+        with torch.inference_mode(), autocast(device), turn(device.type):
             probability = self.model(padded).float().sigmoid()
             if self.mirror:  # the padded size is a multiple of the stride, so pooling keeps its phase when turned round
                 turned = self.model(padded.flip(-2, -1)).float().sigmoid()

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -212,3 +213,29 @@ def test_a_job_that_kills_its_workers_is_given_up(grouped: Cluster) -> None:
     with pytest.raises(StoppedError, match="died again and again"):
         grouped.run_job(die, name="train")
     assert grouped.run_job(partial(double, 1), name="train") == 2
+
+
+def leave_a_mark(folder: str) -> None:
+    """What stands for loading models."""
+    Path(folder, f"{os.environ['MITOSCALE_PROBE']}-{os.getpid()}").touch()
+
+
+def marks(folder: Path, count: int) -> list[str]:
+    ends = time.monotonic() + 60
+    while len(list(folder.iterdir())) < count and time.monotonic() < ends:
+        time.sleep(0.1)
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_models_are_loaded_when_a_worker_starts_and_starts_again(grouped: Cluster, tmp_path: Path) -> None:
+    grouped.warm(partial(leave_a_mark, str(tmp_path)))
+    (first,) = marks(tmp_path, 1)
+    assert first.startswith("gpu-")  # io workers need no models
+    os.kill(int(first.removeprefix("gpu-")), signal.SIGKILL)
+    again = marks(tmp_path, 2)
+    assert len(again) == 2 and all(name.startswith("gpu-") for name in again)
+
+
+def test_models_that_cannot_be_loaded_are_left_to_the_first_task(grouped: Cluster) -> None:
+    grouped.warm(partial(double, -1, print))
+    assert grouped.run_job(partial(double, 4), name="train") == 8

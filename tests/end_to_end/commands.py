@@ -77,7 +77,7 @@ class Finished:
 @contextmanager
 def this_process(settings: Any) -> Iterator[SimpleNamespace]:
     """Stands where a cluster is started: the same tasks, one after another in this process."""
-    yield SimpleNamespace(executor=SerialExecutor(), dashboard_link="(none)", run_job=_job_here)
+    yield SimpleNamespace(executor=SerialExecutor(), dashboard_link="(none)", run_job=_job_here, warm=lambda load: None)
 
 
 def _job_here(job: Callable[[Any], Any], *, name: str, heard: Callable[[Any], None]) -> Any:

@@ -1,0 +1,77 @@
+"""Several tasks share a worker and its network: who computes on it takes turns, while others read and write.
+
+A worker with a GPU has two or three tasks in hand. Only the network's forward pass is done one at a time; reading, resampling,
+linking and writing of the other tasks go on meanwhile. Predictors from elsewhere are called by one thread at a time altogether,
+unless they have an attribute ``concurrent`` that is true.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+
+from mitoscale.core.geometry import Region
+from mitoscale.ops.prompts import Prompts
+
+_TURN = threading.Lock()
+LOADING = threading.RLock()
+"""Held while a network is loaded, so that two tasks that begin at once load it once."""
+
+
+def turn(device: str) -> AbstractContextManager[Any]:
+    """Held during a forward pass on a GPU; CPU threads need not wait for one another.
+
+    Parameters
+    ----------
+    device : str
+        Type of the device: ``cuda`` or ``cpu``.
+
+    Examples
+    --------
+    >>> with turn("cuda"):
+    ...     _TURN.locked()
+    True
+    """
+    return _TURN if device == "cuda" else nullcontext()
+
+
+class DetectorInTurn:
+    """Calls a detector by one thread at a time."""
+
+    def __init__(self, detector: Any) -> None:
+        self._detector = detector
+
+    def foreground(self, image: np.ndarray, region: Region) -> np.ndarray:
+        """See :class:`mitoscale.nets.predictors.Detector`."""
+        with _TURN:
+            found: np.ndarray = self._detector.foreground(image, region)
+        return found
+
+
+class MaskSegmenterInTurn:
+    """Calls a segmenter of slices by one thread at a time."""
+
+    def __init__(self, segmenter: Any) -> None:
+        self._segmenter = segmenter
+
+    def masks(self, image: np.ndarray, foreground: np.ndarray, prompts: Prompts, region: Region) -> tuple[np.ndarray, np.ndarray]:
+        """See :class:`mitoscale.nets.predictors.MaskSegmenter`."""
+        with _TURN:
+            found: tuple[np.ndarray, np.ndarray] = self._segmenter.masks(image, foreground, prompts, region)
+        return found
+
+
+class VolumeSegmenterInTurn:
+    """Calls a segmenter of volumes by one thread at a time."""
+
+    def __init__(self, segmenter: Any) -> None:
+        self._segmenter = segmenter
+
+    def fragments(self, image: np.ndarray, foreground: np.ndarray, region: Region) -> np.ndarray:
+        """See :class:`mitoscale.nets.predictors.VolumeSegmenter`."""
+        with _TURN:
+            found: np.ndarray = self._segmenter.fragments(image, foreground, region)
+        return found
