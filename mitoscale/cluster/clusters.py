@@ -16,6 +16,7 @@ from mitoscale.cluster.executor import DaskExecutor
 from mitoscale.cluster.groups import GroupName
 from mitoscale.cluster.interruption import interruptible
 from mitoscale.cluster.job import Job, Tell, run_job
+from mitoscale.cluster.kubernetes import kubernetes_cluster
 from mitoscale.cluster.local import default_workers, local_cluster
 from mitoscale.cluster.placement import Placement
 from mitoscale.cluster.settings import ClusterSettings
@@ -27,6 +28,7 @@ _KINDS: dict[str, Callable[[ClusterSettings], AbstractContextManager[Connection]
     "local": local_cluster,
     "cuda": local_cluster,
     "slurm": slurm_cluster,
+    "kubernetes": kubernetes_cluster,
     "address": running_scheduler,
 }
 """For each kind what starts it, and stops it at the end."""

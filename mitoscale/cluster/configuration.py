@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from mitoscale.cluster.groups import Group
 from mitoscale.cluster.settings import ClusterSettings
 
 WORKER_DEFAULTS: Mapping[str, Any] = {
@@ -21,6 +22,30 @@ WORKER_DEFAULTS: Mapping[str, Any] = {
 def worker_configuration(settings: ClusterSettings) -> dict[str, Any]:
     """Dask settings of workers that are started elsewhere, dotted names to values."""
     return {**WORKER_DEFAULTS, **dotted(settings.dask)}
+
+
+def worker_environment(settings: ClusterSettings, group: Group) -> dict[str, str]:
+    """Environment variables that make a worker started elsewhere like all others of its group."""
+    return {
+        **thread_environment(settings.threads),
+        **memory_environment(),
+        **inherited(worker_configuration(settings)),
+        **group.environment,
+    }
+
+
+def inherited(configuration: Mapping[str, Any]) -> dict[str, str]:
+    """Dask settings as the environment variable from which a new Dask process takes them."""
+    from dask.config import serialize
+
+    nested: dict[str, Any] = {}
+    for name, value in configuration.items():
+        *parents, last = name.split(".")
+        place = nested
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
+    return {"DASK_INTERNAL_INHERIT_CONFIG": serialize(nested)}
 
 
 def configuration(settings: ClusterSettings) -> dict[str, Any]:

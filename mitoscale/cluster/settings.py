@@ -108,6 +108,8 @@ class ClusterSettings(Settings):
             yield f"{self.address} {'lacks' if self.tls is None else 'is not encrypted, but there are'} tls: ca, certificate, key"
         if (self.kind == "kubernetes") != (self.kubernetes is not None):
             yield "kind kubernetes needs kubernetes: image and claim; other kinds have none"
+        if self.kind == "kubernetes" and self.tls:
+            yield "kind kubernetes has no tls: the operator's scheduler speaks tcp within the cluster"
         if self.kind == "slurm" and self.host.startswith("127."):
             yield "kind slurm needs host: an address of this machine that the jobs reach"
         if self.kind == "cuda" and self.groups and not any(g.gpus for g in self.groups.values()):

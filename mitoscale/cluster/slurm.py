@@ -15,9 +15,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from mitoscale.cluster.configuration import memory_environment, thread_environment, worker_configuration
+from mitoscale.cluster.configuration import worker_environment
 from mitoscale.cluster.connection import Connection
-from mitoscale.cluster.groups import Group, Queue
+from mitoscale.cluster.groups import Queue
 from mitoscale.cluster.scheduler import dashboard_of, scheduler_with, tls_files
 from mitoscale.cluster.settings import ClusterSettings
 from mitoscale.cluster.workforce import State, Workforce
@@ -75,6 +75,7 @@ def job_script(name: str, settings: ClusterSettings, scheduler: str, folder: Pat
         raise InputError("kind slurm needs dask-jobqueue: pip install 'mitoscale[slurm]'") from error
     group = {str(key): value for key, value in settings.all_groups.items()}[name]
     queue = group.queue or Queue()
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in worker_environment(settings, group).items()]
     gpus = [f"--gres=gpu:{group.gpus}"] if group.gpus else []
     job = SLURMJob(
         scheduler=scheduler,
@@ -91,7 +92,7 @@ def job_script(name: str, settings: ClusterSettings, scheduler: str, folder: Pat
         death_timeout=600,
         worker_extra_args=["--resources", f"{name}={group.tasks}", "--no-dashboard", *_tls_arguments(settings)],
         job_extra_directives=[*gpus, "--no-requeue", *queue.directives],
-        job_script_prologue=[*queue.prologue, *_exports(group, settings)],
+        job_script_prologue=[*queue.prologue, *exports],
         log_directory=str(folder),
         shebang="#!/usr/bin/env bash",
         python=shlex.quote(sys.executable),
@@ -198,26 +199,6 @@ def _call(*command: str, refused: str = "") -> str:
         reason = (done.stderr.strip() or f"exit {done.returncode}").splitlines()[0]
         raise InputError(f"{refused} ({reason})") if refused else StoppedError(f"{command[0]} fails ({reason})")
     return done.stdout
-
-
-def _exports(group: Group, settings: ClusterSettings) -> list[str]:
-    """Shell lines that give the worker its environment and Dask settings."""
-    from dask.config import serialize
-
-    nested: dict[str, object] = {}
-    for name, value in worker_configuration(settings).items():
-        *parents, last = name.split(".")
-        place = nested
-        for parent in parents:
-            place = place.setdefault(parent, {})  # type: ignore[assignment]
-        place[last] = value
-    variables = {
-        **thread_environment(settings.threads),
-        **memory_environment(),
-        "DASK_INTERNAL_INHERIT_CONFIG": serialize(nested),
-        **group.environment,
-    }
-    return [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
 
 
 def _tls_arguments(settings: ClusterSettings) -> list[str]:

@@ -1,0 +1,160 @@
+"""What Kubernetes and the Dask operator are told, checked against the operator's own schemas; no cluster is tried."""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mitoscale.cluster.cluster_file import load_cluster
+from mitoscale.cluster.groups import Adaptive, Group
+from mitoscale.cluster.kubernetes import Pods, manifests
+from mitoscale.cluster.settings import ClusterSettings, Kubernetes
+from mitoscale.cluster.workforce import State
+
+JOBS = Path(__file__).parents[2] / "jobs" / "kubernetes"
+
+_OPERATOR = importlib.util.find_spec("dask_kubernetes")
+
+needs_schemas = pytest.mark.skipif(
+    _OPERATOR is None or importlib.util.find_spec("jsonschema") is None,
+    reason="the operator's schemas are not installed (pip install dask-kubernetes jsonschema)",
+)
+
+SETTINGS = ClusterSettings(
+    kind="kubernetes",
+    threads=2,
+    kubernetes=Kubernetes(image="lab/mitoscale:1", claim="em", mount="/em", namespace="lab", name="brain"),
+    groups={
+        "io": Group(workers=3, memory="8 GiB"),
+        "gpu": Group(adaptive=Adaptive(min=0, max=16), gpus=1, memory="48 GiB", environment={"LEVEL": "3"}),
+    },
+    dask={"distributed.comm.timeouts.connect": "60 s"},
+)
+
+
+@lru_cache
+def schema(kind: str) -> dict[str, Any]:
+    """The operator's schema of a kind, strict: names it does not know are refused."""
+    assert _OPERATOR is not None and _OPERATOR.submodule_search_locations
+    (found,) = Path(_OPERATOR.submodule_search_locations[0]).rglob(f"crds/{kind.lower()}.yaml")
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # half a megabyte
+    version = yaml.load(found.read_text(), Loader=loader)["spec"]["versions"][0]
+    return strict(version["schema"]["openAPIV3Schema"]["properties"]["spec"])
+
+
+def strict(part: Any) -> Any:
+    if isinstance(part, list):
+        return [strict(item) for item in part]
+    if not isinstance(part, dict):
+        return part
+    made = {name: strict(value) for name, value in part.items()}
+    if isinstance(part.get("properties"), dict) and not part.get("x-kubernetes-preserve-unknown-fields"):
+        made.setdefault("additionalProperties", False)
+    return made
+
+
+def check(part: Any, against: dict[str, Any]) -> None:
+    import jsonschema
+
+    jsonschema.Draft7Validator(against).validate(part)
+
+
+@needs_schemas
+def test_manifests_are_what_the_operator_understands() -> None:
+    made = manifests(SETTINGS)
+    assert [(m["kind"], m["metadata"]["name"]) for m in made] == [("DaskCluster", "brain"), ("DaskWorkerGroup", "brain-gpu")]
+    for manifest in made:
+        assert manifest["apiVersion"] == "kubernetes.dask.org/v1" and manifest["metadata"]["namespace"] == "lab"
+        check(manifest["spec"], schema(manifest["kind"]))
+
+
+@needs_schemas
+def test_the_schema_would_find_a_mistake() -> None:
+    import jsonschema
+
+    for change in ({"replicsa": 3}, {"replicas": "three"}):
+        (made, _) = manifests(SETTINGS)
+        made["spec"]["worker"] |= change
+        with pytest.raises(jsonschema.ValidationError):
+            check(made["spec"], schema("DaskCluster"))
+
+
+def test_workers_offer_their_group_and_ask_for_what_they_need() -> None:
+    cluster, gpu = (m["spec"] for m in manifests(SETTINGS))
+    (worker,) = gpu["worker"]["spec"]["containers"]
+    options = dict(zip(worker["args"][5::2], worker["args"][6::2], strict=True))
+    assert options["--resources"] == "gpu=2" and options["--nthreads"] == "2"
+    assert options["--memory-limit"] == str(48 * 2**30)
+    assert worker["resources"]["limits"] == {"cpu": "4", "memory": str(48 * 2**30), "nvidia.com/gpu": "1"}
+    assert worker["volumeMounts"] == [{"name": "store", "mountPath": "/em"}]
+    variables = {v["name"]: v["value"] for v in worker["env"]}
+    assert variables["MITOSCALE_THREADS"] == "2" and variables["LEVEL"] == "3"
+    (scheduler,) = cluster["scheduler"]["spec"]["containers"]
+    inherited = next(v["value"] for v in scheduler["env"] if v["name"] == "DASK_INTERNAL_INHERIT_CONFIG")
+    settings = json.loads(base64.urlsafe_b64decode(inherited))["distributed"]
+    assert settings["scheduler"]["allowed-failures"] == 2 and settings["comm"]["timeouts"]["connect"] == "60 s"
+    assert cluster["worker"]["replicas"] == 3 and gpu["worker"]["replicas"] == 0
+    assert "nvidia.com/gpu" not in cluster["worker"]["spec"]["containers"][0]["resources"]["limits"]
+
+
+class Sizes:
+    """Stands for the operator: remembers what it is asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, int]] = []
+
+    def scale(self, number: int, worker_group: str) -> None:
+        self.asked.append((worker_group, number))
+
+
+def test_groups_are_resized_only_when_their_number_changes() -> None:
+    operator = Sizes()
+    pods = Pods(operator, ["io", "gpu"])
+    for gpus, there in ((0, 0), (4, 3), (4, 7)):
+        state = State(load={}, idle={f"w{i}": True for i in range(there)})
+        assert pods.keep({"io": 3, "gpu": gpus}, state) == []
+        assert pods.more_to_come() is (there < 3 + gpus)
+    assert operator.asked == [("default", 3), ("gpu", 0), ("gpu", 4)]
+
+
+def test_the_job_is_whole(tmp_path: Path) -> None:
+    parts = {part["kind"]: part for part in yaml.safe_load_all((JOBS / "run.yaml").read_text())}
+    (tmp_path / "cluster.yaml").write_text(parts["ConfigMap"]["data"]["cluster.yaml"])
+    settings = load_cluster(str(tmp_path / "cluster.yaml"))
+    assert settings.kubernetes is not None
+    pod = parts["Job"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["image"] == settings.kubernetes.image
+    assert pod["volumes"][0]["persistentVolumeClaim"]["claimName"] == settings.kubernetes.claim
+    mounts = {m["name"]: m["mountPath"] for m in container["volumeMounts"]}
+    assert mounts["store"] == settings.kubernetes.mount and container["command"][-1] == f"{mounts['settings']}/cluster.yaml"
+    assert {v["name"] for v in pod["volumes"]} == set(mounts)
+    assert pod["serviceAccountName"] == parts["ServiceAccount"]["metadata"]["name"] == parts["RoleBinding"]["subjects"][0]["name"]
+    assert parts["RoleBinding"]["roleRef"]["name"] == parts["Role"]["metadata"]["name"]
+    assert container["name"] == parts["Job"]["spec"]["podFailurePolicy"]["rules"][0]["onExitCodes"]["containerName"]
+
+
+@needs_schemas
+def test_the_jobs_pod_is_what_kubernetes_understands() -> None:
+    parts = {part["kind"]: part for part in yaml.safe_load_all((JOBS / "run.yaml").read_text())}
+    pod = schema("DaskCluster")["properties"]["worker"]["properties"]["spec"]  # the operator's schema holds that of any pod
+    check(parts["Job"]["spec"]["template"]["spec"], pod)
+
+
+def test_without_the_library_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    from mitoscale.cluster.clusters import start
+    from mitoscale.core.errors import InputError
+
+    monkeypatch.setitem(sys.modules, "dask_kubernetes", None)
+    monkeypatch.setitem(sys.modules, "dask_kubernetes.operator", None)
+    with pytest.raises(InputError, match=r"pip install 'mitoscale\[kubernetes\]'"), start(SETTINGS):
+        pass
