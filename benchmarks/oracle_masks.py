@@ -103,16 +103,22 @@ def _box(mask: np.ndarray) -> tuple[slice, ...]:
     return tuple(slice(int(w[0]), int(w[-1]) + 1) for w in where)
 
 
+TOLD = "merged with a neighbour beside it", "its parts overlap too little from slice to slice"
+"""Reasons that better linking could mend; the others are not in the slices."""
+
+
 def reason(miss: dict[str, Any]) -> str:
     """What of a miss slices cannot tell, in words."""
     if miss["fused_with"]:
         most = max(miss["fused_with"], key=lambda c: c["contact_between_slices"])
+        if not most["contact_between_slices"] and not most["contact_within_slices"]:
+            return "goes on behind one or two slices where the truth has no mask"
         if most["contact_between_slices"] > most["contact_within_slices"]:
             return "touches end to end in z"
-        return "merged with a neighbour beside it"
+        return TOLD[0]
     if any(p["shared_pixels"] == 0 for p in miss["parts"]):
         return "its parts overlap in no pair of slices"
-    return "its parts overlap too little from slice to slice"
+    return TOLD[1]
 
 
 def measure(name: str, truth: np.ndarray, core: Triple, margin: Triple, spacing: Spacing) -> dict[str, Any]:
@@ -131,6 +137,7 @@ def measure(name: str, truth: np.ndarray, core: Triple, margin: Triple, spacing:
         "objects": scores["n_true"],
         "f1_50": round(scores["f1_50"], 4),
         "f1_75": round(scores["f1_75"], 4),
+        "misses_that_slices_could_tell": sum(m["reason"] in TOLD for m in missed),
         "misses": missed,
     }
 

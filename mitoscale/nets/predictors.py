@@ -1,8 +1,44 @@
 """The protocols of detectors and segmenters, and how one is made from its name.
 
-Anyone's model can stand in: ``--detector pkg.module:factory`` calls ``factory(**options)`` once in each worker, and what it
-returns is called by one thread at a time unless it says ``concurrent = True``. This module imports no torch; the embedded networks
-are imported when they are asked for.
+Anyone's model can stand in. ``--detector pkg.module:factory`` calls ``factory(**options)`` once in each worker, with the
+``--detector-option NAME=VALUE`` as keywords (values are text), and asks what it returns for the foreground of each block;
+``--segmenter pkg.module:factory`` likewise. The package must be importable where workers run. A whole example, for a network
+that tells foreground and membranes apart::
+
+    # lab_net.py
+    import numpy as np
+    import torch
+    from lab_unet import UNet3D  # the lab's own architecture
+    from scipy import ndimage
+    from skimage.segmentation import watershed
+
+    class LabNet:
+        def __init__(self, weights, device="cpu", threshold="0.5"):
+            self.net = UNet3D().to(device).eval()
+            self.net.load_state_dict(torch.load(weights, map_location=device, weights_only=True))
+            self.device, self.threshold = device, float(threshold)  # options come as text
+
+        def predict(self, image):  # (Z, Y, X) uint8, dark membranes, contrast stretched to 0..255 over the whole volume
+            batch = torch.from_numpy(image)[None, None].to(self.device).float() / 255
+            with torch.inference_mode():
+                return self.net(batch)[0].cpu().numpy()  # (2, Z, Y, X) float32: foreground and membrane, 0..1
+
+        def foreground(self, image, region):  # makes it a detector
+            return self.predict(image)[0]
+
+        def fragments(self, image, foreground, region):  # makes it a segmenter of volumes
+            inside = (foreground >= self.threshold) & (self.predict(image)[1] < 0.5)
+            seeds, _ = ndimage.label(inside)
+            return watershed(-foreground, seeds, mask=foreground >= self.threshold).astype(np.uint32)
+
+    # mitoscale run stack.tif RUN --voxel-size 8,8,8 --detector lab_net:LabNet --detector-option weights=/models/lab.pt \
+    #     --segmenter lab_net:LabNet --segmenter-option weights=/models/lab.pt
+
+What must hold: answers depend on the arguments alone (a block may be computed twice, anywhere, and neighbours compare what both
+have read), shapes are those of the input, and a wrong answer fails the block with a line that says what was wanted. ``region``
+tells where in the volume the block lies, so precomputed results can be read by it (see :mod:`mitoscale.nets.oracle`). What the
+factory returns is called by one thread at a time unless it says ``concurrent = True``. This module imports no torch; the embedded networks are imported
+when they are asked for.
 """
 
 from __future__ import annotations

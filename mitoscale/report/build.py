@@ -12,12 +12,13 @@ from mitoscale.core.geometry import Region
 from mitoscale.core.provenance import Provenance
 from mitoscale.core.settings import STAGES
 from mitoscale.core.volume import Normalisation
+from mitoscale.ops.seams import interval
 from mitoscale.report.colours import hex_colour
 from mitoscale.report.content import ReportContent, Table
 from mitoscale.report.html import render
 from mitoscale.report.pictures import cuts, encode, save_png, view, volume_histogram
 from mitoscale.stages.stage import Key, Stage
-from mitoscale.storage.arrays import open_array
+from mitoscale.storage.arrays import Array, open_array
 from mitoscale.storage.layout import read_json
 from mitoscale.storage.ledger import Ledger, LedgerEntry
 from mitoscale.storage.tables import read_table
@@ -86,6 +87,7 @@ class Report(Stage):
             settings=self._settings(),
             provenance=_provenance(provenance, region),
             warnings=_warnings(quarantined, seams),
+            seam_rates=self._seam_rates(),
             seams=seams,
             quarantined=quarantined,
             footer=f"mitoscale {provenance.version} {provenance.commit[:12]}".strip(),
@@ -169,18 +171,49 @@ class Report(Stage):
         return Table(head=("stage", "block", "error"), rows=rows)
 
     def _seams(self, most: int = 20) -> Table:
-        """The most doubtful joins: those whose strength is nearest to the limit."""
-        edges = read_table(self.folder.edges_table)
-        order = np.argsort(np.abs(edges["strength"] - self.plan.settings.stitch.overlap), kind="stable")[:most]
-        rows = [
-            (
-                str(edges["face"][i]),
-                f"{edges['strength'][i]:.2f}",
-                "yes" if edges["accepted"][i] else "no",
+        """The suspects in doubt most, with the final labels on both sides."""
+        edges = {name: values[:most] for name, values in read_table(self.folder.edges_table).items()}
+        labels = open_array(f"{self.plan.labels}/0", missing="fill")
+        rows = []
+        for i, kind in enumerate(edges["kind"]):
+            behind = [int(edges[name][i]) for name in "zyx"]
+            axis = "zyx".index(str(edges["face"][i])[-1])
+            before = [v - (axis == n) for n, v in enumerate(behind)]
+            sides = [_label_at(labels, point) for point in (before, behind)]
+            strength = edges["strength"][i]
+            rows.append(
+                (
+                    f"{kind}: neighbour {edges['neighbour'][i]}" if edges["neighbour"][i] else str(kind),
+                    str(edges["face"][i]),
+                    ", ".join(map(str, behind)),
+                    " | ".join(str(side) if side else "-" for side in sides),
+                    "" if np.isnan(strength) else f"{strength:.2f}",
+                    "yes" if edges["accepted"][i] else "no",
+                )
             )
-            for i in order
-        ]
-        return Table(head=("face", "strength", "joined"), rows=rows)
+        return Table(head=("suspected", "face", "at z, y, x", "labels", "strength", "joined"), rows=rows)
+
+    def _seam_rates(self) -> Table:
+        """Suspects among all that cross block faces, and among all that cross the middle planes of blocks."""
+        token = self.plan.settings.token("stitch")
+        closing = Ledger(self.folder.ledger("stitch")).entries(token).get("finished")
+        counts = closing.counts if closing else {}
+        rows = []
+        for name, title in (("face", "block faces"), ("inner", "planes inside blocks")):
+            row = [title]
+            for part, whole in (("cut", "alike"), ("fused", "joined")):
+                some, all_ = counts.get(f"{name}_{part}", 0.0), counts.get(f"{name}_{whole}", 0.0)
+                low, high = interval(some, all_)
+                row += [f"{all_:.0f}", f"{some:.0f}", f"{low:.2%} to {high:.2%}" if all_ else ""]
+            rows.append(tuple(row))
+        head = ("at", "alike profiles", "cut", "rate of cuts (95 %)", "joined profiles", "unlike", "rate of unlike (95 %)")
+        return Table(head=head, rows=rows)
+
+
+def _label_at(labels: Array, point: list[int]) -> int:
+    """The final label of a voxel."""
+    z, y, x = point
+    return int(labels.read(Region(start=(z, y, x), stop=(z + 1, y + 1, x + 1)))[0, 0, 0])
 
 
 def _text(value: object) -> str:
@@ -206,6 +239,8 @@ def _warnings(quarantined: Table, seams: Table) -> list[str]:
         warnings.append(f"{lost} tasks were given up and their objects are missing; see below. mitoscale retry heals them.")
     if seams.rows:
         warnings.append("Some joins at block faces are in doubt; see Seams, and tables/edges.parquet for all of them.")
+    if any(row[0].startswith("open") for row in seams.rows):
+        warnings.append("Beside blocks that were given up, nobody knows how objects go on: these seams are listed as open.")
     return warnings
 
 

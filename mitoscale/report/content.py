@@ -67,8 +67,10 @@ class ReportContent:
     """Scores against truth, name -> value; empty where there is no truth."""
     warnings: Sequence[str] = ()
     """What the reader must know before using the result, one sentence each; shown below the headline."""
+    seam_rates: Table | None = None
+    """How often objects look cut or fused at block faces, and at planes inside blocks."""
     seams: Table | None = None
-    """Doubtful joins at block faces: face, label, strength 0..1, joined or not. An empty table says there are none."""
+    """Suspects at block faces, most doubtful first: kind, place, labels, strength 0..1. An empty table says there are none."""
     quarantined: Table | None = None
     """Tasks that were given up: stage, block, error. An empty table says there are none."""
     footer: str = ""

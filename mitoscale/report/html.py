@@ -51,7 +51,7 @@ def render(content: ReportContent) -> str:
         "Volumes": _histogram(content.histogram),
         "Largest objects": _table(content.objects, "No object was found."),
         "Origin of the masks": origin,
-        "Seams": _optional(content.seams, "No join at a block face is in doubt."),
+        "Seams": _optional(content.seam_rates, "") + _optional(content.seams, "No join at a block face is in doubt."),
         "Blocks given up": _optional(content.quarantined, "No block was given up."),
         "Stages": _shares(content.stage_seconds, "{:.1f} s") + _table(content.stages, "No stage has run."),
         "Settings and provenance": settings,

@@ -10,6 +10,7 @@ import numpy as np
 from mitoscale.core.grid import Block
 from mitoscale.core.result import BlockResult
 from mitoscale.core.volume import Normalisation
+from mitoscale.nets.answers import checked_foreground
 from mitoscale.nets.predictors import make_detector
 from mitoscale.ops.centroids import deduplicate, detections_from_profiles, profiles
 from mitoscale.stages.stage import Key, Stage, Stopwatch
@@ -57,7 +58,8 @@ class Detect(Stage):
             image = self.open_image().read(key.halo)
         with watch.phase("compute"):
             detector = make_detector(settings, spacing)
-            probability = detector.foreground(self.normalisation.apply(image), key.halo)[key.core.within(key.halo)]
+            answer = checked_foreground(detector.foreground(self.normalisation.apply(image), key.halo), image.shape)
+            probability = answer[key.core.within(key.halo)]
             foreground = np.rint(np.clip(probability, 0, 1) * 255).astype(np.uint8)
             found = self._detections(foreground, key)
         with watch.phase("write"):

@@ -13,12 +13,14 @@ import numpy as np
 from mitoscale.core.grid import Block
 from mitoscale.core.result import BlockResult
 from mitoscale.core.volume import Normalisation
+from mitoscale.nets.answers import checked_fragments, checked_masks
 from mitoscale.nets.predictors import MaskSegmenter, VolumeSegmenter, make_segmenter
 from mitoscale.ops.centroids import profiles
 from mitoscale.ops.faces import touching_pairs
 from mitoscale.ops.link import link, open_ends
 from mitoscale.ops.masks import Mask, fill_unclaimed, gate, masks_of, paint, score_of_profiles, suppress
 from mitoscale.ops.prompts import prompts_from_profiles
+from mitoscale.stages.seams import middle_contacts, planes_path
 from mitoscale.stages.stage import Key, Stage, Stopwatch
 from mitoscale.storage.arrays import checksum, open_array
 from mitoscale.storage.creation import create_array
@@ -61,6 +63,7 @@ class Segment(Stage):
             chunks = self.plan.spec.chunks
             slot = tuple(-(-n // c) * c for n, c in zip(self.plan.slot_shape, chunks, strict=True))
             remove_tree(self.folder.fragments)
+            remove_tree(self.folder.masks_parts)  # else a block that is given up now would seem to have these
             create_array(
                 self.folder.fragments,
                 shape=(len(self.plan.grid), *slot),
@@ -81,11 +84,13 @@ class Segment(Stage):
             fragments = found.fragments
             table = self._table(found, key)
             pairs = touching_pairs(fragments)
+            planes = middle_contacts(fragments, key)
         with watch.phase("write"):
             open_array(self.folder.fragments).write_slot(self.plan.grid.number(key.index), fragments)
             write_table(f"{self.folder.masks_parts}/{key.name}.parquet", table)
             touching = {"a": pairs[:, 0], "b": pairs[:, 1]}
             write_table(f"{self.folder.masks_parts}/{key.name}.touching.parquet", touching)
+            write_table(planes_path(self.folder, key), planes)
         counts = {"voxels": key.core.size, "fragments": len(table["local"])}
         return BlockResult(name=key.name, checksum=checksum(fragments), counts=counts, seconds=watch.seconds)
 
@@ -94,7 +99,7 @@ class Segment(Stage):
         settings, spacing = self.plan.settings.segment, self.plan.spec.spacing
         segmenter = make_segmenter(settings, spacing)
         if isinstance(segmenter, VolumeSegmenter):
-            fragments = segmenter.fragments(image, foreground / np.float32(255), block.halo).astype(np.uint32)
+            fragments = checked_fragments(segmenter.fragments(image, foreground / np.float32(255), block.halo), image.shape)
             return _Fragments(fragments, fragments > 0, np.full(int(fragments.max(initial=0)) + 1, np.nan))
         slices = self._slices(segmenter, image, foreground, block)
         fragments = link(
@@ -144,7 +149,7 @@ class Segment(Stage):
         if hasattr(segmenter, "crops"):  # ours: crops with logits, never full slices
             masks = segmenter.crops(image, foreground, prompts, region)
         else:
-            masks = masks_of(*segmenter.masks(image, foreground, prompts, region))
+            masks = masks_of(*checked_masks(segmenter.masks(image, foreground, prompts, region), len(prompts), image.shape))
         kept = suppress(masks, iou=settings.nms_iou, iom=settings.nms_iom)
         stay = [masks[i] for i in kept]
         painted = paint(image.shape, stay)

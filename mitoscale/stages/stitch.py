@@ -11,9 +11,10 @@ import numpy as np
 from mitoscale.core.geometry import Region
 from mitoscale.core.grid import Block, Face
 from mitoscale.core.result import BlockResult
-from mitoscale.ops.components import pack, unpack
+from mitoscale.ops.components import pack
 from mitoscale.ops.faces import face_edges
 from mitoscale.stages.merge import merge_fragments
+from mitoscale.stages.seams import SeamReport, contacts_path, face_contacts
 from mitoscale.stages.stage import Key, Stage, Stopwatch
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.layout import remove_tree
@@ -55,6 +56,7 @@ class Stitch(Stage):
                 overlap=settings.overlap,
                 split_overlap=settings.split_overlap,
             )
+            facing = face_contacts(low, high, common, key)
         with watch.phase("write"):
             columns = {
                 "low": pack(grid.number(key.low.index), edges["low"]),
@@ -63,6 +65,7 @@ class Stitch(Stage):
                 "accepted": edges["accepted"],
             }
             write_table(f"{self.folder.edges}/{key.name}.parquet", columns)
+            write_table(contacts_path(self.folder, key), facing)
         counts = {"edges": int(edges["accepted"].sum()), "voxels": common.size}
         return BlockResult(name=key.name, counts=counts, seconds=watch.seconds)
 
@@ -71,7 +74,7 @@ class Stitch(Stage):
         return open_array(self.folder.fragments).read_in_slot(self.plan.grid.number(block.index), inside)
 
     def finish(self, done: Mapping[str, LedgerEntry]) -> dict[str, float]:
-        """Merge all fragments over the accepted edges; one label table a block, one table of edges for the seam report."""
+        """Merge all fragments over the accepted edges; one label table a block, and the seam report."""
 
         def accepted(face: Face) -> np.ndarray:
             edges = self._edges(face, done)
@@ -84,12 +87,8 @@ class Stitch(Stage):
             write=self._write_labels,
             scratch=f"{self.folder.work}/merge",
         )
-        suspects = self._suspects(done)
-        write_table(self.folder.edges_table, suspects)
-        return {
-            "edges": float(sum(entry.counts["edges"] for entry in done.values())),
-            "suspects": float(len(suspects["low"])),
-        }
+        edges = float(sum(entry.counts["edges"] for entry in done.values()))
+        return {"edges": edges, **SeamReport(self.plan, done).write()}
 
     def _has_fragments(self, block: Block) -> bool:
         return Path(f"{self.folder.masks_parts}/{block.name}.parquet").exists()
@@ -110,40 +109,6 @@ class Stitch(Stage):
             return read_table(f"{self.folder.edges}/{face.name}.parquet")
         return self._no_edges()
 
-    def _suspects(self, done: Container[str]) -> Columns:
-        """Doubtful edges, and the weakest edge of each object that holds two fragments which touch as different."""
-        settings, grid = self.plan.settings.stitch, self.plan.grid
-        blocks = [b for b in grid.blocks() if self._has_fragments(b)]
-        fused = np.unique(np.concatenate([np.zeros(0, np.uint64), *map(self._fused, blocks)]))
-        parts = [{**self._no_edges(), "face": np.zeros(0, str), "label": np.zeros(0, np.uint64), "doubtful": np.zeros(0, bool)}]
-        for block in blocks:
-            table = read_table(f"{self.folder.label_tables}/{block.name}.parquet")
-            for face in grid.faces_above(block):
-                edges = self._edges(face, done)
-                label = _label_of(table, unpack(edges["low"])[1])
-                doubtful = (edges["strength"] >= settings.seam_low) & (edges["strength"] <= settings.seam_high)
-                listed = doubtful | (edges["accepted"] & np.isin(label, fused))
-                rows = {**edges, "face": np.full(len(label), face.name), "label": label, "doubtful": doubtful}
-                parts.append({name: values[listed] for name, values in rows.items()})
-        rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        label, listed = rows.pop("label"), rows.pop("doubtful")
-        own = np.flatnonzero(rows["accepted"] & np.isin(label, fused))
-        own = own[np.lexsort((own, rows["strength"][own], label[own]))]
-        listed[own[np.unique(label[own], return_index=True)[1]]] = True
-        return {name: values[listed] for name, values in rows.items()}
-
-    def _fused(self, block: Block) -> np.ndarray:
-        """(N,) uint64 labels of which the block has two fragments that touch as different ones."""
-        pairs = read_table(f"{self.folder.masks_parts}/{block.name}.touching.parquet")
-        table = read_table(f"{self.folder.label_tables}/{block.name}.parquet")
-        a, b = (_label_of(table, pairs[c]) for c in ("a", "b"))
-        return np.unique(a[a == b])
-
     def _no_edges(self) -> Columns:
         kinds = {"low": np.uint64, "high": np.uint64, "strength": np.float32, "accepted": np.bool_}
         return {name: np.zeros(0, kind) for name, kind in kinds.items()}
-
-
-def _label_of(table: Columns, local: np.ndarray) -> np.ndarray:
-    """(N,) uint64 labels of a block's fragments (N,), from its label table."""
-    return table["label"][np.searchsorted(table["local"], local)]
