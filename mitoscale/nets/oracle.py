@@ -10,11 +10,11 @@ computed elsewhere can be given to a run in the same way::
 
 from __future__ import annotations
 
-import cc3d
 import numpy as np
 
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region
+from mitoscale.ops.instances import connected_parts
 from mitoscale.ops.link import link
 from mitoscale.ops.perturb import Mistakes, perturb
 from mitoscale.ops.prompts import Prompts
@@ -100,8 +100,7 @@ class Fragments(Truth):
         """(Z, Y, X) uint32 fragments, numbered anew in each region."""
         labels = self.read(region)
         if not self.strength:
-            parts: np.ndarray = cc3d.connected_components(labels, connectivity=26)
-            return parts.astype(np.uint32)
+            return connected_parts(labels)
         place = np.ravel_multi_index(region.start, self.labels.shape)  # each region makes its own mistakes
         masks = perturb(labels, Mistakes.of_strength(self.strength), seed=self.seed + int(place))
         ends = 2 * (region.start[0] > 0), 2 * (region.stop[0] < self.labels.shape[0])
