@@ -95,6 +95,27 @@ def components(mask: np.ndarray) -> np.ndarray:
     return found
 
 
+def connected_parts(labels: np.ndarray) -> np.ndarray:
+    """Each 26-connected part of each label, numbered on its own.
+
+    Parameters
+    ----------
+    labels : (Z, Y, X) integer
+        0 is background.
+
+    Returns
+    -------
+    (Z, Y, X) uint32
+
+    Examples
+    --------
+    >>> connected_parts(np.array([[[7, 0, 7, 5]]])).tolist()
+    [[[1, 0, 2, 3]]]
+    """
+    parts: np.ndarray = cc3d.connected_components(np.ascontiguousarray(labels), connectivity=26)
+    return parts.astype(np.uint32)
+
+
 def is_grey_mask(labels: np.ndarray) -> bool:
     """Whether 8-bit values are a mask with softened borders: 0 and 255 prevail, and some voxels lie between.
 
