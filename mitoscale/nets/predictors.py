@@ -37,8 +37,8 @@ that tells foreground and membranes apart::
 What must hold: answers depend on the arguments alone (a block may be computed twice, anywhere, and neighbours compare what both
 have read), shapes are those of the input, and a wrong answer fails the block with a line that says what was wanted. ``region``
 tells where in the volume the block lies, so precomputed results can be read by it (see :mod:`mitoscale.nets.oracle`). What the
-factory returns is called by one thread at a time unless it says ``concurrent = True``. This module imports no torch; the embedded networks are imported
-when they are asked for.
+factory returns is called by one thread at a time unless it says ``concurrent = True``. This module imports no torch; the
+embedded networks are imported when they are asked for.
 """
 
 from __future__ import annotations
