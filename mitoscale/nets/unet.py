@@ -22,10 +22,13 @@ class UNetConfig(BaseModel):
     """Distances in z, in nm, of the slices that are the input channels; 0 is the slice itself."""
     normalise: bool = True
     """Batch normalisation after each convolution."""
+    fold: int = 1
+    """Pixels a side that become channels of one pixel of the first level, and are pixels again at the end: what is finer than
+    that level is seen, at almost no cost."""
 
 
 PRESETS: dict[str, UNetConfig] = {
-    "small": UNetConfig(),
+    "small": UNetConfig(fold=2),
     "report": UNetConfig(widths=(64, 128, 256, 512, 1024), context_nm=(0.0,), normalise=False),
 }
 """``small`` runs well on CPUs; ``report`` is the first origin report's network."""
@@ -44,18 +47,18 @@ class UNet(nn.Module):
         super().__init__()
         self.config = config
         widths = config.widths
-        channels = (len(config.context_nm), *widths)
+        channels = (len(config.context_nm) * config.fold**2, *widths)
         self.down = nn.ModuleList(_convolutions(a, b, config.normalise) for a, b in zip(channels[:-1], channels[1:], strict=True))
         self.rise = nn.ModuleList(
             nn.ConvTranspose2d(b, a, kernel_size=2, stride=2) for a, b in zip(widths[:-1], widths[1:], strict=True)
         )
         self.up = nn.ModuleList(_convolutions(2 * a, a, config.normalise) for a in widths[:-1])
-        self.head = nn.Conv2d(widths[0], 1, kernel_size=1)
+        self.head = nn.Conv2d(widths[0], config.fold**2, kernel_size=1)
 
     @property
     def stride(self) -> int:
         """Height and width of an input must be multiples of this."""
-        return 2 ** (len(self.config.widths) - 1)
+        return self.config.fold * 2 ** (len(self.config.widths) - 1)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Foreground logits.
@@ -70,15 +73,36 @@ class UNet(nn.Module):
         (N, 1, H, W) float
             Logits of being mitochondrion.
         """
-        x = image * 2.0 - 1.0
+        x = nn.functional.pixel_unshuffle(image * 2.0 - 1.0, self.config.fold)
         skips = []
         for level, block in enumerate(self.down):
             x = block(x if level == 0 else nn.functional.max_pool2d(x, 2))
             skips.append(x)
         for rise, block, skip in zip(reversed(self.rise), reversed(self.up), reversed(skips[:-1]), strict=True):
             x = block(torch.cat([skip, rise(x)], dim=1))
-        logits: torch.Tensor = self.head(x)
+        logits: torch.Tensor = nn.functional.pixel_shuffle(self.head(x), self.config.fold)
         return logits
+
+
+def folded(coarse: UNet, fold: int) -> UNet:
+    """A network that folds pixels and computes at first what ``coarse`` does on their means: to train it on from there.
+
+    Parameters
+    ----------
+    coarse : UNet
+        A network with ``fold`` 1.
+    fold : int
+        Of the new one, whose pixels are that much smaller.
+    """
+    if coarse.config.fold != 1:
+        raise ValueError(f"only a network with fold 1 can be folded, this one has {coarse.config.fold}")
+    fine = UNet(coarse.config.model_copy(update={"fold": fold}))
+    state = dict(coarse.state_dict())
+    state["down.0.0.weight"] = state["down.0.0.weight"].repeat_interleave(fold**2, dim=1) / fold**2
+    state["head.weight"] = state["head.weight"].repeat(fold**2, 1, 1, 1)
+    state["head.bias"] = state["head.bias"].repeat(fold**2)
+    fine.load_state_dict(state)
+    return fine
 
 
 def _convolutions(channels_in: int, channels_out: int, normalise: bool) -> nn.Sequential:

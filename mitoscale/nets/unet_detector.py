@@ -34,7 +34,7 @@ class UNetDetector:
     spacing : (z, y, x)
         Voxel size of the volume in nm.
     batch_pixels : int
-        Network pixels computed at once.
+        Pixels of the first level computed at once.
     mirror : bool
         Average with the prediction of the slice turned round: better, and half as fast.
     """
@@ -53,7 +53,7 @@ class UNetDetector:
         pixels = pixel_nm if isinstance(pixel_nm, tuple) else (pixel_nm, pixel_nm)
         self.ratios = (pixels[0] / spacing[1], pixels[1] / spacing[2])
         self.steps = tuple(round(d / spacing[0]) for d in model.config.context_nm)
-        self.batch_pixels = batch_pixels
+        self.batch_pixels = batch_pixels * model.config.fold**2
         self.mirror = mirror
 
     def foreground(self, image: np.ndarray, region: Region) -> np.ndarray:

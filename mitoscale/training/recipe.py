@@ -107,7 +107,7 @@ def plan_training(settings: TrainSettings, volume: Annotated, tuning: Annotated 
     return Plan(
         task=unet_training.UNetTask(network, shown, tuning, batch=batch, seed=settings.seed),
         schedule=Schedule(steps=steps, learning_rate=rate, patience=patience),
-        pixel_nm=unet_training.PIXEL_NM,
+        pixel_nm=unet_training.pixel_size(unet_config),
         batch=batch,
         config=unet_config.model_dump(),
     )
@@ -236,6 +236,8 @@ def _started(model: Network, init: str | None) -> Network:
     if init is None:
         return model
     loaded = load_unet(init)[0] if isinstance(model, unet.UNet) else load_sam(init)[0]
+    if isinstance(loaded, unet.UNet) and isinstance(model, unet.UNet) and loaded.config.fold == 1:
+        loaded = unet.folded(loaded, model.config.fold)
     if loaded.config != model.config:
         raise InputError(f"weights {init} have another architecture than the preset; give the preset they were trained with")
     model.load_state_dict(loaded.state_dict())

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from mitoscale.core.geometry import Spacing
 from mitoscale.ops.downsample import mean_downsample
+from mitoscale.training.bodies import draw_body, place_body
 
 _MISTAKEN_SHARE = 0.2
 """Part of a volume's crops that may be centred on what an earlier network mistook."""
@@ -59,7 +60,7 @@ class CropSampler:
     object_share : float
         Part of the crops that is centred near a mitochondrion.
     bodies : float
-        Part of the crops that gets a drawn dark body which is no mitochondrion.
+        Chance that a crop gets a drawn dark body which is no mitochondrion, and then of another one.
     seed : int
         Seed of all randomness.
     """
@@ -102,36 +103,36 @@ class CropSampler:
             image = _sample(volume.image[slices], grid, "bilinear")
         labels = _sample(volume.labels[int(centre[0])][None], grid, "nearest")[0].round().long()
         image = image / 255.0
-        if self.rng.random() < self.bodies:
-            self._add_body(image, labels)
+        while self.rng.random() < self.bodies:
+            self._add_body(image, labels, grid, volume, slices)
         return Crop(image=self._vary(image), labels=labels)
 
-    def _add_body(self, image: torch.Tensor, labels: torch.Tensor) -> None:
-        """Draw a dark body that is no mitochondrion, in place: granular like a multivesicular body, or smooth, without cristae."""
-        rng, size = self.rng, self.size
-        radius = rng.uniform(120, 450) / self.pixel_nm
-        y, x = rng.uniform(0, size, 2)
-        rows, columns = np.ogrid[:size, :size]
-        angle = np.arctan2(rows - y, columns - x)
-        waves = sum(rng.normal(0, 0.25 / k) * np.cos(k * angle + rng.uniform(0, 2 * np.pi)) for k in (1, 2, 3, 4))
-        distance = np.hypot(rows - y, (columns - x) * rng.uniform(0.6, 1.6)) / (radius * np.maximum(1 + waves, 0.3))
-        inside = torch.from_numpy((distance < 1).astype(np.float32)) * (labels == 0)
-        if inside.sum() < 50:
+    def _add_body(
+        self, image: torch.Tensor, labels: torch.Tensor, grid: torch.Tensor, volume: Annotated, slices: list[int]
+    ) -> None:
+        """Draw a dark body that is no mitochondrion, in place."""
+        rng = self.rng
+        offsets = (np.array(slices) - slices[len(slices) // 2]) * volume.spacing[0]
+        body = place_body(self.size, self.pixel_nm, offsets, rng)
+        if body is None:
             return
-        ring = torch.from_numpy(np.exp(-np.square((distance - 1) * radius * self.pixel_nm / 10.0)).astype(np.float32)) * (
-            labels == 0
-        )
-        grain = torch.from_numpy(rng.normal(size=(1, size, size)).astype(np.float32))
-        grain = _blur(grain, max(rng.uniform(12, 28) / self.pixel_nm, 0.5))[0]
-        grain = grain / grain.std()
-        mean, spread = image.mean(), image.std()
-        level = mean - spread * rng.uniform(0.3, 1.4)
-        body = level + spread * rng.uniform(0.1, 0.8) * grain
-        if rng.random() < 0.5:  # some of what was there shows through
-            body = body * 0.6 + image * 0.4
-        soft = _blur(inside[None], 0.8)[0]
-        image += soft * (body - image)
-        image -= spread * rng.uniform(0.0, 1.2) * ring
+        donor = self._donor(grid[body.rows, body.columns], volume, slices) if rng.random() < 0.4 else None
+        draw_body(image.numpy(), body, (labels == 0).numpy(), self.pixel_nm, offsets, rng, donor)
+
+    def _donor(self, grid: torch.Tensor, volume: Annotated, slices: list[int]) -> np.ndarray | None:
+        """(C, H, W) what stands at another place of the volume, the liveliest of a few; None where mitochondria are in the way."""
+        best: np.ndarray | None = None
+        for _ in range(3):
+            place = self.rng.uniform(0, np.array(volume.image.shape) - 1)
+            there = grid - grid.mean((0, 1)) + torch.from_numpy(place[1:].astype(np.float32))
+            if _sample(volume.labels[int(place[0])][None], there, "nearest").any():
+                continue
+            shift = int(place[0]) - slices[len(slices) // 2]
+            shifted = [int(np.clip(z + shift, 0, len(volume.image) - 1)) for z in slices]
+            found = _sample(volume.image[shifted], there, "bilinear").numpy() / 255.0
+            if best is None or found.std() > best.std():
+                best = found
+        return best
 
     def _centre(self, which: int) -> np.ndarray:
         volume, objects = self.volumes[which], self._objects[which]

@@ -12,16 +12,24 @@ from torch import nn
 from torch.nn import functional
 
 from mitoscale.nets.device import autocast, device
-from mitoscale.nets.unet import UNet
+from mitoscale.nets.unet import UNet, UNetConfig
 from mitoscale.nets.unet_detector import UNetDetector
 from mitoscale.training.losses import foreground_loss
 from mitoscale.training.samples import Annotated, CropSampler
 
-_BODIES = 0.4
-"""Part of the crops with a drawn dark body: multivesicular bodies are mistaken most, and volumes hold few to learn from."""
+_BODIES = 0.45
+"""Chance of a drawn dark body, and of each further one: such bodies are mistaken most, and volumes hold few to learn from."""
 
-PIXEL_NM = 10.0
-"""Pixel size the U-Net works at."""
+_COARSE_NM = 10.0
+"""Pixel size of the first level."""
+
+_COARSE_SIZE = 256
+"""Height and width of a crop in pixels of the first level."""
+
+
+def pixel_size(config: UNetConfig) -> float:
+    """Pixel size a U-Net works at, in nm."""
+    return _COARSE_NM / config.fold
 
 
 class UNetTask:
@@ -37,8 +45,6 @@ class UNetTask:
         What to score on; without it the score is 0 and the last weights are kept.
     batch : int
         Crops a step.
-    size : int
-        Height and width of a crop.
     seed : int
         Seed of the crops.
     """
@@ -50,13 +56,17 @@ class UNetTask:
         tuning: Annotated | None,
         *,
         batch: int = 8,
-        size: int = 256,
         seed: int = 0,
     ) -> None:
         self.model: nn.Module = model
         self.config = model.config
         self.sampler = CropSampler(
-            volumes, size=size, pixel_nm=PIXEL_NM, context_nm=model.config.context_nm, bodies=_BODIES, seed=seed
+            volumes,
+            size=_COARSE_SIZE * model.config.fold,
+            pixel_nm=pixel_size(model.config),
+            context_nm=model.config.context_nm,
+            bodies=_BODIES,
+            seed=seed,
         )
         self.tuning = tuning
         self.batch = batch
@@ -77,7 +87,7 @@ class UNetTask:
         if self.tuning is None:
             return {}
         assert isinstance(model, UNet)
-        detector = UNetDetector(model, pixel_nm=PIXEL_NM, spacing=self.tuning.spacing)
+        detector = UNetDetector(model, pixel_nm=pixel_size(model.config), spacing=self.tuning.spacing)
         chosen = range(min(2, (len(self.tuning.image) - 1) // 2), len(self.tuning.image), 4)
         probability = detector.probability(self.tuning.image, chosen)
         truth = self.tuning.labels[list(chosen)] > 0
@@ -130,7 +140,9 @@ def with_mistakes(model: UNet, volume: Annotated, every: int = 4, distance_nm: f
     """
     chosen = range(0, len(volume.image), every)
     model.eval()
-    predicted = UNetDetector(model, pixel_nm=PIXEL_NM, spacing=volume.spacing).probability(volume.image, chosen) >= 0.5
+    predicted = (
+        UNetDetector(model, pixel_nm=pixel_size(model.config), spacing=volume.spacing).probability(volume.image, chosen) >= 0.5
+    )
     found = [np.zeros((0, 3), np.int64)]
     for z, mask in zip(chosen, predicted, strict=True):
         truth = volume.labels[z] > 0

@@ -7,7 +7,7 @@ import torch
 from pydantic import ValidationError
 
 from mitoscale.nets.checkpoint import load_unet
-from mitoscale.nets.unet import PRESETS, UNet, UNetConfig
+from mitoscale.nets.unet import PRESETS, UNet, UNetConfig, folded
 
 
 @pytest.mark.parametrize("widths", [(4, 8), (4, 8, 8), (2, 4, 6, 8, 8)])
@@ -19,6 +19,23 @@ def test_the_answer_has_the_size_of_the_question(widths: tuple[int, ...], contex
     for height, width in [(1, 1), (2, 3)]:
         image = torch.rand(2, len(context), height * model.stride, width * model.stride)
         assert model(image).shape == (2, 1, *image.shape[2:])
+
+
+@pytest.mark.parametrize("fold", [1, 2, 3])
+def test_a_folded_network_answers_for_every_pixel(fold: int) -> None:
+    model = UNet(UNetConfig(widths=(4, 8), fold=fold)).eval()
+    assert model.stride == 2 * fold
+    assert model(torch.rand(2, 5, 4 * fold, 6 * fold)).shape == (2, 1, 4 * fold, 6 * fold)
+
+
+@pytest.mark.parametrize("fold", [2, 4])
+def test_a_folded_network_begins_as_the_coarse_one(fold: int) -> None:
+    coarse = UNet(UNetConfig(widths=(4, 8, 8))).eval()
+    image = torch.rand(1, 5, 8 * fold, 16 * fold)
+    expected = coarse(torch.nn.functional.avg_pool2d(image, fold)).repeat_interleave(fold, 2).repeat_interleave(fold, 3)
+    assert torch.allclose(folded(coarse, fold).eval()(image), expected, atol=1e-5)
+    with pytest.raises(ValueError, match="fold"):
+        folded(folded(coarse, 2), 2)
 
 
 def test_presets() -> None:
