@@ -14,8 +14,8 @@ from mitoscale.nets.unet import UNet, UNetConfig
 from mitoscale.nets.unet_detector import UNetDetector
 from mitoscale.ops.phantom import Phantom
 
-REACH = 72
-"""Network pixels from an edge within which the edge is felt."""
+REACH_NM = 720
+"""Distance from an edge within which the edge is felt."""
 
 
 @pytest.fixture(scope="module")
@@ -23,12 +23,19 @@ def model() -> UNet:
     return load_unet("unet-small")[0].to(memory_format=torch.channels_last)
 
 
+@pytest.fixture(scope="module")
+def pixel_nm() -> float:
+    found = load_unet("unet-small")[1].pixel_nm
+    assert found is not None
+    return found
+
+
 def region_of(image: np.ndarray, y: int = 0, x: int = 0) -> Region:
     return Region.of_shape(image.shape).shifted((0, y, x))
 
 
-def test_mitochondria_of_a_phantom_are_found(model: UNet, phantom: Phantom) -> None:
-    detector = UNetDetector(model, pixel_nm=10.0, spacing=phantom.spacing)
+def test_mitochondria_of_a_phantom_are_found(model: UNet, pixel_nm: float, phantom: Phantom) -> None:
+    detector = UNetDetector(model, pixel_nm=pixel_nm, spacing=phantom.spacing)
     found = detector.foreground(phantom.image[10:13], region_of(phantom.image[10:13]))
     truth = phantom.labels[10:13] > 0
     assert found.dtype == np.float32 and found.shape == truth.shape
@@ -36,34 +43,36 @@ def test_mitochondria_of_a_phantom_are_found(model: UNet, phantom: Phantom) -> N
     assert ((found > 0.5) & truth).sum() / ((found > 0.5) | truth).sum() > 0.6
 
 
-def difference_of_two_reads(model: UNet, slice_: np.ndarray, nm: float, offset: int) -> np.ndarray:
+def difference_of_two_reads(model: UNet, pixel_nm: float, slice_: np.ndarray, nm: float, offset: int) -> np.ndarray:
     """How much the same inner pixels differ when the read region begins ``offset`` pixels later."""
-    detector = UNetDetector(model, pixel_nm=10.0, spacing=(10.0, nm, nm))
+    detector = UNetDetector(model, pixel_nm=pixel_nm, spacing=(10.0, nm, nm))
     whole = detector.foreground(slice_[None], region_of(slice_[None]))
     part = slice_[None, offset:, offset:]
     again = detector.foreground(part, region_of(part, offset, offset))
-    inner = int(REACH * 10 / nm)
+    inner = int(REACH_NM / nm)
     return np.abs(whole[:, offset:, offset:] - again)[:, inner:, inner:]
 
 
 @pytest.mark.parametrize(("nm", "offset"), [(10.0, 32), (4.0, 80)])
-def test_read_regions_that_begin_on_the_networks_lattice_agree(model: UNet, phantom: Phantom, nm: float, offset: int) -> None:
+def test_read_regions_that_begin_on_the_networks_lattice_agree(
+    model: UNet, pixel_nm: float, phantom: Phantom, nm: float, offset: int
+) -> None:
     slice_ = ndimage.zoom(phantom.image[10], 10.0 / nm, order=1)
-    assert difference_of_two_reads(model, slice_, nm, offset).max() < 0.02
+    assert difference_of_two_reads(model, pixel_nm, slice_, nm, offset).max() < 0.02
 
 
 @pytest.mark.parametrize(("nm", "offset"), [(10.0, 21), (4.0, 43)])
-def test_any_two_read_regions_agree_closely(model: UNet, phantom: Phantom, nm: float, offset: int) -> None:
+def test_any_two_read_regions_agree_closely(model: UNet, pixel_nm: float, phantom: Phantom, nm: float, offset: int) -> None:
     slice_ = ndimage.zoom(phantom.image[10], 10.0 / nm, order=1)
-    assert difference_of_two_reads(model, slice_, nm, offset).mean() < 0.02
+    assert difference_of_two_reads(model, pixel_nm, slice_, nm, offset).mean() < 0.02
 
 
-def test_anisotropic_voxels(model: UNet, phantom: Phantom) -> None:
+def test_anisotropic_voxels(model: UNet, pixel_nm: float, phantom: Phantom) -> None:
     """y twice as fine as x: the answer, brought back, is that of the isotropic volume."""
     slice_ = phantom.image[10]
     stretched = np.repeat(slice_, 2, axis=0)[None]
-    flat = UNetDetector(model, pixel_nm=10.0, spacing=(200.0, 10.0, 10.0)).foreground(slice_[None], region_of(slice_[None]))
-    fine = UNetDetector(model, pixel_nm=10.0, spacing=(200.0, 5.0, 10.0)).foreground(stretched, region_of(stretched))
+    flat = UNetDetector(model, pixel_nm=pixel_nm, spacing=(200.0, 10.0, 10.0)).foreground(slice_[None], region_of(slice_[None]))
+    fine = UNetDetector(model, pixel_nm=pixel_nm, spacing=(200.0, 5.0, 10.0)).foreground(stretched, region_of(stretched))
     assert fine.shape == stretched.shape
     assert np.abs(fine.reshape(1, 192, 2, 192).mean(2) - flat).mean() < 0.05
 
