@@ -23,9 +23,6 @@ _BODIES = 0.45
 _COARSE_NM = 10.0
 """Pixel size of the first level."""
 
-_COARSE_SIZE = 256
-"""Height and width of a crop in pixels of the first level."""
-
 
 def pixel_size(config: UNetConfig) -> float:
     """Pixel size a U-Net works at, in nm."""
@@ -45,6 +42,8 @@ class UNetTask:
         What to score on; without it the score is 0 and the last weights are kept.
     batch : int
         Crops a step.
+    size : int
+        Height and width of a crop in pixels of the first level.
     seed : int
         Seed of the crops.
     """
@@ -56,13 +55,14 @@ class UNetTask:
         tuning: Annotated | None,
         *,
         batch: int = 8,
+        size: int = 256,
         seed: int = 0,
     ) -> None:
         self.model: nn.Module = model
         self.config = model.config
         self.sampler = CropSampler(
             volumes,
-            size=_COARSE_SIZE * model.config.fold,
+            size=size * model.config.fold,
             pixel_nm=pixel_size(model.config),
             context_nm=model.config.context_nm,
             bodies=_BODIES,
