@@ -69,7 +69,7 @@ def test_a_run_over_tcp(three: list[Machine], stack: Stack, tmp_path: Path) -> N
 
 def test_a_run_over_tls_survives_a_worker_that_is_cut_off(three: list[Machine], stack: Stack, tmp_path: Path) -> None:
     run, tls = str(tmp_path / "run"), make_certificates(tmp_path / "certificates")
-    with cluster_on(three, tmp_path, PORT + 1, tls) as file:
+    with cluster_on(three, tmp_path, PORT + 10, tls) as file:
         process = begin("run", stack.image, run, *options_of(stack, file, seconds="3"))
         try:
             ends = time.monotonic() + 120

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,8 @@ import numpy as np
 import psutil
 import pytest
 import yaml
-from by_hand import PATHS
-from commands import Ended, begin, finish, labels_of, renamed
+from by_hand import PATHS, ROOT, make_certificates
+from commands import Ended, Stack, begin, finish, labels_of, renamed
 from slurm_daemons import said, slurm, why_not
 
 from mitoscale.cli.demo import _BLOCK, _OBJECTS, _SHAPE, SEED
@@ -39,10 +40,10 @@ def own_address() -> str:
     return found[0]
 
 
-def cluster_file(folder: Path, **groups: object) -> str:
+def cluster_file(folder: Path, tls: dict[str, str] | None = None, **groups: object) -> str:
     path = folder / "cluster.yaml"
     settings = {"kind": "slurm", "host": own_address(), "folder": str(folder / "jobs"), "dashboard": "127.0.0.1:0"}
-    path.write_text(yaml.safe_dump({**settings, "groups": groups}))
+    path.write_text(yaml.safe_dump({**settings, **({"tls": tls} if tls else {}), "groups": groups}))
     return str(path)
 
 
@@ -65,6 +66,7 @@ def test_a_run_of_the_demos_size_survives_scancel(conf: str, tmp_path: Path) -> 
     np.save(truth, phantom.labels)
     file = cluster_file(
         tmp_path,
+        tls=make_certificates(tmp_path / "certificates") if shutil.which("openssl") else None,
         io={"workers": 1, "memory": "1 GiB", "queue": {"partition": "cpu", "walltime": "00:20:00"}},
         gpu={"adaptive": {"min": 0, "max": 2, "idle": "5 s"}, "memory": "1 GiB", "queue": {"partition": "gpu"}},
     )
@@ -85,6 +87,25 @@ def test_a_run_of_the_demos_size_survives_scancel(conf: str, tmp_path: Path) -> 
     logs = [p.name for p in (tmp_path / "jobs").rglob("*.out")]
     assert len([name for name in logs if "-gpu-" in name]) > 2, f"no job took the cancelled one's place: {logs}"
     assert len([name for name in logs if "-io-" in name]) == 1
+
+
+def test_the_run_itself_as_a_job(conf: str, stack: Stack, tmp_path: Path) -> None:
+    run, log = tmp_path / "run", tmp_path / "job.log"
+    file = cluster_file(tmp_path, io={"workers": 1, "memory": "1 GiB"})
+    small = ["--parsable", "--mem=2G", "--cpus-per-task=1", f"--output={log}", f"--export=ALL,CLUSTER={file}"]
+    options = stack.exact()
+    at = options.index("--workers")
+    options = [*options[:at], *options[at + 2 :]]
+    job = said(conf, "sbatch", *small, str(ROOT / "jobs" / "slurm" / "run.sbatch"), stack.image, str(run), *options).strip()
+    assert job.isdigit()
+    wait_until(lambda: "JobState=COMPLETED" in said(conf, "scontrol", "show", "job", job) or _failed(conf, job), seconds=240)
+    assert "ExitCode=0:0" in said(conf, "scontrol", "show", "job", job), log.read_text()
+    assert "objects " in log.read_text() and (run / "report.html").is_file()
+    assert np.array_equal(renamed(labels_of(str(run))), renamed(stack.phantom.labels))
+
+
+def _failed(conf: str, job: str) -> bool:
+    return "JobState=FAILED" in said(conf, "scontrol", "show", "job", job)
 
 
 def test_cluster_check_shows_the_jobs_and_the_dashboard_stays_on_this_machine(conf: str, tmp_path: Path) -> None:
