@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import mitoscale
@@ -50,7 +50,18 @@ def running_scheduler(settings: ClusterSettings) -> Iterator[Connection]:
                 f"the scheduler at {settings.address} has no worker; start one: dask worker {settings.address} --resources io=1"
             ) from error
         _check_versions(client)
-        yield Connection(client=client, dashboard=client.dashboard_link or "")
+        try:
+            yield Connection(client=client, dashboard=client.dashboard_link or "")
+        finally:
+            with suppress(OSError):  # the scheduler is gone: nothing is left to tidy
+                client.run_on_scheduler(_forget_models)
+
+
+def _forget_models(dask_scheduler: Any) -> None:
+    """Runs on the scheduler: workers that start later need not load this run's models."""
+    from mitoscale.cluster.plugin import Warmth
+
+    dask_scheduler.worker_plugins.pop(Warmth.name, None)
 
 
 def _check_versions(client: Any) -> None:

@@ -76,6 +76,17 @@ def _threads_and_spilling(dask_worker: object) -> tuple[str, object]:
     return os.environ["MITOSCALE_THREADS"], dask_worker.memory_manager.memory_spill_fraction  # type: ignore[attr-defined]
 
 
+def test_models_of_a_run_that_is_over_are_not_loaded_again(plain: str) -> None:
+    settings = ClusterSettings(kind="address", address=plain)
+    for warm in (True, False):
+        with start(settings) as cluster:
+            if warm:
+                cluster.warm(dict)
+            plugins = cluster.client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.worker_plugins))
+            assert ("mitoscale-warmth" in plugins) is warm
+            assert "mitoscale-setup" in plugins
+
+
 def test_nothing_at_the_address_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(address, "CONNECT_SECONDS", 1)
     settings = ClusterSettings(kind="address", address=f"tcp://127.0.0.1:{free_port()}")
