@@ -11,7 +11,7 @@ import psutil
 
 from mitoscale.cluster.configuration import thread_environment
 from mitoscale.cluster.connection import Connection
-from mitoscale.cluster.groups import Group, GroupName
+from mitoscale.cluster.groups import GroupName
 from mitoscale.cluster.scheduler import dashboard_of, protocol_of, scheduler_with, security_of
 from mitoscale.cluster.settings import ClusterSettings
 from mitoscale.core.errors import InputError
@@ -53,7 +53,7 @@ def _workers(settings: ClusterSettings) -> dict[str, Any]:
     from distributed import Nanny
 
     gpus = _gpus(settings)
-    counts = {name: group.workers or _default_count(group, settings, gpus) for name, group in settings.all_groups.items()}
+    counts = {name: group.workers or _default_count(name, settings, len(gpus)) for name, group in settings.all_groups.items()}
     memory = _memory_share(settings, counts)
     shared: dict[str, Any] = {
         "host": settings.host,
@@ -80,11 +80,14 @@ def _workers(settings: ClusterSettings) -> dict[str, Any]:
     return workers
 
 
-def _default_count(group: Group, settings: ClusterSettings, gpus: list[str]) -> int:
-    if group.gpus:
-        return len(gpus)
-    alone = len(settings.all_groups) == 1
-    return default_workers(settings.threads) if alone or group is settings.all_groups.get("io") else 1
+def _default_count(name: GroupName, settings: ClusterSettings, gpus: int) -> int:
+    """Workers of a group that does not say: all that there is room for in the first with GPUs and in ``io``, else one."""
+    groups = settings.all_groups
+    with_gpus = [other for other, group in groups.items() if group.gpus]
+    if name in with_gpus:
+        others = sum(groups[other].workers or 1 for other in with_gpus if other != name)
+        return gpus - others if name == with_gpus[0] else 1
+    return default_workers(settings.threads) if name == "io" or len(groups) == 1 else 1
 
 
 def _memory_share(settings: ClusterSettings, counts: Mapping[GroupName, int]) -> int:

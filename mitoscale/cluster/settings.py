@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from mitoscale.cluster.amounts import Duration, Memory
 from mitoscale.cluster.groups import Group, GroupName, Settings
+from mitoscale.core.errors import InputError
 
 Kind = Literal["local", "cuda", "slurm", "kubernetes", "address"]
 """Where workers run."""
@@ -157,11 +158,18 @@ class ClusterSettings(Settings):
     def with_workers(self, workers: int) -> ClusterSettings:
         """The same with another number of workers in the group that does most: ``gpu`` where there is one, else ``io``.
 
+        Raises
+        ------
+        InputError
+            If the workers are not ours to start.
+
         Examples
         --------
         >>> ClusterSettings(groups={"io": Group(), "gpu": Group()}).with_workers(3).groups["gpu"].workers
         3
         """
+        if self.kind == "address":
+            raise InputError(f"--workers {workers}: kind address takes the workers as they are; start more of them instead")
         if not self.groups:
             return self.model_copy(update={"workers": workers})
         name: GroupName = "gpu" if "gpu" in self.groups else "io" if "io" in self.groups else "train"

@@ -155,7 +155,8 @@ class Jobs:
             lines = _call("squeue", "-h", "-o", "%i %t", "--name", ",".join(_job_name(n, self._folder) for n in self._jobs))
         except StoppedError:  # the queue's server is away for a moment: what was there still is
             return
-        alive = dict(line.split()[:2] for line in lines.splitlines() if line.strip())
+        states = dict(line.split()[:2] for line in lines.splitlines() if line.strip())
+        alive = {job: status for job, status in states.items() if status != "CG"}  # completing: its worker is gone
         self._pending = {job for job, status in alive.items() if status in ("PD", "CF", "RQ")}
         for name, jobs in self._jobs.items():
             for job in list(jobs):

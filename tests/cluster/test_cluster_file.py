@@ -86,6 +86,8 @@ def test_workers_of_the_command_line_are_those_of_the_group_that_does_most() -> 
     assert ClusterSettings().with_workers(3).all_groups["io"].workers == 3
     groups = {"io": Group(workers=1), "gpu": Group(workers=1, threads=2)}
     changed = ClusterSettings(groups=groups).with_workers(5).groups
+    with pytest.raises(InputError, match="--workers 3: kind address takes the workers as they are"):
+        ClusterSettings(kind="address", address="tcp://h:1").with_workers(3)
     assert changed["gpu"] == Group(workers=5, threads=2) and changed["io"] == groups["io"]
 
 

@@ -166,6 +166,26 @@ def test_kind_cuda_without_a_gpu_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
         pass
 
 
+@pytest.mark.parametrize(
+    ("groups", "expected"),
+    [
+        ({}, {"gpu-0": "0", "gpu-1": "1", "gpu-2": "2"}),
+        ({"io": Group(workers=1), "gpu": Group(gpus=1, workers=1)}, {"io-0": "", "gpu-0": "0"}),
+        ({"gpu": Group(gpus=1), "train": Group(gpus=1)}, {"gpu-0": "0", "gpu-1": "1", "train-0": "2"}),
+    ],
+)
+def test_each_worker_of_kind_cuda_sees_one_gpu(groups: dict, expected: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mitoscale.cluster.gpus.visible_gpus", lambda: ["0", "1", "2"])
+    workers = _workers(ClusterSettings(kind="cuda", groups=groups))
+    assert {name: spec["options"]["env"]["CUDA_VISIBLE_DEVICES"] for name, spec in workers.items()} == expected
+
+
+def test_more_gpus_than_there_are_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mitoscale.cluster.gpus.visible_gpus", lambda: ["0"])
+    with pytest.raises(InputError, match="2 workers want a GPU each, this machine has 1"):
+        _workers(ClusterSettings(kind="cuda", groups={"gpu": Group(gpus=1), "train": Group(gpus=1)}))
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not _gpu_names(), reason="no NVIDIA GPU on this machine")
 def test_kind_cuda_has_a_worker_for_each_gpu() -> None:

@@ -12,11 +12,17 @@ import numpy as np
 import psutil
 import pytest
 import yaml
+from block_tasks import row_of_blocks
 from by_hand import PATHS, ROOT, make_certificates
 from commands import Ended, Stack, begin, finish, labels_of, renamed
 from slurm_daemons import said, slurm, why_not
 
 from mitoscale.cli.demo import _BLOCK, _OBJECTS, _SHAPE, SEED
+from mitoscale.cluster.cluster_file import load_cluster
+from mitoscale.cluster.clusters import start
+from mitoscale.cluster.roll_call import ask_workers
+from mitoscale.core.grid import Block
+from mitoscale.core.result import BlockResult
 from mitoscale.ops.phantom import make_phantom
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.tiff_writing import write_tiff
@@ -87,6 +93,33 @@ def test_a_run_of_the_demos_size_survives_scancel(conf: str, tmp_path: Path) -> 
     logs = [p.name for p in (tmp_path / "jobs").rglob("*.out")]
     assert len([name for name in logs if "-gpu-" in name]) > 2, f"no job took the cancelled one's place: {logs}"
     assert len([name for name in logs if "-io-" in name]) == 1
+
+
+def test_a_group_grows_with_its_tasks_and_goes_when_there_are_none(
+    conf: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mitoscale.cluster.workforce.ROUND_SECONDS", 1.0)
+    gpu = {"adaptive": {"min": 0, "max": 2, "idle": "2 s"}, "memory": "1 GiB", "queue": {"partition": "gpu"}}
+    file = cluster_file(tmp_path, io={"workers": 1, "memory": "1 GiB"}, gpu=gpu)
+    with start(load_cluster(file)) as cluster:
+
+        def gpu_workers() -> int:
+            return sum(a.group == "gpu" for a in ask_workers(cluster.client, dict))
+
+        for _ in range(2):  # it comes back
+            results: list[BlockResult] = []
+            failures = cluster.executor.run("detect", rested, row_of_blocks(8), on_result=results.append, resource="gpu")
+            assert failures == [] and len(results) == 8
+            wait_until(lambda: cluster.workers > 0 and gpu_workers() == 0)
+        assert cluster.workers == 1
+    logs = {path.name for path in (tmp_path / "jobs").rglob("*-gpu-*.out")}
+    assert len(logs) == 4, logs  # twice two
+
+
+def rested(key: Block) -> BlockResult:
+    """Takes a second."""
+    time.sleep(1)
+    return BlockResult(name=key.name)
 
 
 def test_the_run_itself_as_a_job(conf: str, stack: Stack, tmp_path: Path) -> None:
