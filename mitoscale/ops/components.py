@@ -81,18 +81,44 @@ def smallest(raw: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """
     if (raw[1:] <= raw[:-1]).any():
         raise ValueError("raw ids must be strictly ascending")
-    if len(raw) > MOST_FRAGMENTS:
-        raise InputError(f"stitch: {len(raw)} fragments in one piece, the limit is {MOST_FRAGMENTS}; choose larger blocks")
-    place = places(raw, edges)
-    if len(raw) == 0:
-        return np.zeros(0, np.uint64)
+    return raw[first_connected(len(raw), places(raw, edges))]
+
+
+def first_connected(count: int, ends: np.ndarray) -> np.ndarray:
+    """Plain connected components of numbered nodes: of each the smallest number it is connected with.
+
+    Parameters
+    ----------
+    count : int
+        Number of nodes.
+    ends : (E, 2) int
+        Nodes 0 .. ``count`` - 1 that are connected.
+
+    Returns
+    -------
+    (N,) int64
+
+    Raises
+    ------
+    InputError
+        If there are more than 2^31 - 1 nodes.
+
+    Examples
+    --------
+    >>> first_connected(4, np.array([[3, 1]])).tolist()
+    [0, 1, 2, 1]
+    """
+    if count > MOST_FRAGMENTS:
+        raise InputError(f"stitch: {count} fragments in one piece, the limit is {MOST_FRAGMENTS}; choose larger blocks")
+    if count == 0:
+        return np.zeros(0, np.int64)
     # Rows and columns of 32 bits: SciPy wants no others, and its copies of a graph are what memory goes to.
-    ends = place.astype(np.int32)
-    graph = coo_array((np.ones(len(edges), np.uint8), (ends[:, 0], ends[:, 1])), shape=(len(raw), len(raw)))
-    count, component = connected_components(graph, directed=False)
-    first = np.empty(count, np.int64)
-    first[component[::-1]] = np.arange(len(raw))[::-1]  # of several assignments the last stays: the smallest
-    return raw[first[component]]
+    low, high = (column.astype(np.int32) for column in ends.T)
+    graph = coo_array((np.ones(len(low), np.uint8), (low, high)), shape=(count, count))
+    components, component = connected_components(graph, directed=False)
+    first = np.empty(components, np.int64)
+    first[component[::-1]] = np.arange(count)[::-1]  # of several assignments the last stays: the smallest
+    return first[component]
 
 
 def merge(raw: np.ndarray, edges: np.ndarray) -> np.ndarray:
@@ -129,10 +155,16 @@ def places(raw: np.ndarray, ids: np.ndarray) -> np.ndarray:
     InputError
         If one is not there.
     """
-    place = np.searchsorted(raw, ids)
-    known = place < len(raw)
-    known[known] = raw[place[known]] == ids[known]
+    place, known = find(raw, ids)
     if not known.all():
         block, local = (int(part[0]) for part in unpack(ids[~known]))
         raise InputError(f"an edge names fragment {local} of block {block}, which has none such; run again with --redo segment")
     return place
+
+
+def find(raw: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where in ``raw`` (ascending) each of ``ids`` is or would be (int64), and whether it is there (bool)."""
+    place = np.searchsorted(raw, ids)
+    known = place < len(raw)
+    known[known] = raw[place[known]] == ids[known]
+    return place, known

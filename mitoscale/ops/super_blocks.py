@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mitoscale.core.errors import InputError
-from mitoscale.ops.components import MOST_FRAGMENTS, places, smallest, unpack
+from mitoscale.ops.components import find, first_connected, places, smallest, unpack
 
 
 class Merge:
@@ -59,15 +59,13 @@ class Merge:
         InputError
             If the first end of an edge is not in ``raw``.
         """
-        inside = _isin(raw, edges[:, 1])
-        root = smallest(raw, edges[inside])
-        arrived = _isin(raw, self._waiting[:, 1])
-        joins = self._waiting[arrived].copy()
-        joins[:, 1] = root[places(raw, joins[:, 1])]
-        self._joins.append(_unique_rows(joins))
-        leaving = edges[~inside].copy()
-        leaving[:, 0] = root[places(raw, leaving[:, 0])]
-        self._waiting = np.concatenate([self._waiting[~arrived], _unique_rows(leaving)])
+        low, (high, inside) = places(raw, edges[:, 0]), find(raw, edges[:, 1])
+        root = raw[first_connected(len(raw), np.stack([low, high], axis=1)[inside])]
+        leaving = _unique_rows(np.stack([root[low[~inside]], edges[~inside, 1]], axis=1))
+        place, arrived = find(raw, self._waiting[:, 1])
+        joins = _unique_rows(np.stack([self._waiting[arrived, 0], root[place[arrived]]], axis=1))
+        self._joins.append(joins)
+        self._waiting = np.concatenate([self._waiting[~arrived], leaving])
         shared = np.unique(np.concatenate([joins[:, 1], leaving[:, 0]]))
         own = raw[root == raw]
         block, first, count = np.unique(unpack(own)[0], return_index=True, return_counts=True)
@@ -91,10 +89,6 @@ class Merge:
             raise InputError(f"an edge names fragment {local} of block {block}, which has none such; run again with --redo segment")
         none = np.zeros(0, np.uint64)
         shared, ranks = np.concatenate([none, *self._shared]), np.concatenate([none.astype(np.int64), *self._ranks])
-        if len(shared) > MOST_FRAGMENTS:
-            raise InputError(
-                f"stitch: {len(shared)} objects cross super-blocks, the limit is {MOST_FRAGMENTS}; choose larger blocks"
-            )
         order = np.argsort(shared)
         shared, ranks = shared[order], ranks[order]
         joins = np.concatenate([self._waiting, *self._joins])
@@ -149,9 +143,7 @@ class Numbers:
             The labels :func:`mitoscale.ops.components.merge` gives over all super-blocks at once.
         """
         own = raw[root == raw]
-        place = np.searchsorted(self.shared, own)
-        known = place < len(self.shared)
-        known[known] = self.shared[place[known]] == own[known]
+        place, known = find(self.shared, own)
         gone = np.zeros(len(own), bool)
         gone[known] = self.gone[place[known]]
         block, of_block = np.unique(unpack(own)[0], return_inverse=True)
@@ -167,14 +159,6 @@ def _count_before(marked: np.ndarray, of_block: np.ndarray) -> np.ndarray:
     first = np.flatnonzero(np.concatenate([np.ones(min(len(marked), 1), bool), of_block[1:] != of_block[:-1]]))
     result: np.ndarray = before - np.repeat(before[first], np.diff(np.append(first, len(marked))))
     return result
-
-
-def _isin(raw: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """(M,) bool: which ids are in ``raw`` (ascending)."""
-    place = np.searchsorted(raw, ids)
-    inside = place < len(raw)
-    inside[inside] = raw[place[inside]] == ids[inside]
-    return inside
 
 
 def _unique_rows(pairs: np.ndarray) -> np.ndarray:
