@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import groupby
 from typing import ClassVar
 
 import numpy as np
@@ -18,7 +19,7 @@ from mitoscale.storage.arrays import checksum, open_array
 from mitoscale.storage.creation import create_array
 from mitoscale.storage.layout import remove_tree
 from mitoscale.storage.ledger import LedgerEntry
-from mitoscale.storage.tables import Columns, read_table, write_table
+from mitoscale.storage.tables import Columns, appending, read_table, write_table
 
 _COLUMNS = {"z": np.int64, "y": np.float64, "x": np.float64, "score": np.float32, "area": np.int64}
 
@@ -88,16 +89,24 @@ class Detect(Stage):
         return {name: np.concatenate(parts[name]).astype(kind) for name, kind in _COLUMNS.items()}
 
     def finish(self, done: Mapping[str, LedgerEntry]) -> dict[str, float]:
-        """One table of all detections; of two that are the same profile cut at a face the better one stays."""
-        tables = [read_table(f"{self.folder.detections_parts}/{name}.parquet") for name in sorted(done)]
-        columns = {
-            name: np.concatenate([t[name] for t in tables]) if tables else np.zeros(0, kind) for name, kind in _COLUMNS.items()
-        }
-        spacing = self.plan.spec.spacing
-        # Only profiles of one slice can be the same: slices are set further apart than any distance that counts.
-        apart = 10 * self.plan.settings.detect.min_separation_nm
+        """One table of all detections; of two that are the same profile cut at a face the better one stays.
+
+        Only profiles of one slice can be the same, so a layer of blocks is done at a time.
+        """
+        count = 0
+        with appending(self.folder.detections) as append:
+            append({name: np.zeros(0, kind) for name, kind in _COLUMNS.items()})
+            for _, layer in groupby(sorted(done), key=lambda name: name.partition("_")[0]):
+                found = self._distinct([read_table(f"{self.folder.detections_parts}/{name}.parquet") for name in layer])
+                append(found)
+                count += len(found["z"])
+        return {"detections": count}
+
+    def _distinct(self, tables: list[Columns]) -> Columns:
+        """Detections of a layer of blocks, each profile once."""
+        columns = {name: np.concatenate([t[name] for t in tables]) for name in _COLUMNS}
+        spacing, distance = self.plan.spec.spacing, self.plan.settings.detect.min_separation_nm
+        apart = 10 * distance  # further than any distance that counts: slices are kept from each other
         points = np.stack([columns["z"] * apart, columns["y"] * spacing[1], columns["x"] * spacing[2]], axis=1)
-        kept = deduplicate(points, columns["score"], self.plan.settings.detect.min_separation_nm)
-        columns = {name: values[kept] for name, values in columns.items()}
-        write_table(self.folder.detections, columns)
-        return {"detections": len(kept)}
+        kept = deduplicate(points, columns["score"], distance)
+        return {name: values[kept] for name, values in columns.items()}

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import ClassVar
-
-import numpy as np
 
 from mitoscale.core.grid import Block
 from mitoscale.core.provenance import Provenance
@@ -13,10 +11,12 @@ from mitoscale.core.result import BlockResult
 from mitoscale.ops.boundaries import areas, boundaries, merge_boundaries
 from mitoscale.ops.object_table import finish_objects
 from mitoscale.ops.objects import merge_objects, partial_objects
+from mitoscale.stages.sorted_rows import SortedRows, label_ranges
 from mitoscale.stages.stage import Key, Stage, Stopwatch
 from mitoscale.storage.arrays import open_array
+from mitoscale.storage.layout import remove_tree
 from mitoscale.storage.ledger import LedgerEntry
-from mitoscale.storage.tables import read_table, write_csv, write_table
+from mitoscale.storage.tables import Columns, appending, read_table, write_table
 
 
 class Measure(Stage):
@@ -46,21 +46,29 @@ class Measure(Stage):
         return BlockResult(name=key.name, counts=counts, seconds=watch.seconds)
 
     def finish(self, done: Mapping[str, LedgerEntry]) -> dict[str, float]:
-        """Merge the sums, write the tables."""
-        parts = [f"{self.folder.objects_parts}/{name}" for name in sorted(done)]
-        sums = merge_objects([read_table(f"{p}.parquet") for p in parts])
-        met = merge_boundaries([read_table(f"{p}.boundaries.parquet") for p in parts])
-        table = finish_objects(sums, met, self.plan.spec.spacing, self.plan.region)
-        provenance = {"mitoscale": Provenance.of(self.plan.settings).model_dump_json()}
-        write_table(self.folder.objects, table, metadata=provenance)
-        write_csv(self.folder.objects_csv, table)
-        once = (met["other"] > 0) & (met["label"] < met["other"])
-        area = areas(met, self.plan.spec.spacing)
-        contacts = {"label": met["label"][once], "other": met["other"][once], "area_nm2": area[once]}
-        write_table(self.folder.contacts, contacts, metadata=provenance)
-        return {
-            "objects": float(len(table["label"])),
-            "volume_nm3": float(table["volume_nm3"].sum()),
-            "own_voxels": float(sums["own_voxels"].sum()),
-            "object_voxels": float(np.sum(table["voxels"])),
-        }
+        """Merge the sums a range of labels at a time, write the tables."""
+        scratch, spacing = f"{self.folder.work}/sorted", self.plan.spec.spacing
+        sums = SortedRows(self._parts(done, ""), merge_objects, f"{scratch}/sums")
+        met = SortedRows(self._parts(done, ".boundaries"), merge_boundaries, f"{scratch}/boundaries")
+        numbers = dict.fromkeys(("objects", "volume_nm3", "own_voxels", "object_voxels"), 0.0)
+        metadata = {"mitoscale": Provenance.of(self.plan.settings).model_dump_json()}
+        with (
+            appending(self.folder.objects, csv=self.folder.objects_csv, metadata=metadata) as add_objects,
+            appending(self.folder.contacts, metadata=metadata) as add_contacts,
+        ):
+            for low, high in label_ranges(sums.last):
+                own, around = sums.rows(low, high), met.rows(low, high)
+                table = finish_objects(own, around, spacing, self.plan.region)
+                add_objects(table)
+                once = (around["other"] > 0) & (around["label"] < around["other"])
+                pairs = {name: around[name][once] for name in ("label", "other")}
+                add_contacts({**pairs, "area_nm2": areas(around, spacing)[once]})
+                numbers["objects"] += len(table["label"])
+                numbers["volume_nm3"] += float(table["volume_nm3"].sum())
+                numbers["own_voxels"] += float(own["own_voxels"].sum())
+                numbers["object_voxels"] += float(own["voxels"].sum())
+        remove_tree(scratch)
+        return numbers
+
+    def _parts(self, done: Mapping[str, LedgerEntry], kind: str) -> Iterator[Columns]:
+        return (read_table(f"{self.folder.objects_parts}/{name}{kind}.parquet") for name in sorted(done))

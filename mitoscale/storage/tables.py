@@ -1,8 +1,9 @@
-"""Parquet tables as columns of NumPy arrays, written atomically."""
+"""Parquet tables as columns of NumPy arrays, written atomically, at once or piece by piece."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import pyarrow as pa
@@ -40,6 +41,76 @@ def write_csv(path: str, columns: Mapping[str, np.ndarray]) -> None:
         pyarrow.csv.write_csv(table, part)
 
 
+Append = Callable[[Mapping[str, np.ndarray]], None]
+"""Takes the next rows of a table."""
+
+
+@contextmanager
+def appending(path: str, *, csv: str | None = None, metadata: Mapping[str, str] | None = None) -> Iterator[Append]:
+    """Write a table piece by piece, so that it need not be held as a whole; it appears when all is written.
+
+    Parameters
+    ----------
+    path : str
+        The Parquet file; each piece is a row group.
+    csv : str, optional
+        The same rows as text.
+    metadata : mapping, optional
+        Kept with the Parquet file.
+
+    Yields
+    ------
+    callable
+        Appends columns, the same ones each time; call it at least once.
+
+    Raises
+    ------
+    StoppedError
+        If it cannot be written, as on a full disk.
+    """
+    with ExitStack() as stack:
+        files = [stack.enter_context(replacing(path))] + ([stack.enter_context(replacing(csv))] if csv else [])
+        writers = stack.enter_context(ExitStack())  # closed before the files are renamed
+        opened: list[pyarrow.parquet.ParquetWriter | pyarrow.csv.CSVWriter] = []
+
+        def append(columns: Mapping[str, np.ndarray]) -> None:
+            table = pa.table({name: pa.array(values) for name, values in columns.items()})
+            if not opened:
+                schema = table.schema.with_metadata(dict(metadata)) if metadata else table.schema
+                opened.append(writers.enter_context(pyarrow.parquet.ParquetWriter(files[0], schema)))
+                opened.extend(writers.enter_context(pyarrow.csv.CSVWriter(file, table.schema)) for file in files[1:])
+            for writer in opened:
+                writer.write_table(table)
+
+        yield append
+
+
+def read_rows(path: str, column: str, low: int, high: int) -> Columns:
+    """The rows of a table, sorted by an integer column, in which it is from ``low`` to below ``high``.
+
+    Only the row groups that may hold such rows are read.
+
+    Raises
+    ------
+    InputError
+        If the table is missing or damaged.
+    """
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            place = file.schema_arrow.names.index(column)
+            groups = []
+            for i in range(file.num_row_groups):
+                bounds = file.metadata.row_group(i).column(place).statistics
+                if bounds is None or not bounds.has_min_max or (bounds.min < high and bounds.max >= low):
+                    groups.append(i)
+            table = file.read_row_groups(groups)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise _broken(path, error) from error
+    columns = {name: table[name].to_numpy() for name in table.column_names}
+    first, last = np.searchsorted(columns[column], np.array([low, high], columns[column].dtype))
+    return {name: values[first:last] for name, values in columns.items()}
+
+
 def read_table(path: str) -> Columns:
     """Read all columns.
 
@@ -69,7 +140,8 @@ def table_metadata(path: str) -> dict[str, str]:
 
 def _read(path: str) -> pa.Table:
     try:
-        return pyarrow.parquet.read_table(path, memory_map=False, partitioning=None)
+        with pyarrow.parquet.ParquetFile(path) as file:  # read_table sets up a whole data set first, which takes longer
+            return file.read()
     except (OSError, pa.ArrowInvalid) as error:
         raise _broken(path, error) from error
 

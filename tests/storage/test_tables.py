@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from mitoscale.core.errors import InputError, StoppedError
-from mitoscale.storage.tables import read_table, table_metadata, write_csv, write_table
+from mitoscale.storage.tables import appending, read_rows, read_table, table_metadata, write_csv, write_table
 
 DTYPES = ["bool", "uint8", "int32", "uint32", "int64", "uint64", "float32", "float64"]
 
@@ -54,13 +54,50 @@ def test_columns_of_different_length_are_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_csv_is_read_by_others(tmp_path: Path) -> None:
-    path = tmp_path / "t.csv"
-    write_csv(str(path), {"label": np.array([1, 2], np.uint64), "volume": np.array([0.5, 1e9]), "a,b": np.array(["x", "y"])})
-    with path.open(newline="") as file:
+def test_a_table_in_pieces_and_its_csv_are_read_by_others(tmp_path: Path) -> None:
+    path, text = tmp_path / "t.parquet", tmp_path / "t.csv"
+    pieces = [
+        {"label": np.array([1, 2], np.uint64), "volume": np.array([0.5, 1e9]), "a,b": np.array(["x", "y"])},
+        {"label": np.array([2**63 + 1], np.uint64), "volume": np.array([np.nan]), "a,b": np.array(["z"])},
+    ]
+    with appending(str(path), csv=str(text), metadata={"made": "now"}) as append:
+        for piece in pieces:
+            append(piece)
+        assert not path.exists() and not text.exists()
+    with text.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["label", "volume", "a,b"]
-    assert [(int(r["label"]), float(r["volume"]), r["a,b"]) for r in rows] == [(1, 0.5, "x"), (2, 1e9, "y")]
+    assert [(int(r["label"]), r["a,b"]) for r in rows] == [(1, "x"), (2, "y"), (2**63 + 1, "z")]
+    assert [float(r["volume"]) for r in rows[:2]] == [0.5, 1e9]
+    found = read_table(str(path))
+    for name in pieces[0]:
+        np.testing.assert_array_equal(found[name], np.concatenate([piece[name] for piece in pieces]))
+    assert table_metadata(str(path))["made"] == "now"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["t.csv", "t.parquet"]
+
+
+def test_a_table_whose_pieces_fail_is_not_there(tmp_path: Path) -> None:
+    def fail_half_way() -> None:
+        with appending(str(tmp_path / "t.parquet"), csv=str(tmp_path / "t.csv")) as append:
+            append({"n": np.arange(3)})
+            raise KeyError("half way")
+
+    with pytest.raises(KeyError):
+        fail_half_way()
+    assert not list(tmp_path.iterdir())
+
+
+def test_rows_of_a_range(tmp_path: Path) -> None:
+    path = str(tmp_path / "t.parquet")
+    labels = np.array([1, 1, 4, 5, 2**63, 2**63 + 2], np.uint64)
+    with appending(path) as append:
+        for start in (0, 2, 4):
+            append({"label": labels[start : start + 2], "row": np.arange(start, start + 2)})
+    for low, high in ((0, 1), (1, 2), (2, 5), (4, 2**63 + 1), (2**63 + 1, 2**64 - 1), (6, 100)):
+        found = read_rows(path, "label", low, high)
+        inside = (labels >= np.uint64(low)) & (labels < np.uint64(high))
+        np.testing.assert_array_equal(found["row"], np.flatnonzero(inside))
+        assert found["label"].dtype == np.uint64
 
 
 def test_a_missing_or_damaged_table_is_refused(tmp_path: Path) -> None:
@@ -83,6 +120,8 @@ def test_an_unwritable_place_stops_the_run(tmp_path: Path) -> None:
     for write in (write_table, write_csv):
         with pytest.raises(StoppedError, match="tables"):
             write(str(tmp_path / "tables" / "t"), {"n": np.arange(2)})
+    with pytest.raises(StoppedError, match="tables"), appending(str(tmp_path / "tables" / "t")) as append:
+        append({"n": np.arange(2)})
 
 
 def test_a_failed_write_leaves_the_old_table_and_nothing_else(tmp_path: Path) -> None:

@@ -1,0 +1,162 @@
+"""Stitching against its peers: connected components of one binary volume, from a Zarr array to a Zarr array of labels.
+
+    python benchmarks/stitch.py FOLDER --out stitch.json        (needs pip install dask-image)
+
+Three ways, each in processes of its own, that must find the same objects: mitoscale's stages segment, stitch and relabel (its
+segmenter finds the parts of each block, as dask-image's first step does) and ``dask_image.ndmeasure.label``, both on
+Dask clusters of the same workers with one thread each and the same blocks; and cc3d on the whole array in memory, on
+one core. Starting the clusters is not counted. Memory is the proportional set size of all processes. ``cpu`` adds the
+processor time of all processes, which other work on the machine does not change much. mitoscale also writes the labels'
+pyramid and the tables of fragments and edges.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from binary_volume import SPACING, write_volume
+from whole_run import memory
+
+from mitoscale.core.geometry import Triple
+from mitoscale.core.settings import STAGES
+from mitoscale.pipeline import load
+from mitoscale.storage.arrays import create_array, open_array
+from mitoscale.storage.layout import RunFolder
+from mitoscale.storage.ledger import Ledger
+
+BLOCK: Triple = (64, 512, 512)
+TIMED = ("segment", "stitch", "relabel")
+
+
+def run_dask_image(source: str, labels: str, workers: int) -> float:
+    """Seconds that dask-image takes."""
+    import dask.array as da
+    from dask_image.ndmeasure import label
+    from distributed import Client, LocalCluster
+
+    with LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster):
+        began = time.perf_counter()
+        volume = da.from_zarr(source, chunks=BLOCK) > 127
+        found, _ = label(volume, structure=np.ones((3, 3, 3)))
+        da.to_zarr(found.astype(np.uint32), labels, overwrite=True)
+        return time.perf_counter() - began
+
+
+def run_cc3d(source: str, labels: str) -> float:
+    """Seconds that cc3d takes in memory."""
+    import cc3d
+
+    began = time.perf_counter()
+    volume = open_array(source, missing="fill").read_all() > 127
+    found = cc3d.connected_components(volume, connectivity=26, out_dtype=np.uint32)
+    create_array(labels, shape=volume.shape, dtype="uint32", chunks=(32, 128, 128), shards=BLOCK)
+    array = open_array(labels)
+    for z in range(0, volume.shape[0], BLOCK[0]):
+        stop = min(z + BLOCK[0], volume.shape[0])
+        array.write_index((slice(z, stop), *(slice(0, n) for n in volume.shape[1:])), found[z:stop])
+    return time.perf_counter() - began
+
+
+def watched(command: list[str]) -> dict[str, Any]:
+    """Output, peak memory and processor time of a command and all its children."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])}
+    process = psutil.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    peak, spent = 0, {}
+    while process.poll() is None:
+        peak = max(peak, memory(process))
+        for one in [process, *process.children(recursive=True)]:
+            try:
+                spent[one.pid] = sum(one.cpu_times()[:2])
+            except psutil.Error:
+                continue
+        time.sleep(0.3)
+    if process.returncode:
+        sys.exit(f"{' '.join(command)} ended with {process.returncode}")
+    assert process.stdout is not None
+    return {"output": process.stdout.read(), "peak_gib": round(peak / 2**30, 2), "cpu": round(sum(spent.values()), 1)}
+
+
+def run_mitoscale(source: str, run: str, workers: int) -> dict[str, Any]:
+    """Convert and detect, then measure the stages that label."""
+    command = [sys.executable, "-m", "mitoscale"]
+    options = ["--detector", "binary_volume:detector", "--segmenter", "binary_volume:segmenter", "--threshold", "0.9"]
+    size = ["--voxel-size", ",".join(map(str, SPACING)), "--block", ",".join(map(str, BLOCK)), "--min-volume", "0"]
+    watched([*command, "convert", source, run, *options, *size])
+    watched([*command, "detect", run, "--workers", str(workers)])
+    parts = [watched([*command, stage, run, "--workers", str(workers)]) for stage in TIMED]
+    plan = load(run).plan
+    seconds = {
+        stage: Ledger(RunFolder(run).ledger(stage)).entries(plan.settings.token(stage))["finished"].seconds["wall"]
+        for stage in STAGES
+        if stage in TIMED
+    }
+    return {
+        "seconds": round(sum(seconds.values()), 1),
+        "cpu": round(sum(p["cpu"] for p in parts), 1),
+        "peak_gib": max(p["peak_gib"] for p in parts),
+        "stages": {name: round(value, 1) for name, value in seconds.items()},
+    }
+
+
+def same_objects(first: str, second: str) -> int:
+    """Number of objects, which must be the same in both up to their numbers; read slab by slab."""
+    a, b = open_array(first), open_array(second, missing="fill")
+    pairs = np.zeros((0, 2), np.uint64)
+    for z in range(0, a.shape[0], BLOCK[0]):
+        where = (slice(z, min(z + BLOCK[0], a.shape[0])), *(slice(0, n) for n in a.shape[1:]))
+        left, right = a.read_index(where).ravel(), b.read_index(where).ravel()
+        inside = (left > 0) | (right > 0)
+        both = np.unique(left[inside].astype(np.uint64) << np.uint64(32) | right[inside].astype(np.uint64))
+        found = np.stack([both >> np.uint64(32), both & np.uint64(2**32 - 1)], axis=1)
+        pairs = np.unique(np.concatenate([pairs, found]), axis=0)
+    if not (len(pairs) == len(np.unique(pairs[:, 0])) == len(np.unique(pairs[:, 1])) and pairs.all()):
+        sys.exit(f"{first} and {second} hold other objects")
+    return len(pairs)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="new folder for the volume and all results")
+    parser.add_argument("--shape", default="512,1024,1024")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--out")
+    parser.add_argument("--way", choices=("dask-image", "cc3d"), help="run this way alone, in this process")
+    arguments = parser.parse_args()
+    source, labels = f"{arguments.folder}/volume.zarr/0", f"{arguments.folder}/{arguments.way}.zarr"
+    if arguments.way:
+        ways = {"cc3d": lambda: run_cc3d(source, labels), "dask-image": lambda: run_dask_image(source, labels, arguments.workers)}
+        print(f"{ways[arguments.way]():.1f}")
+        return
+    z, y, x = map(int, arguments.shape.split(","))
+    arguments.folder.mkdir(parents=True)
+    write_volume(f"{arguments.folder}/volume.zarr", (z, y, x), BLOCK)
+    result: dict[str, Any] = {"shape": [z, y, x], "block": list(BLOCK), "workers": arguments.workers}
+    result["mitoscale"] = run_mitoscale(f"{arguments.folder}/volume.zarr", f"{arguments.folder}/run", arguments.workers)
+    for way in ("cc3d", "dask-image"):
+        command = [sys.executable, __file__, str(arguments.folder), "--workers", str(arguments.workers), "--way", way]
+        measured = watched(command)
+        result[way] = {"seconds": float(measured.pop("output").splitlines()[-1]), **measured}
+        result["objects"] = same_objects(RunFolder(f"{arguments.folder}/run").labels + "/0", f"{arguments.folder}/{way}.zarr")
+    ours, peer, memory_bound = result["mitoscale"], result["dask-image"], result["cc3d"]
+    result |= {
+        "times_faster_than_dask_image": round(peer["seconds"] / ours["seconds"], 2),
+        "times_less_memory_than_dask_image": round(peer["peak_gib"] / ours["peak_gib"], 2),
+        "times_the_seconds_of_cc3d": round(ours["seconds"] / memory_bound["seconds"], 2),
+        "times_the_memory_of_cc3d": round(ours["peak_gib"] / memory_bound["peak_gib"], 2),
+    }
+    print(json.dumps(result, indent=2))
+    if arguments.out:
+        Path(arguments.out).write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
