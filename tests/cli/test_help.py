@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-import time
 
 import pytest
 from commands import Call
@@ -15,15 +15,14 @@ COMMANDS = (
 
 
 def test_help_takes_less_than_a_second() -> None:
-    spent = []
-    for _ in range(3):  # the best of three: other processes of the machine are not what is measured
-        began = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, "-c", "from mitoscale.cli import main; main()", "--help"], capture_output=True, text=True
-        )
-        spent.append(time.monotonic() - began)
-        assert done.returncode == 0 and "mitoscale demo" in done.stdout
-    assert min(spent) < 1.0, spent
+    """Of processor time: other processes of the machine are not what is measured."""
+    before = os.times()
+    done = subprocess.run(
+        [sys.executable, "-c", "from mitoscale.cli import main; main()", "--help"], capture_output=True, text=True
+    )
+    after = os.times()
+    assert done.returncode == 0 and "mitoscale demo" in done.stdout
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 1.0
 
 
 def test_help_lists_every_command_with_a_line(mitoscale: Call) -> None:
