@@ -6,7 +6,7 @@ were found on both sides have different labels. Face planes are compared with th
 same axes. ``shared``: all blocks see the same mistakes, as of a network that answers alike in alike places; ``own``: each block
 makes mistakes of its own, also where it overlaps its neighbours.
 
-    python benchmarks/cut_rate.py --out benchmarks/results/cut-rate.json
+    python benchmarks/cut_rate.py --own --out benchmarks/results/cut-rate.json
 """
 
 from __future__ import annotations
@@ -104,19 +104,19 @@ def main() -> None:
     parser.add_argument("--core", default="32,64,64")
     parser.add_argument("--halo", default="8,16,16")
     parser.add_argument("--objects", type=int, default=1500)
-    parser.add_argument("--scenes", type=int, default=2)
+    parser.add_argument("--scenes", type=int, default=3)
     parser.add_argument("--strengths", default="0,0.25")
     parser.add_argument("--own", action="store_true", help="also with mistakes of each block's own")
     parser.add_argument("--out")
     arguments = parser.parse_args()
-    rows = []
+    result: dict[str, Any] = {name: getattr(arguments, name) for name in ("shape", "core", "halo", "objects", "scenes")}
+    result["rows"] = []
     for strength in map(float, arguments.strengths.split(",")):
         for own in (False, True) if arguments.own and strength else (False,):
-            rows.append(measure(arguments, strength, own))
-            print(json.dumps(rows[-1]), flush=True)
-    result = {"shape": arguments.shape, "core": arguments.core, "halo": arguments.halo, "scenes": arguments.scenes, "rows": rows}
-    if arguments.out:
-        Path(arguments.out).write_text(json.dumps(result, indent=1) + "\n")
+            result["rows"].append(measure(arguments, strength, own))
+            print(json.dumps(result["rows"][-1]), flush=True)
+            if arguments.out:  # row by row: a whole run takes minutes
+                Path(arguments.out).write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
