@@ -11,17 +11,15 @@ from scipy.spatial import cKDTree
 
 from mitoscale.core.geometry import Region, Triple
 from mitoscale.core.grid import BlockGrid
-from mitoscale.ops.components import merge, pack
-from mitoscale.ops.faces import face_edges
-from mitoscale.ops.link import link
+from mitoscale.ops.assemble import assemble
+from mitoscale.ops.instances import connected_parts
+from mitoscale.ops.link import link, open_ends
+from mitoscale.ops.object_metrics import object_scores_3d
+from mitoscale.ops.perturb import Mistakes, perturb
+from mitoscale.ops.scene import make_scene
 
 Fragments = dict[Triple, np.ndarray]
 SMALL = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-
-
-def connected(truth: np.ndarray) -> np.ndarray:
-    """Each connected part of each label as an object of its own: what a stitch can find."""
-    return cc3d.connected_components(truth, connectivity=26).astype(np.uint32)
 
 
 def oracle(truth: np.ndarray, grid: BlockGrid, seed: int = 0) -> Fragments:
@@ -36,34 +34,11 @@ def oracle(truth: np.ndarray, grid: BlockGrid, seed: int = 0) -> Fragments:
 
 
 def stitch(fragments: Fragments, grid: BlockGrid, shape: Triple, seed: int = 0) -> np.ndarray:
-    """(Z, Y, X) uint64 labels: faces in a random order, merge, each core written once."""
-    rng = np.random.default_rng(seed)
+    """(Z, Y, X) uint64 labels of the whole volume, 0 outside the grid's region; faces are compared in a random order."""
     faces = list(grid.faces())
-    edges = [np.zeros((0, 2), np.uint64)]
-    for i in rng.permutation(len(faces)):
-        face = faces[i]
-        common = face.low.halo.intersection(face.high.halo)
-        assert common is not None
-        found = face_edges(
-            fragments[face.low.index][common.within(face.low.halo)],
-            fragments[face.high.index][common.within(face.high.halo)],
-            face.axis,
-            face.plane - common.start[face.axis],
-        )
-        ends = [
-            pack(grid.number(block.index), found[side][found["accepted"]])
-            for side, block in (("low", face.low), ("high", face.high))
-        ]
-        edges.append(np.stack(ends, axis=1))
-    present = {index: np.unique(values[values > 0]) for index, values in fragments.items()}
-    raw = np.concatenate([pack(grid.number(b.index), present[b.index]) for b in grid.blocks()])
-    labels = merge(raw, np.concatenate(edges))
+    order = np.random.default_rng(seed).permutation(len(faces))
     result = np.zeros(shape, np.uint64)
-    for block in grid.blocks():
-        values = fragments[block.index]
-        final = np.zeros(int(values.max(initial=0)) + 1, np.uint64)
-        final[present[block.index]] = labels[np.searchsorted(raw, pack(grid.number(block.index), present[block.index]))]
-        result[block.core.slices] = final[values[block.core.within(block.halo)]]
+    result[grid.region.slices] = assemble(grid, fragments, faces=[faces[i] for i in order])
     return result
 
 
@@ -84,7 +59,7 @@ def check(truth: np.ndarray, core: Triple, margin: Triple, region: Region | None
     outside = np.ones(truth.shape, bool)
     outside[region.slices] = False
     truth[outside] = 0
-    truth = connected(truth)
+    truth = connected_parts(truth)
     grid = BlockGrid(region=region, core_shape=core, margin=margin)
     first = stitch(oracle(truth, grid, seed=1), grid, truth.shape, seed=1)
     assert_same_objects(first, truth)
@@ -261,3 +236,25 @@ def test_linked_masks_of_each_slice(core: Triple, z_step: float) -> None:
         slices = [cc3d.connected_components(np.ascontiguousarray(s), connectivity=8) for s in truth[block.halo.slices]]
         fragments[block.index] = link(slices, (z_step, 10.0, 10.0))
     assert_same_objects(stitch(fragments, grid, truth.shape), truth)
+
+
+@pytest.mark.parametrize(("core", "margin"), [((32, 32, 32), (8, 8, 8)), ((50, 41, 64), (8, 8, 8)), ((96, 64, 100), (9, 10, 11))])
+def test_scene_of_touching_branching_and_bent_objects(core: Triple, margin: Triple) -> None:
+    """The small sister of benchmarks/oracle_fragments.py."""
+    check(make_scene((96, 96, 112), objects=16, seed=4, radius=(4, 7), length=(30, 70)), core, margin)
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.3])
+def test_linked_masks_with_mistakes(strength: float) -> None:
+    """The small sister of benchmarks/perturbed_masks.py: each block makes mistakes of its own, and most objects come back."""
+    truth = make_scene((72, 112, 112), objects=14, seed=2, radius=(5, 8), length=(30, 70))
+    grid = BlockGrid(region=Region.of_shape(truth.shape), core_shape=(36, 56, 56), margin=(8, 28, 28))
+    fragments = {}
+    for block in grid.blocks():
+        masks = perturb(truth[block.halo.slices], Mistakes.of_strength(strength), seed=grid.number(block.index))
+        fragments[block.index] = link(masks, (10.0, 10.0, 10.0), open_ends=open_ends(block))
+    labels = assemble(grid, fragments)
+    large = np.bincount(labels.ravel().astype(np.int64)) >= 300
+    large[0] = False
+    scores = object_scores_3d(np.where(large[labels], labels, 0), truth, 1000)
+    assert scores["f1_75" if strength == 0 else "f1_50"] >= (1.0 if strength == 0 else 0.7), scores
