@@ -8,7 +8,10 @@ across a block's edge or corner are joined through the blocks between.
 
 from __future__ import annotations
 
+from collections import Counter
+
 import cc3d
+import fastremap
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -18,6 +21,9 @@ Edges = dict[str, np.ndarray]
 
 _GAP = 2
 """Slices that a fragment may skip."""
+
+_BESIDE = 0.25
+"""Part of the slices of the shorter fragment in which two must touch to be different objects."""
 
 _SEEN = 0.3
 """Pairs below this strength are not even listed."""
@@ -39,8 +45,8 @@ def face_edges(
     overlap : float
         Two pieces are one where they are each other's best and the mean of the two overlap fractions is above this.
     split_overlap : float
-        A piece takes a further partner from this intersection over the smaller piece on, unless the partners touch as
-        different fragments of one block.
+        A piece takes a further partner from this intersection over the smaller piece on, unless the partners lie side by
+        side as different fragments of one block: they touch within a quarter or more of their slices.
 
     Returns
     -------
@@ -163,25 +169,39 @@ def _add_splits(
     low: np.ndarray,
     high: np.ndarray,
 ) -> None:
-    """Accept further partners of pieces that have one, in place; fragments that touch in their block stay apart."""
+    """Accept further partners of pieces that have one, in place; fragments that lie side by side in their block stay apart."""
     has_partner = np.isin(pairs[:, 0], pairs[accepted, 0]) | np.isin(pairs[:, 1], pairs[accepted, 1])
     candidates = np.flatnonzero(~accepted & has_partner & (smaller >= split_overlap))
     if len(candidates) == 0:
         return
-    touching = [{(int(a), int(b)) for a, b in touching_pairs(side)} for side in (low, high)]
+    apart = [_side_by_side(side) for side in (low, high)]
     partners: list[dict[int, set[int]]] = [{}, {}]  # of each piece, the fragments of the other block
     for i in np.flatnonzero(accepted):
         _add_partner(partners, pairs[i], owners[i])
     # Best contained first; ties by number, so that the result depends on nothing else.
     for i in candidates[np.lexsort((pairs[candidates, 1], pairs[candidates, 0], -smaller[candidates]))]:
         clash = any(
-            _ordered(int(owners[i, 1 - side]), other) in touching[1 - side]
+            _ordered(int(owners[i, 1 - side]), other) in apart[1 - side]
             for side in (0, 1)
             for other in partners[side].get(int(pairs[i, side]), ())
         )
         if not clash:
             accepted[i] = True
             _add_partner(partners, pairs[i], owners[i])
+
+
+def _side_by_side(fragments: np.ndarray) -> set[tuple[int, int]]:
+    """Pairs of fragments that touch within slices, and in a quarter or more of the slices that the shorter of both has.
+
+    Where they only follow one another from slice to slice, or touch once, their block has lost the thread; it has not told
+    them apart.
+    """
+    touching: Counter[tuple[int, int]] = Counter()
+    slices: Counter[int] = Counter()
+    for plane in fragments:
+        slices.update(fastremap.unique(plane).tolist())
+        touching.update(_ordered(int(a), int(b)) for a, b in cc3d.region_graph(np.ascontiguousarray(plane), connectivity=8))
+    return {pair for pair, n in touching.items() if n >= _BESIDE * min(slices[pair[0]], slices[pair[1]])}
 
 
 def _add_partner(partners: list[dict[int, set[int]]], pair: np.ndarray, owner: np.ndarray) -> None:
