@@ -17,9 +17,6 @@ from mitoscale.nets.unet_detector import UNetDetector
 from mitoscale.training.losses import foreground_loss
 from mitoscale.training.samples import Annotated, CropSampler
 
-_BODIES = 0.45
-"""Chance of a drawn dark body, and of each further one: such bodies are mistaken most, and volumes hold few to learn from."""
-
 _COARSE_NM = 10.0
 """Pixel size of the first level."""
 
@@ -44,6 +41,8 @@ class UNetTask:
         Crops a step.
     size : int
         Height and width of a crop in pixels of the first level.
+    bodies : float
+        Chance of a drawn dark body, and of each further one: such bodies are mistaken most, and volumes hold few to learn from.
     seed : int
         Seed of the crops.
     """
@@ -56,6 +55,7 @@ class UNetTask:
         *,
         batch: int = 8,
         size: int = 256,
+        bodies: float = 0.45,
         seed: int = 0,
     ) -> None:
         self.model: nn.Module = model
@@ -65,7 +65,7 @@ class UNetTask:
             size=size * model.config.fold,
             pixel_nm=pixel_size(model.config),
             context_nm=model.config.context_nm,
-            bodies=_BODIES,
+            bodies=bodies,
             seed=seed,
         )
         self.tuning = tuning
