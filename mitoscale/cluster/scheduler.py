@@ -22,6 +22,11 @@ def scheduler_with(workers: Mapping[str, Any], settings: ClusterSettings) -> Any
         For each worker's name its class and options; empty where workers join by themselves.
     settings : ClusterSettings
         Where it listens, and with which certificates.
+
+    Raises
+    ------
+    InputError
+        If it cannot listen there, or a certificate is no good.
     """
     from distributed import Scheduler, SpecCluster
 
@@ -34,12 +39,21 @@ def scheduler_with(workers: Mapping[str, Any], settings: ClusterSettings) -> Any
         "dashboard": True,
         "dashboard_address": _free_address(settings.dashboard),
     }
-    return SpecCluster(
-        workers=dict(workers),
-        scheduler={"cls": Scheduler, "options": options},
-        security=security,
-        silence_logs=logging.CRITICAL,  # a failure goes to the ledger with its traceback, not between progress bars
-    )
+    try:
+        return SpecCluster(
+            workers=dict(workers),
+            scheduler={"cls": Scheduler, "options": options},
+            security=security,
+            silence_logs=logging.CRITICAL,  # a failure goes to the ledger with its traceback, not between progress bars
+        )
+    except (RuntimeError, OSError) as error:
+        reason = error
+        while reason.__cause__ is not None:  # Dask says only that it failed
+            reason = reason.__cause__  # type: ignore[assignment]
+        raise InputError(
+            f"the scheduler cannot be started at {settings.host}:{settings.port or 'any port'} with its dashboard at "
+            f"{settings.dashboard} ({reason}); correct host, port, dashboard or tls in the cluster file"
+        ) from error
 
 
 def dashboard_of(cluster: Any, settings: ClusterSettings) -> str:

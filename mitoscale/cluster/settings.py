@@ -89,7 +89,8 @@ class ClusterSettings(Settings):
     @field_validator("address")
     @classmethod
     def _check_address(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"(tcp|tls)://(\[[0-9a-fA-F:]+\]|[^\s:/]+):\d{1,5}", value):
+        match = re.fullmatch(r"(?:tcp|tls)://(?:\[[0-9a-fA-F:]+\]|[^\s:/]+):(\d{1,5})", value or "")
+        if value is not None and (match is None or not 0 < int(match[1]) <= 65535):
             raise ValueError(f"{value!r} is not tcp://HOST:PORT or tls://HOST:PORT")
         return value
 

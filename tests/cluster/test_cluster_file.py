@@ -138,6 +138,7 @@ def test_dask_settings_nested_or_dotted_leave_their_neighbours_alone(tmp_path: P
         ("kind: address", "needs the address of the running scheduler"),
         ("address: tcp://h:8786", "other kinds have none"),
         ("kind: address\naddress: h:8786", "is not tcp://HOST:PORT or tls://HOST:PORT"),
+        ("kind: address\naddress: tcp://h:99999", "is not tcp://HOST:PORT or tls://HOST:PORT"),
         ("kind: address\naddress: tls://h:8786", "tls://h:8786 lacks tls: ca, certificate, key"),
         ("kind: address\naddress: tcp://h:1\ntls: {ca: a, certificate: b, key: c}", "is not encrypted"),
         ("kind: address\naddress: tcp://h:1\nworkers: 3", "takes the workers as they are"),

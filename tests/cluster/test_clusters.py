@@ -23,6 +23,7 @@ from mitoscale.cluster.groups import Group
 from mitoscale.cluster.job import Tell
 from mitoscale.cluster.local import _workers
 from mitoscale.cluster.placement import Place
+from mitoscale.cluster.settings import Tls
 from mitoscale.core.errors import InputError, StoppedError
 from mitoscale.core.grid import Block
 from mitoscale.core.result import BlockResult
@@ -157,6 +158,26 @@ def _connections(process: psutil.Process) -> list:
         return process.net_connections("inet")
     except psutil.Error:
         return []
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"host": "no.such.host.invalid"}, {"dashboard": "no.such.host.invalid:8787"}, {"host": "192.0.2.77"}]
+)
+def test_a_place_where_nobody_can_listen_is_one_clear_line(wrong: dict[str, str]) -> None:
+    settings = ClusterSettings(**{"workers": 1, "dashboard": "127.0.0.1:0", **wrong})
+    with pytest.raises(InputError, match=r"the scheduler cannot be started at .*correct host, port") as caught, start(settings):
+        pass
+    assert "\n" not in str(caught.value)
+
+
+def test_a_certificate_that_is_none_is_one_clear_line(tmp_path: Path) -> None:
+    files = {role: str(tmp_path / role) for role in ("ca", "certificate", "key")}
+    for file in files.values():
+        Path(file).write_text("nothing")
+    with pytest.raises(InputError, match="correct host, port, dashboard or tls") as caught:  # noqa: SIM117
+        with start(ClusterSettings(workers=1, dashboard="127.0.0.1:0", tls=Tls(**files))):
+            pass
+    assert "\n" not in str(caught.value)
 
 
 def test_kind_cuda_without_a_gpu_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
