@@ -1,6 +1,6 @@
 """Agglomerate: groups of members that attract and repel, joined strongest first by the mean of what lies between them.
 
-Signed average linkage: Bailoni et al., GASP, CVPR 2022, doi 10.1109/CVPR52688.2022.01135. It needs no threshold and no
+Signed average linkage: Bailoni et al., GASP, CVPR 2022, arXiv 1906.11713. It needs no threshold and no
 number of groups, and evidence counts by majority: O(E log E) for E pairs.
 """
 

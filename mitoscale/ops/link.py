@@ -2,7 +2,7 @@
 
 Pairs of masks attract by their overlap, and touching masks of one slice repel. Groups are joined strongest first by the
 mean of all that lies between them, while that mean attracts (signed average linkage, Bailoni et al. 2022,
-doi 10.1109/CVPR52688.2022.01135): one merged or split mask is outvoted by the slices around it. The arms of a U do not
+arXiv 1906.11713): one merged or split mask is outvoted by the slices around it. The arms of a U do not
 touch in any slice, so they become one where they meet.
 """
 
@@ -106,7 +106,7 @@ def link(
     masks = _number(stack, spacing)
     groups = Groups(len(masks.area))
     overlaps = [_overlaps(masks, gap) for gap in range(max(max_gap, 2) + 1)]
-    groups.add(*_repulsion(masks, overlaps, spacing, open_ends))
+    groups.add(*_repulsion(masks, overlaps, spacing))
     linked = np.zeros((0, 2), np.int64)
     for gap in range(max_gap + 1):
         pairs, strength = _attraction(masks, *overlaps[gap], gap, spacing, iou, iom)
@@ -213,9 +213,7 @@ def _licensed(pairs: np.ndarray, linked: np.ndarray, groups: Groups, size: int) 
     return licensed
 
 
-def _repulsion(
-    masks: _Masks, overlaps: list[Overlaps], spacing: Spacing, open_ends: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
+def _repulsion(masks: _Masks, overlaps: list[Overlaps], spacing: Spacing) -> tuple[np.ndarray, np.ndarray]:
     """(E, 2) pairs that are different objects, and (E,) how clearly, below 0: touching masks, and what a merger merges.
 
     Touching masks repel a third as much where one mask of a neighbouring slice holds both, and not at all where both

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Iterator
-from enum import StrEnum
 from functools import lru_cache
 
 import numpy as np
@@ -18,8 +17,8 @@ from mitoscale.core.grid import Block, Face
 from mitoscale.core.plan import RunPlan
 from mitoscale.ops.components import pack, unpack
 from mitoscale.ops.seams import Contacts, contacts, counts, suspects
+from mitoscale.stages.block_states import BlockState, BlockStates
 from mitoscale.storage.layout import RunFolder
-from mitoscale.storage.ledger import Ledger, LedgerEntry
 from mitoscale.storage.tables import Columns, read_table, write_table
 
 KINDS = {
@@ -41,55 +40,6 @@ What is suspected (``cut``, ``fused``, ``doubtful`` or ``open``); where (voxels:
 along the face's axis); how much (0..1); strength of the join, and whether it was made; both raw ids of fragments; and of an
 open seam what became of the neighbour.
 """
-
-
-class BlockState(StrEnum):
-    """What became of a block in segment."""
-
-    SEGMENTED = "segmented"
-    """It has fragments."""
-    EMPTY = "empty"
-    """It was done, and nothing is in it."""
-    GIVEN_UP = "given up"
-    """It failed again and again."""
-    MISSING = "missing"
-    """Nothing is known of it."""
-    SKIPPED = "skipped"
-    """It lies outside the region that was asked for."""
-
-
-class BlockStates:
-    """What became of each block, from the ledger of segment.
-
-    Parameters
-    ----------
-    plan : RunPlan
-        The run.
-    """
-
-    def __init__(self, plan: RunPlan) -> None:
-        entries = Ledger(RunFolder(plan.run).ledger("segment")).entries(plan.settings.token("segment"))
-        self._state = {name: _state(entry) for name, entry in entries.items()}
-        self._grid = plan.grid
-
-    def of(self, block: Block) -> BlockState:
-        """The state of a block."""
-        if not self._grid.contains(block.index):
-            return BlockState.SKIPPED
-        return self._state.get(block.name, BlockState.MISSING)
-
-    def unknown(self, face: Face) -> BlockState | None:
-        """Why nobody knows what goes on across a face; None where both blocks are done."""
-        for block in (face.low, face.high):
-            if self.of(block) in (BlockState.GIVEN_UP, BlockState.MISSING):
-                return self.of(block)
-        return None
-
-
-def _state(entry: LedgerEntry) -> BlockState:
-    if entry.state != "done":
-        return BlockState.GIVEN_UP
-    return BlockState.SEGMENTED if entry.counts.get("fragments") else BlockState.EMPTY
 
 
 def middle_contacts(fragments: np.ndarray, block: Block) -> Columns:

@@ -14,7 +14,8 @@ from mitoscale.cluster.executor import SerialExecutor
 from mitoscale.core.result import BlockResult
 from mitoscale.core.settings import StitchSettings
 from mitoscale.pipeline import FINISHED, Run, execute, load
-from mitoscale.stages.seams import KINDS, BlockState, BlockStates
+from mitoscale.stages.block_states import BlockState, BlockStates
+from mitoscale.stages.seams import KINDS
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.ledger import Ledger
 from mitoscale.storage.tables import Columns, read_table
