@@ -153,8 +153,9 @@ def cut_windows(
         return grid, found
 
     grid, plain = cut(learnt, settings.every)
-    held = [cut(v, most=m)[1] if v is not None else None for v, m in ((tuning, _TUNING_WINDOWS), (test, None))]
-    fixed = sum(len(one) for one in held if one is not None)
+    chosen = cut(tuning, most=_TUNING_WINDOWS)[1] if tuning is not None else None
+    tested = cut(test, settings.every)[1] if test is not None else None
+    fixed = sum(len(one) for one in (chosen, tested) if one is not None)
     each = cache.size(plain.keys[:1], embedding_shape(model)).window_bytes
     room = settings.cache_bytes // each - fixed
     versions = max(1, min(chosen_recipe(settings).versions, room // len(plain)))
@@ -162,8 +163,8 @@ def cut_windows(
     crops = [AugmentedCrops(sampler, count=len(plain), seed=settings.seed * 1000 + v) for v in range(1, versions)]
     return Windowed(
         versions=[plain, *(window_set(c, cache, encoder, size) for c in crops)],
-        tuning=held[0],
-        test=held[1],
+        tuning=chosen,
+        test=tested,
         patches=grid.total,
         holding=len(grid),
         pixel_nm=pixel,
