@@ -21,6 +21,9 @@ from mitoscale.storage.ome import is_ome_zarr, open_image
 from mitoscale.storage.tiff import open_tiff
 from mitoscale.training.samples import Annotated
 
+_EXACT = 2**24
+"""Crops are sampled as float32, which holds smaller labels exactly; larger ones are numbered anew."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class AnnotatedVolume:
@@ -55,8 +58,10 @@ class AnnotatedVolume:
         if not truth.any():
             raise InputError(f"the truth of slices {start}:{stop} holds no mitochondrion; choose other slices")
         labels = instances(truth) if is_two_valued(truth) else truth
-        _, compact = np.unique(np.append(0, labels), return_inverse=True)  # 0 stays 0; large ids would not fit
-        labels = compact[1:].reshape(labels.shape).astype(np.int32)
+        if labels.max() >= _EXACT:
+            _, compact = np.unique(np.append(0, labels), return_inverse=True)  # 0 stays 0
+            labels = compact[1:].reshape(labels.shape)
+        labels = labels.astype(np.int32)
         return Annotated(image=self.image[start:stop], labels=labels, spacing=self.spacing, share=share)
 
 
