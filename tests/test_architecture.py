@@ -43,6 +43,7 @@ HOMES = {
     "tifffile": ("storage",),
     "zarr": ("storage",),
     "matplotlib": ("report",),
+    "neuroglancer": ("report",),
     "safetensors": ("nets",),
     "segment_anything": ("nets",),
     "torch": ("nets", "training"),

@@ -21,10 +21,14 @@ _COMMANDS = {
     "measure": "mitoscale.cli.stage",
     "report": "mitoscale.cli.stage",
     "evaluate": "mitoscale.cli.evaluate",
+    "compare": "mitoscale.cli.compare",
+    "prompt": "mitoscale.cli.prompt",
     "train": "mitoscale.cli.train",
     "finetune": "mitoscale.cli.finetune",
     "weights": "mitoscale.cli.weights",
     "cluster": "mitoscale.cli.cluster",
+    "view": "mitoscale.cli.view",
+    "export": "mitoscale.cli.export",
     "clean": "mitoscale.cli.clean",
 }
 _HELP = {
@@ -38,10 +42,14 @@ _HELP = {
     "measure": "One stage: one table row for each object.",
     "report": "One stage: report.html.",
     "evaluate": "Score labels against truth.",
+    "compare": "U-Net, SAM and fine-tuned SAM side by side.",
+    "prompt": "Ask SAM about one slice: a point, a box, everything.",
     "train": "Train a U-Net or a small SAM from scratch.",
     "finetune": "Adapt SAM's mask decoder to your own annotated slices.",
     "weights": "List weights, download Meta's SAM.",
     "cluster": "Try what cluster.yaml says.",
+    "view": "Image and labels in the browser.",
+    "export": "Labels as TIFF, tables as CSV.",
     "clean": "Remove a finished run's working files.",
 }
 

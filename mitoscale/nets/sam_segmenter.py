@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -24,6 +25,10 @@ _STABILITY_OFFSET = 1.0
 """Logits above and below 0 between which a stable mask hardly changes (Kirillov et al. 2023, appendix)."""
 
 
+Ask = Literal["both", "box", "point"]
+"""What SAM is given of a profile."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Part:
     """What is asked of one window for one profile, in network pixels of the whole slice."""
@@ -32,6 +37,13 @@ class _Part:
     point: tuple[float, float]
     box: tuple[float, float, float, float]
     negatives: tuple[tuple[float, float], ...]
+
+
+_MEANING = {
+    "both": (BOX_START, BOX_STOP, POSITIVE),
+    "box": (BOX_START, BOX_STOP, PADDING),
+    "point": (PADDING, PADDING, POSITIVE),
+}
 
 
 class SamSegmenter:
@@ -47,10 +59,14 @@ class SamSegmenter:
         Voxel size of the volume in nm.
     batch : int
         Windows encoded at once.
+    ask : {"both", "box", "point"}
+        Give SAM each profile's box, a point inside it, or both; negative points on neighbours in each case. With a point
+        alone the best-scored of its three masks counts.
     """
 
-    def __init__(self, model: Sam, *, pixel_nm: float | None, spacing: Spacing, batch: int = 16) -> None:
+    def __init__(self, model: Sam, *, pixel_nm: float | None, spacing: Spacing, batch: int = 16, ask: Ask = "both") -> None:
         self.model = model
+        self.ask = ask
         self.ratios = tuple((pixel_nm or s) / s for s in spacing[1:])
         self.size = model.config.image_size
         self.stride = self.size // 2
@@ -165,7 +181,7 @@ class SamSegmenter:
     def _forward(
         self, crops: np.ndarray, parts: list[list[_Part]], windows: list[tuple[int, int]]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """(P, h, w) logits of the single mask and (P,) predicted IoU."""
+        """(P, h, w) logits of the mask that counts and (P,) its predicted IoU."""
         count = sum(map(len, parts))
         points = np.zeros((count, 5, 2), np.float32)
         meaning = np.full((count, 5), PADDING, np.int64)
@@ -175,7 +191,7 @@ class SamSegmenter:
             for part in asked:
                 which[index] = w
                 points[index, 0], points[index, 1], points[index, 2] = part.box[:2], part.box[2:], part.point
-                meaning[index, :3] = BOX_START, BOX_STOP, POSITIVE
+                meaning[index, :3] = _MEANING[self.ask]
                 for slot, negative in enumerate(part.negatives, start=3):
                     points[index, slot], meaning[index, slot] = negative, NEGATIVE
                 points[index] -= window
@@ -189,7 +205,9 @@ class SamSegmenter:
                 torch.from_numpy(points).to(where),
                 torch.from_numpy(meaning).to(where),
             )
-        return masks[:, 0].float().cpu().numpy(), ious[:, 0].float().cpu().numpy()
+        chosen = ious[:, 1:].float().argmax(1) + 1 if self.ask == "point" else torch.zeros_like(ious[:, 0], dtype=torch.int64)
+        each = torch.arange(len(ious), device=ious.device)
+        return masks[each, chosen].float().cpu().numpy(), ious[each, chosen].float().cpu().numpy()
 
     def _crop(
         self,

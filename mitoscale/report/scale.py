@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-_FONT = Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")
+FONT = Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")
 """Comes with Matplotlib and has a µ."""
 
 _SMALLEST = 96
@@ -37,7 +37,7 @@ def scale_bar(picture: np.ndarray, pixel_nm: float) -> np.ndarray:
     size = max(11, min(max(height, width) // 42, min(height, width) // 14))
     bar, thick, pad = round(length_nm / pixel_nm), max(2, size // 5), size // 2
     text = f"{length_nm / 1000:g} µm" if length_nm >= 1000 else f"{length_nm:g} nm"
-    font = ImageFont.truetype(str(_FONT), size)
+    font = ImageFont.truetype(str(FONT), size)
     canvas = Image.fromarray(picture)
     draw = ImageDraw.Draw(canvas, "RGBA")
     left, bottom = 2 * pad, height - 2 * pad

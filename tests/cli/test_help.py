@@ -10,7 +10,8 @@ import pytest
 from commands import Call
 
 COMMANDS = (
-    "run demo convert detect segment stitch relabel measure report evaluate train finetune weights cluster clean".split()  # noqa: SIM905
+    "run demo convert detect segment stitch relabel measure report evaluate compare prompt train finetune weights cluster".split()  # noqa: SIM905
+    + ["view", "export", "clean"]
 )
 
 

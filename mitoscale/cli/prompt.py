@@ -1,0 +1,77 @@
+"""``mitoscale prompt``: ask SAM about one slice, and see what it answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from mitoscale.cli.options import Numbers
+
+
+class Pixels(click.ParamType):
+    """Whole numbers, not negative, with commas between.
+
+    Parameters
+    ----------
+    name : str
+        What they are, such as ``Y,X``; tells how many.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the text."""
+        if isinstance(value, tuple):
+            return value
+        parts = str(value).split(",")
+        if len(parts) != self.name.count(",") + 1 or not all(p.strip().isdigit() for p in parts):
+            self.fail(f"{value!r} is not {self.name} in whole pixels", param, ctx)
+        return tuple(map(int, parts))
+
+
+@click.command()
+@click.argument("volume")
+@click.option("--slice", "z", type=click.IntRange(min=0), required=True, help="The slice (z).")
+@click.option("--point", "points", type=Pixels("Y,X"), multiple=True, help="A point inside an object; may be repeated.")
+@click.option("--box", "boxes", type=Pixels("Y0,X0,Y1,X1"), multiple=True, help="A box around an object; may be repeated.")
+@click.option("--all", "everything", is_flag=True, help="Masks of everything in the slice.")
+@click.option("--sam", default="sam-small", show_default=True, help="SAM by name or path.")
+@click.option("--voxel-size", type=Numbers(float), help="Voxel size z,y,x in nm, where the volume does not tell it.")
+@click.option("--invert", is_flag=True, help="Membranes are bright: swap dark and bright.")
+@click.option("--out", default="prompt.png", show_default=True, metavar="FILE", help="Picture to write (.png).")
+def prompt(volume: str, z: int, everything: bool, sam: str, out: str, **options: Any) -> None:
+    """Ask SAM for objects in one slice of VOLUME and draw points, boxes and masks; prints each mask's score and area.
+
+    \b
+    Example:  mitoscale prompt stack.tif --voxel-size 5,5,5 --slice 40 --point 210,388 --out answer.png
+              mitoscale prompt stack.tif --voxel-size 5,5,5 --slice 40 --all
+    """
+    from pathlib import Path
+
+    from mitoscale.core.errors import InputError
+    from mitoscale.nets.device import set_threads
+    from mitoscale.report.answers import answers_picture
+    from mitoscale.report.pictures import save_png
+    from mitoscale.stages.ask import ask_everything, ask_prompts
+    from mitoscale.stages.grey_volume import open_grey
+    from mitoscale.storage.layout import check_writable
+
+    points, boxes = options["points"], options["boxes"]
+    if everything == bool(points or boxes):
+        raise click.UsageError("give --point Y,X or --box Y0,X0,Y1,X1, or else --all")
+    if Path(out).suffix != ".png":
+        raise InputError(f"--out {out} must end in .png")
+    check_writable(str(Path(out).parent))
+    grey = open_grey(volume, options["voxel_size"], invert=options["invert"])
+    set_threads(None)
+    found = ask_everything(grey, z, sam) if everything else ask_prompts(grey, z, points, boxes, sam)
+    area = grey.spacing[1] * grey.spacing[2] / 1e6
+    for mask in found.masks:
+        pixels = int(mask.mask.sum())
+        click.echo(f"mask {mask.profile:<4} score {mask.score:.3f}  {pixels} pixels  {pixels * area:.4f} um^2")
+    if not found.masks:
+        click.echo("SAM answered with no mask")
+    save_png(Path(out), answers_picture(found, (grey.spacing[1], grey.spacing[2]), points, boxes))
+    click.echo(f"picture    {out}")

@@ -1,0 +1,95 @@
+"""What a comparison leaves: a CSV and a JSON table, and pictures of the worst, the median and the best slice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from mitoscale.report.pictures import isotropic, montage, save_png
+from mitoscale.report.scale import FONT, scale_bar
+from mitoscale.stages.compare import Comparison
+from mitoscale.storage.layout import write_json
+from mitoscale.storage.tables import write_csv
+
+_BOTH, _INVENTED, _MISSED = (64, 200, 110), (240, 80, 70), (70, 130, 255)
+"""Colours of pixels that prediction and truth share, that only the prediction has, and that only the truth has."""
+
+_OPACITY = 0.45
+_TITLE = 26
+"""Height of a panel's title in pixels."""
+
+
+def agreement(image: np.ndarray, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """A slice tinted green where prediction and truth agree, red where it invents, blue where it misses.
+
+    Parameters
+    ----------
+    image : (Y, X) uint8
+        Grey values.
+    prediction, truth : (Y, X)
+        Not 0 is mitochondrion.
+
+    Returns
+    -------
+    (Y, X, 3) uint8
+    """
+    rgb = np.repeat(image[..., None].astype(np.float32), 3, axis=2)
+    p, t = prediction != 0, truth != 0
+    for where, colour in ((p & t, _BOTH), (p & ~t, _INVENTED), (~p & t, _MISSED)):
+        rgb[where] = (1 - _OPACITY) * rgb[where] + _OPACITY * np.array(colour, np.float32)
+    return np.rint(rgb).astype(np.uint8)
+
+
+def titled(picture: np.ndarray, title: str) -> np.ndarray:
+    """A picture with a title above it, (H + 26, W, 3) uint8."""
+    canvas = Image.new("RGB", (picture.shape[1], picture.shape[0] + _TITLE), "white")
+    canvas.paste(Image.fromarray(picture), (0, _TITLE))
+    ImageDraw.Draw(canvas).text((4, 4), title, fill="#101418", font=ImageFont.truetype(str(FONT), 16))
+    return np.asarray(canvas)
+
+
+def chosen_slices(comparison: Comparison) -> dict[str, int]:
+    """The worst, median and best slice by the mean of all methods' foreground IoU; one slice has one name."""
+    order = np.argsort(np.mean([m.slice_iou for m in comparison.methods], axis=0), kind="stable")
+    wanted = {"worst": order[0], "median": order[len(order) // 2], "best": order[-1]}
+    return {name: int(z) for i, (name, z) in enumerate(wanted.items()) if z not in list(wanted.values())[:i]}
+
+
+def slice_picture(comparison: Comparison, z: int) -> np.ndarray:
+    """The image, and each method's agreement with the truth, side by side; (H, W, 3) uint8."""
+    image, truth, size = comparison.image[z], comparison.truth[z], comparison.spacing[1:]
+    panels = [titled(scale_bar(np.repeat(isotropic(image, *size, smooth=True)[..., None], 3, axis=2), min(size)), "image")]
+    for method in comparison.methods:
+        tinted = agreement(image, method.labels[z], truth)
+        panels.append(titled(isotropic(tinted, *size, smooth=True), f"{method.name}   IoU {method.slice_iou[z]:.3f}"))
+    return montage(panels, columns=3)
+
+
+def write_comparison(comparison: Comparison, folder: str) -> list[str]:
+    """Write ``compare.csv``, ``compare.json`` and ``worst.png``, ``median.png``, ``best.png``; returns their paths.
+
+    Raises
+    ------
+    StoppedError
+        If they cannot be written.
+    """
+    rows = comparison.rows()
+    write_csv(f"{folder}/compare.csv", {name: np.array([row[name] for row in rows]) for name in rows[0]})
+    first = comparison.region.start[0]
+    chosen = chosen_slices(comparison)
+    content = {
+        "region": str(comparison.region),
+        "voxel_size_nm": comparison.spacing,
+        "rows": rows,
+        "slices": [{"z": first + z, **{m.name: m.slice_iou[z] for m in comparison.methods}} for z in range(len(comparison.image))],
+        "pictures": {name: first + z for name, z in chosen.items()},
+    }
+    write_json(f"{folder}/compare.json", content)
+    paths = [f"{folder}/compare.csv", f"{folder}/compare.json"]
+    for name, z in chosen.items():
+        path = Path(folder, f"{name}.png")
+        save_png(path, slice_picture(comparison, z))
+        paths.append(str(path))
+    return paths
