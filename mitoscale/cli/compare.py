@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from mitoscale.cli.options import Numbers, SliceRange
+from mitoscale.cli.options import Numbers, SliceRange, keywords
 
 _SHOWN = {
     "foreground_iou": "IoU",
@@ -28,6 +28,7 @@ _SHOWN = {
     "--sam", "sams", multiple=True, help="SAM by name or path; give it twice for base and fine-tuned (default: sam-small)."
 )
 @click.option("--detector", default="unet-small", show_default=True, help="U-Net by name or path, or pkg.module:factory.")
+@click.option("--detector-option", multiple=True, callback=keywords, metavar="K=V", help="Keyword for a detector factory.")
 @click.option("--out", default="mitoscale-compare", show_default=True, metavar="FOLDER", help="Where tables and pictures go.")
 @click.option("--voxel-size", type=Numbers(float), help="Voxel size z,y,x in nm, where the volume does not tell it.")
 @click.option("--slices", type=SliceRange(), help="Only these slices (half-open).")
@@ -49,6 +50,7 @@ def compare(volume: str, truth: str, sams: tuple[str, ...], out: str, **options:
     from mitoscale.cli.progress import count_bar
     from mitoscale.core.errors import InputError
     from mitoscale.core.geometry import Region
+    from mitoscale.core.settings import DetectSettings
     from mitoscale.nets.device import set_threads
     from mitoscale.report.comparison import write_comparison
     from mitoscale.stages.compare import compare as measure
@@ -72,7 +74,7 @@ def compare(volume: str, truth: str, sams: tuple[str, ...], out: str, **options:
             grey,
             truth,
             sams=sams or ("sam-small",),
-            detector=options["detector"],
+            detect=DetectSettings(detector=options["detector"], options=options["detector_option"]),
             region=region,
             threshold=options["truth_threshold"],
             automatic=options["automatic"],

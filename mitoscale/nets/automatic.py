@@ -11,7 +11,6 @@ from segment_anything import SamAutomaticMaskGenerator
 from segment_anything.modeling import Sam as OfficialSam
 
 from mitoscale.core.geometry import Spacing
-from mitoscale.nets.device import autocast
 from mitoscale.nets.sam import Sam
 from mitoscale.ops.masks import Mask
 from mitoscale.ops.resample import to_network
@@ -74,10 +73,12 @@ class AutomaticMasks:
         return found
 
     def _generate(self, window: np.ndarray) -> list[dict[str, np.ndarray]]:
-        rgb = np.repeat(window[..., None], 3, axis=2)
-        with torch.inference_mode(), autocast(next(self.generator.predictor.model.parameters()).device):
-            answers: list[dict[str, np.ndarray]] = self.generator.generate(rgb)
-        return answers
+        """The generator's answers for a window; one that the slice does not fill is filled up with its mirror image."""
+        height, width = window.shape
+        full = np.pad(window, ((0, self.size - height), (0, self.size - width)), mode="symmetric")
+        with torch.inference_mode():  # in float32: the package cannot turn bfloat16 into NumPy arrays
+            answers: list[dict[str, np.ndarray]] = self.generator.generate(np.repeat(full[..., None], 3, axis=2))
+        return [answer | {"segmentation": answer["segmentation"][:height, :width]} for answer in answers]
 
     def _placed(self, mask: np.ndarray, start: tuple[int, int], shape: tuple[int, ...]) -> tuple[int, int, np.ndarray] | None:
         """First row and column and crop, in the slice's own pixels, of a window's mask."""

@@ -10,7 +10,7 @@ import numpy as np
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region
 from mitoscale.nets.automatic import AutomaticMasks
-from mitoscale.nets.checkpoint import load_sam
+from mitoscale.nets.checkpoint import load_sam, square_pixel
 from mitoscale.nets.device import device
 from mitoscale.nets.sam_segmenter import SamSegmenter
 from mitoscale.ops.masks import Mask, paint, suppress
@@ -71,7 +71,7 @@ def ask_prompts(
     model, card = load_sam(sam)
     model.to(device())
     small = [(y, x, y + 1, x + 1) for y, x in points]
-    nm = card.pixel_nm
+    nm = square_pixel(card, sam)
     margin = [round(_AROUND * model.config.image_size * (nm or s) / s) for s in volume.spacing[1:]]
     region = _around(np.array([*small, *boxes]), margin, z, (height, width))
     image = volume.read(region)[0]
@@ -105,7 +105,7 @@ def ask_everything(volume: GreyVolume, z: int, sam: str) -> Answers:
     model, card = load_sam(sam)
     region = Region(start=(z, 0, 0), stop=(z + 1, height, width))
     image = volume.read(region)[0]
-    masks = AutomaticMasks(model.to(device()), pixel_nm=card.pixel_nm, spacing=volume.spacing).masks(image)
+    masks = AutomaticMasks(model.to(device()), pixel_nm=square_pixel(card, sam), spacing=volume.spacing).masks(image)
     kept = [masks[i] for i in suppress(masks, iou=0.7, iom=0.8)]
     return Answers(image=image, region=region, labels=paint(image.shape, kept), masks=kept)
 

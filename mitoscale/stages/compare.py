@@ -14,7 +14,7 @@ from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region, Spacing
 from mitoscale.core.settings import DetectSettings, RelabelSettings, SegmentSettings
 from mitoscale.nets.automatic import AutomaticMasks
-from mitoscale.nets.checkpoint import load_sam
+from mitoscale.nets.checkpoint import load_sam, square_pixel
 from mitoscale.nets.device import device
 from mitoscale.nets.predictors import make_detector
 from mitoscale.nets.sam_segmenter import SamSegmenter
@@ -96,7 +96,7 @@ def compare(
     truth: str,
     *,
     sams: Sequence[str],
-    detector: str,
+    detect: DetectSettings,
     region: Region,
     threshold: int | None = None,
     automatic: bool = True,
@@ -117,8 +117,8 @@ def compare(
         See :func:`mitoscale.stages.evaluate.evaluate`.
     sams : sequence of str
         SAM weights by name or path.
-    detector : str
-        U-Net weights by name or path, or a factory.
+    detect : DetectSettings
+        The U-Net, or what stands in for it.
     region : Region
         What is compared.
     threshold : int, optional
@@ -145,7 +145,6 @@ def compare(
     wanted = labels.read(region) if threshold is None else labels.read(region) > threshold
     if not wanted.any():
         raise InputError(f"the truth of {region} holds no mitochondrion; choose other slices")
-    detect = DetectSettings(detector=detector)
     network = make_detector(detect, volume.spacing)
     stacks = {UNET: _Stack(ask=lambda image, foreground, found, prompts, where: found)}
     for name in sams:
@@ -187,9 +186,10 @@ def _sam_stacks(name: str, spacing: Spacing, automatic: bool) -> dict[str, _Stac
     """The ways in which one SAM is asked."""
     model, card = load_sam(name)
     model.to(device())
+    nm = square_pixel(card, name)
     settings, threshold, pixel = SegmentSettings(), DetectSettings().threshold, spacing[1]
     short = Path(name).stem
-    point, box, both = (SamSegmenter(model, pixel_nm=card.pixel_nm, spacing=spacing, ask=ask) for ask in ("point", "box", "both"))
+    point, box, both = (SamSegmenter(model, pixel_nm=nm, spacing=spacing, ask=ask) for ask in ("point", "box", "both"))
 
     def painted(masks: list[Mask], shape: tuple[int, ...]) -> np.ndarray:
         kept = suppress(masks, iou=settings.nms_iou, iom=settings.nms_iom)
@@ -210,7 +210,7 @@ def _sam_stacks(name: str, spacing: Spacing, automatic: bool) -> dict[str, _Stac
         f"{short} + U-Net": _Stack(ask=fused),
     }
     if automatic:
-        generator = AutomaticMasks(model, pixel_nm=card.pixel_nm, spacing=spacing)
+        generator = AutomaticMasks(model, pixel_nm=nm, spacing=spacing)
 
         def everything(image: np.ndarray, foreground: np.ndarray, found: np.ndarray, *_: Any) -> np.ndarray:
             inside = foreground >= threshold

@@ -107,5 +107,3 @@ def _smallest(labels: Array) -> np.dtype:
     if highest >= 2**32:
         raise InputError(f"label {highest} does not fit in the 32 bits of a TIFF; use the OME-Zarr {labels.path} itself")
     return np.dtype(np.uint16 if highest < 2**16 else np.uint32)
-
-

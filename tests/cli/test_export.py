@@ -1,0 +1,70 @@
+"""``mitoscale export``: other programs read what is written."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from commands import Call, Finished, labels_of
+
+from mitoscale.storage.arrays import open_array
+from mitoscale.storage.creation import create_array
+from mitoscale.storage.label_export import export_tiff
+from mitoscale.storage.layout import RunFolder
+from mitoscale.storage.tables import read_table
+
+
+@pytest.mark.parametrize("name", ["labels.tif", "labels.ome.tif"])
+def test_one_file(mitoscale: Call, finished: Finished, tmp_path: Path, name: str) -> None:
+    ended = mitoscale("export", finished.run, "--to", str(tmp_path / name))
+    assert ended.code == 0, ended.err
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / name), labels_of(finished.run))
+    with tifffile.TiffFile(tmp_path / name) as file:
+        assert file.series[0].dtype == np.uint16 and file.is_ome == (".ome." in name)
+        if file.is_ome:
+            assert 'PhysicalSizeZUnit="nm"' in str(file.ome_metadata)
+    assert mitoscale("evaluate", finished.run, str(tmp_path / name)).code == 0  # and we read it ourselves
+
+
+def test_a_folder_of_slices(mitoscale: Call, finished: Finished, tmp_path: Path) -> None:
+    assert mitoscale("export", finished.run, "--to", str(tmp_path / "slices") + "/").code == 0
+    names = sorted(p.name for p in (tmp_path / "slices").iterdir())
+    assert names[0] == "000000.tif" and len(names) == 32
+    stack = np.stack([tifffile.imread(tmp_path / "slices" / n) for n in names])
+    np.testing.assert_array_equal(stack, labels_of(finished.run))
+    again = mitoscale("export", finished.run, "--to", str(tmp_path / "slices") + "/")
+    assert again.code == 1 and "holds other files" in again.err
+
+
+@pytest.mark.parametrize("table", ["objects", "detections", "edges"])
+def test_tables(mitoscale: Call, finished: Finished, tmp_path: Path, table: str) -> None:
+    path = tmp_path / "table.csv"
+    assert mitoscale("export", finished.run, "--to", str(path), "--table", table).code == 0
+    folder = RunFolder(finished.run)
+    columns = read_table({"objects": folder.objects, "detections": folder.detections, "edges": folder.edges_table}[table])
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0] if rows else columns) == list(columns) and len(rows) == len(next(iter(columns.values())))
+
+
+def test_what_cannot_be_exported(mitoscale: Call, finished: Finished, tmp_path: Path) -> None:
+    for target, said in (("labels.png", ".png is not known"), ("labels.tif", "no run folder")):
+        run = str(tmp_path) if said == "no run folder" else finished.run
+        ended = mitoscale("export", run, "--to", str(tmp_path / target))
+        assert ended.code == 1 and said in ended.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_labels_choose_their_width(tmp_path: Path) -> None:
+    for highest, dtype in ((65_535, np.uint16), (65_536, np.uint32)):
+        path = str(tmp_path / f"{highest}.zarr")
+        create_array(path, shape=(3, 4, 5), dtype="uint64", chunks=(2, 4, 5), shards=None)
+        labels = np.zeros((3, 4, 5), np.uint64)
+        labels[2, 3, 4] = highest
+        open_array(path).write_index(tuple(slice(0, n) for n in labels.shape), labels)
+        export_tiff(open_array(path), str(tmp_path / "x.tif"), (50.0, 4.6, 4.6))
+        found = tifffile.imread(tmp_path / "x.tif")
+        assert found.dtype == dtype and found.max() == highest

@@ -1,0 +1,94 @@
+"""Methods are compared on the same slices, and what they find is scored as evaluate scores it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from commands import Call, Stack
+from PIL import Image
+
+from mitoscale.core.geometry import Region
+from mitoscale.report.comparison import agreement, chosen_slices, slice_picture, titled
+from mitoscale.stages.compare import UNET, Comparison, Method
+from mitoscale.stages.evaluate import score
+
+WAYS = [UNET, "sam-small, points", "sam-small, boxes", "sam-small + U-Net", "sam-small, automatic"]
+
+
+@pytest.fixture(scope="module")
+def truth(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("truth") / "truth.tif"
+    tifffile.imwrite(path, stack.phantom.labels.astype(np.uint16), photometric="minisblack")
+    return str(path)
+
+
+def test_every_way_has_its_row_and_files(mitoscale: Call, stack: Stack, truth: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ["compare", stack.image, truth, "--slices", "14:17", "--out", str(out), "--threads", "1"]
+    ended = mitoscale(*arguments, "--detector", "known_truth:detector", "--detector-option", f"truth={stack.truth}")
+    assert ended.code == 0, ended.err
+    content = json.loads((out / "compare.json").read_text())
+    rows = {row["method"]: row for row in content["rows"]}
+    assert list(rows) == WAYS
+    for way in WAYS:
+        assert sum(line.startswith(way + " ") for line in ended.out.splitlines()) == 1
+        assert rows[way]["seconds_per_slice"] > 0 and 0 <= rows[way]["foreground_iou"] <= 1
+    baseline = rows[UNET]
+    assert baseline["foreground_iou"] > 0.99  # the detector is the truth
+    assert all(rows[way]["seconds_per_slice"] > baseline["seconds_per_slice"] for way in WAYS[1:])
+    assert rows["sam-small + U-Net"]["foreground_recall"] > 0.9  # what SAM misses the U-Net fills in
+    assert baseline["mvoxel_per_second"] == pytest.approx(128 * 128 / 1e6 / baseline["seconds_per_slice"])
+    assert (out / "compare.csv").read_text().splitlines()[0].startswith('"method","foreground_iou"')
+    assert len((out / "compare.csv").read_text().splitlines()) == 1 + len(WAYS)
+    assert [s["z"] for s in content["slices"]] == [14, 15, 16]
+    assert set(content["pictures"].values()) <= {14, 15, 16}
+    for name in content["pictures"]:
+        assert Image.open(out / f"{name}.png").size[0] > 3 * 100
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--slices", "30:40"], "not within those of"),
+        (["--slices", "0:2", "--region", "0:2,:,:"], "give one of them"),
+        (["--slices", "14:15", "--sam", "nowhere.pth"], "neither a file nor embedded"),
+        (["--slices", "14:15", "--sam", "unet-small"], "but a sam is wanted"),
+        (["--region", "0:1,0:2,0:2"], "holds no mitochondrion"),
+    ],
+)
+def test_what_cannot_be_compared(mitoscale: Call, stack: Stack, truth: str, tmp_path: Path, more: list[str], said: str) -> None:
+    ended = mitoscale("compare", stack.image, truth, "--out", str(tmp_path / "out"), *more)
+    assert ended.code == 1 and said in ended.err and len(ended.err.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_truth_of_another_shape(mitoscale: Call, stack: Stack, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "t.tif", np.ones((32, 128, 127), np.uint8), photometric="minisblack")
+    ended = mitoscale("compare", stack.image, str(tmp_path / "t.tif"), "--out", str(tmp_path / "out"))
+    assert ended.code == 1 and "(32, 128, 127)" in ended.err
+
+
+def comparison(iou: list[float]) -> Comparison:
+    labels = np.zeros((len(iou), 40, 50), np.uint32)
+    labels[:, 5:20, 5:20] = 3
+    method = Method(name="m", labels=labels, seconds=2.0, scores=score(labels, labels > 0), slice_iou=iou)
+    image = np.full(labels.shape, 100, np.uint8)
+    region = Region.of_shape((len(iou), 40, 50))
+    return Comparison(image=image, truth=labels > 0, region=region, spacing=(5, 5, 5), methods=[method])
+
+
+def test_worst_median_and_best() -> None:
+    assert chosen_slices(comparison([0.5, 0.9, 0.1, 0.7, 0.6])) == {"worst": 2, "median": 4, "best": 1}
+    assert chosen_slices(comparison([0.5])) == {"worst": 0}
+
+
+def test_colours_tell_what_is_wrong() -> None:
+    image = np.full((1, 4), 100, np.uint8)
+    picture = agreement(image, np.array([[1, 1, 0, 0]]), np.array([[1, 0, 1, 0]]))[0]
+    assert picture[0].argmax() == 1 and picture[1].argmax() == 0 and picture[2].argmax() == 2
+    assert picture[3].tolist() == [100, 100, 100]
+    assert slice_picture(comparison([0.5]), 0).shape[0] == titled(np.zeros((40, 50, 3), np.uint8), "m").shape[0]
