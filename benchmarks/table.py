@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 COLUMNS = ("result", "IoU", "accuracy", "2D F1", "2D sa50", "2D msa", "3D F1", "3D TP/FP/FN", "VOI split + merge", "s", "GiB")
 
 
-def main() -> None:
-    print("| " + " | ".join(COLUMNS) + " |\n|" + " --- |" * len(COLUMNS))
-    for path in map(Path, sys.argv[1:]):
-        result = json.loads(path.read_text())
+def markdown(paths: Iterable[Path]) -> str:
+    """The table of some result files; those without scores are left out."""
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
+    for path in paths:
+        result = json.loads(path.read_text(encoding="utf-8"))
         if "scores" not in result:
             continue
         scores = result["scores"]
@@ -33,8 +35,9 @@ def main() -> None:
             f"{result['seconds']:.0f}",
             f"{result['peak_gib']:.1f}",
         )
-        print("| " + " | ".join(cells) + " |")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    main()
+    print(markdown(map(Path, sys.argv[1:])))

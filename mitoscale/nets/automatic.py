@@ -15,9 +15,12 @@ from mitoscale.nets.sam import Sam
 from mitoscale.ops.masks import Mask
 from mitoscale.ops.resample import to_network
 
-POINTS_PER_SIDE, LEAST_IOU, LEAST_STABILITY = 8, 0.8, 0.85
-"""Points of a window's grid along an edge, and what a mask needs to stay. The package's own (32, 0.88, 0.95) are made for ViT-H and
-a whole photograph."""
+PIXELS_PER_POINT = 32
+"""Distance of the grid's points in pixels: what the package's own 32 points are on a window of 1024."""
+
+LEAST = {"small": (0.5, 0.65), "official": (0.88, 0.95)}
+"""Predicted IoU and stability that a mask needs to stay. Those of the official sizes are the package's own; the small SAM is far
+less sure of itself away from an object's middle (seen on slices that chose its weights too)."""
 
 
 class AutomaticMasks:
@@ -38,8 +41,12 @@ class AutomaticMasks:
         self.ratios = tuple((pixel_nm or s) / s for s in spacing[1:])
         official = OfficialSam(model.image_encoder, model.prompt_encoder, model.mask_decoder)
         official.eval().to(next(model.parameters()).device)
+        least_iou, least_stability = LEAST["official" if self.size >= 1024 else "small"]
         self.generator = SamAutomaticMaskGenerator(
-            official, points_per_side=POINTS_PER_SIDE, pred_iou_thresh=LEAST_IOU, stability_score_thresh=LEAST_STABILITY
+            official,
+            points_per_side=self.size // PIXELS_PER_POINT,
+            pred_iou_thresh=least_iou,
+            stability_score_thresh=least_stability,
         )
 
     def masks(self, image: np.ndarray) -> list[Mask]:

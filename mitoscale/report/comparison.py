@@ -17,6 +17,10 @@ _BOTH, _INVENTED, _MISSED = (64, 200, 110), (240, 80, 70), (70, 130, 255)
 """Colours of pixels that prediction and truth share, that only the prediction has, and that only the truth has."""
 
 _OPACITY = 0.45
+
+_NARROWEST = 384
+"""A panel is enlarged by whole steps up to about so many pixels, so that its title fits."""
+
 _TITLE = 26
 """Height of a panel's title in pixels."""
 
@@ -60,10 +64,16 @@ def chosen_slices(comparison: Comparison) -> dict[str, int]:
 def slice_picture(comparison: Comparison, z: int) -> np.ndarray:
     """The image, and each method's agreement with the truth, side by side; (H, W, 3) uint8."""
     image, truth, size = comparison.image[z], comparison.truth[z], comparison.spacing[1:]
-    panels = [titled(scale_bar(np.repeat(isotropic(image, *size, smooth=True)[..., None], 3, axis=2), min(size)), "image")]
+    pixel = min(size) / max(1, _NARROWEST // image.shape[1])
+
+    def panel(tinted: np.ndarray, title: str) -> np.ndarray:
+        return titled(isotropic(tinted, *size, pixel_nm=pixel, smooth=True), title)
+
+    plain = isotropic(np.repeat(image[..., None], 3, axis=2), *size, pixel_nm=pixel, smooth=True)
+    panels = [titled(scale_bar(plain, pixel), "image")]
     for method in comparison.methods:
-        tinted = agreement(image, method.labels[z], truth)
-        panels.append(titled(isotropic(tinted, *size, smooth=True), f"{method.name}   IoU {method.slice_iou[z]:.3f}"))
+        title = f"{method.name}   IoU {method.slice_iou[z]:.3f}"
+        panels.append(panel(agreement(image, method.labels[z], truth), title))
     return montage(panels, columns=3)
 
 

@@ -77,6 +77,7 @@ def ask_prompts(
     image = volume.read(region)[0]
     offset = np.array(region.start[1:])
     masks: list[Mask] = []
+    number = 0
     for kind, asked in (("point", small), ("box", boxes)):
         for box in asked:
             y0, x0, y1, x1 = (np.array(box).reshape(2, 2) - offset).ravel().tolist()
@@ -85,9 +86,10 @@ def ask_prompts(
             point = np.array([[(y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2]], np.float32)
             prompts = Prompts(profiles=inside, points=point, boxes=np.array([[y0, x0, y1, x1]], np.int32))
             segmenter = SamSegmenter(model, pixel_nm=nm, spacing=volume.spacing, ask="point" if kind == "point" else "box")
-            number = len({m.profile for m in masks}) + 1
+            number += 1
             found = segmenter.crops(image, np.ones(image.shape, np.float32), prompts, region)
-            masks += [Mask(y0=m.y0, x0=m.x0, mask=m.mask, logits=m.logits, score=m.score, profile=number) for m in found]
+            # Without logits: of two answers that overlap the better one is drawn whole.
+            masks += [Mask(y0=m.y0, x0=m.x0, mask=m.mask, score=m.score, profile=number) for m in found]
     return Answers(image=image, region=region, labels=paint(image.shape, masks), masks=masks)
 
 
