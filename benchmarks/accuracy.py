@@ -3,6 +3,7 @@
     python benchmarks/accuracy.py DATA                     # all; says how far each figure is from the committed one
     python benchmarks/accuracy.py DATA --only epfl-unet
     python benchmarks/accuracy.py DATA --write             # results, and the tables in README.md and the model card
+    python benchmarks/accuracy.py --tables                 # only the tables, from the committed results
 
 DATA is a folder with ``epfl/training.tif``, ``epfl/training_groundtruth.tif``, ``vnc/raw`` and ``vnc/mitochondria``. A case is a
 whole run from the command line (``whole_run.py``), or SAM alone prompted from truth (``sam_prompts.py``). Without ``--write``
@@ -127,12 +128,18 @@ def write_pages(text: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
+    parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("--only", action="append", choices=list(CASES), help="measure this case alone; may be repeated")
     parser.add_argument("--runs", type=Path, help="where run folders go (default: a temporary folder)")
     parser.add_argument("--out", type=Path, help="where new results go (default: a temporary folder)")
     parser.add_argument("--write", action="store_true", help="replace the committed results, and the tables made of them")
+    parser.add_argument("--tables", action="store_true", help="measure nothing, write the tables from the committed results")
     arguments = parser.parse_args()
+    if arguments.tables:
+        write_pages(figures(RESULTS))
+        return
+    if arguments.data is None:
+        parser.error("DATA is needed to measure anything")
     with tempfile.TemporaryDirectory(prefix="mitoscale-accuracy-") as scratch:
         runs, out = arguments.runs or Path(scratch, "runs"), arguments.out or Path(scratch, "results")
         if arguments.write:

@@ -12,7 +12,7 @@ from commands import Call, Stack
 from PIL import Image
 
 from mitoscale.core.geometry import Region
-from mitoscale.report.comparison import agreement, chosen_slices, slice_picture, titled
+from mitoscale.report.comparison import agreement, chosen_slices, slice_picture
 from mitoscale.stages.compare import UNET, Comparison, Method
 from mitoscale.stages.evaluate import score
 
@@ -91,4 +91,4 @@ def test_colours_tell_what_is_wrong() -> None:
     picture = agreement(image, np.array([[1, 1, 0, 0]]), np.array([[1, 0, 1, 0]]))[0]
     assert picture[0].argmax() == 1 and picture[1].argmax() == 0 and picture[2].argmax() == 2
     assert picture[3].tolist() == [100, 100, 100]
-    assert slice_picture(comparison([0.5]), 0).shape[0] == titled(np.zeros((40, 50, 3), np.uint8), "m").shape[0]
+    assert slice_picture(comparison([0.5]), 0).shape == (26 + 7 * 40, 2 * 7 * 50 + 6, 3)  # two panels, enlarged seven times
