@@ -107,7 +107,8 @@ def compare(
 
     Every SAM is asked for the U-Net's profiles with a centroid point, with a box, and as ``mitoscale run`` does (box and point,
     cut at the foreground, unclaimed foreground filled in); and for everything (automatic masks, those with half of their
-    pixels on the U-Net's foreground). Masks of neighbouring slices are linked, and objects below the default volume dropped, alike.
+    pixels on the U-Net's foreground). Masks of neighbouring slices are linked, and objects below
+    run's default volume dropped (unless the region cuts them), alike.
 
     Parameters
     ----------
@@ -226,10 +227,7 @@ def _finished(name: str, stack: _Stack, truth: np.ndarray, spacing: Spacing, min
     settings = SegmentSettings()
     began = time.perf_counter()
     labels = link(np.stack(stack.planes), spacing, iou=settings.link_iou, iom=settings.link_iom, max_gap=settings.max_gap)
-    sizes = np.bincount(labels.ravel())
-    kept = sizes * float(np.prod(spacing)) >= RelabelSettings().min_volume_nm3
-    kept[0] = False
-    labels = np.where(kept[labels], labels, 0).astype(np.uint32)
+    labels = _without_small(labels, RelabelSettings().min_volume_nm3 / float(np.prod(spacing)))
     seconds = stack.seconds + time.perf_counter() - began
     stack.planes.clear()
     return Method(
@@ -239,3 +237,13 @@ def _finished(name: str, stack: _Stack, truth: np.ndarray, spacing: Spacing, min
         scores=score(labels, truth, min_truth=min_truth),
         slice_iou=[foreground_scores(p, t)["iou"] for p, t in zip(labels, truth, strict=True)],
     )
+
+
+def _without_small(labels: np.ndarray, least: float) -> np.ndarray:
+    """(Z, Y, X) uint32: objects of fewer voxels removed, unless the region's border cuts them and they may be larger."""
+    kept = np.bincount(labels.ravel()) >= least
+    for axis in range(3):
+        for end in (0, -1):
+            kept[np.unique(labels.take(end, axis=axis))] = True
+    kept[0] = False
+    return np.where(kept[labels], labels, 0).astype(np.uint32)

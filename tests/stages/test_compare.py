@@ -13,7 +13,7 @@ from PIL import Image
 
 from mitoscale.core.geometry import Region
 from mitoscale.report.comparison import agreement, chosen_slices, slice_picture
-from mitoscale.stages.compare import UNET, Comparison, Method
+from mitoscale.stages.compare import UNET, Comparison, Method, _without_small
 from mitoscale.stages.evaluate import score
 
 WAYS = [UNET, "sam-small, points", "sam-small, boxes", "sam-small + U-Net", "sam-small, automatic"]
@@ -79,6 +79,12 @@ def comparison(iou: list[float]) -> Comparison:
     image = np.full(labels.shape, 100, np.uint8)
     region = Region.of_shape((len(iou), 40, 50))
     return Comparison(image=image, truth=labels > 0, region=region, spacing=(5, 5, 5), methods=[method])
+
+
+def test_small_objects_go_unless_the_border_cuts_them() -> None:
+    labels = np.zeros((5, 20, 20), np.uint32)
+    labels[2, 5:7, 5:7], labels[4, 9:11, 9:11], labels[1:4, 12:18, 12:18] = 1, 2, 3
+    assert np.unique(_without_small(labels, 5)).tolist() == [0, 2, 3]
 
 
 def test_worst_median_and_best() -> None:
