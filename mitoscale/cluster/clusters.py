@@ -101,9 +101,10 @@ def start(settings: ClusterSettings) -> Iterator[Cluster]:
     ):
         client = connection.client
         client.register_plugin(WorkerSetup(threads=settings.threads))
-        placement = Placement(client, settings.all_groups if settings.kind != "address" else {})
+        groups = settings.all_groups if settings.kind != "address" else {}
+        placement = Placement(client, groups, connection.more_to_come)
         yield Cluster(
-            executor=DaskExecutor(client, place=placement.of, more_to_come=connection.more_to_come),
+            executor=DaskExecutor(client, place=placement.of, more_to_come=placement.more_to_come),
             placement=placement,
             dashboard_link=connection.dashboard,
             client=client,
