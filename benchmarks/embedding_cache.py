@@ -4,8 +4,8 @@ Both run in this process, one after the other, over the same windows with the sa
 where the embeddings come from differs. On a busy machine compare the processor seconds. The windows are a phantom's; for the
 official sizes the weights are random, which costs the same.
 
-    python benchmarks/embedding_cache.py --sam small --windows 16 --threads 1 --out benchmarks/results/embedding-cache-small.json
-    python benchmarks/embedding_cache.py --sam vit_b --windows 1 --repeats 1 --threads 1 --out benchmarks/results/embedding-cache-vit_b.json
+    python benchmarks/embedding_cache.py --sam small --windows 16 --threads 1 --out embedding-cache-small.json
+    python benchmarks/embedding_cache.py --sam vit_b --windows 1 --repeats 1 --threads 1 --out embedding-cache-vit_b.json
 """
 
 from __future__ import annotations
