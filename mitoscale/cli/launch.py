@@ -10,9 +10,10 @@ from typing import Any
 
 import click
 
+from mitoscale import pipeline
 from mitoscale.cli.progress import ProgressBars
 from mitoscale.cluster.clusters import Cluster, load_cluster, start
-from mitoscale.core.errors import EXIT_QUARANTINED
+from mitoscale.core.errors import EXIT_QUARANTINED, InputError
 from mitoscale.core.geometry import Region
 from mitoscale.core.plan import chunks_of, default_core
 from mitoscale.core.settings import ConvertSettings, DetectSettings, RelabelSettings, RunSettings, SegmentSettings
@@ -71,6 +72,9 @@ def _left_out(value: Any) -> bool:
 
 def go(run: Run, stages: Sequence[str], options: dict[str, Any]) -> list[StageOutcome]:
     """Start the cluster, run the stages, show progress and the summary; exits with 3 where blocks were quarantined."""
+    threads = run.plan.settings.threads
+    if threads_of(options) != threads:
+        raise InputError(f"{run.plan.run} was begun with {threads} threads a task; write threads: {threads} into the cluster file")
     began = time.monotonic()
     with running(options) as cluster, ProgressBars() as bars:
         if {"detect", "segment"} & set(stages):
@@ -78,11 +82,12 @@ def go(run: Run, stages: Sequence[str], options: dict[str, Any]) -> list[StageOu
             cluster.warm(partial(warm_models, settings.detect, settings.segment, run.plan.spec.spacing))
         outcomes = execute(run, stages, cluster.executor, bars, redo=options.get("redo"))
     summarise(run, outcomes, time.monotonic() - began)
-    quarantined = [name for o in outcomes for name in o.quarantined]
+    quarantined = [name for names in pipeline.quarantined(run).values() for name in names]
     if quarantined:
+        some = ", ".join(quarantined[:3]) + (" ..." if len(quarantined) > 3 else "")
         click.echo(
-            f"mitoscale: {len(quarantined)} tasks were given up ({', '.join(quarantined[:3])} ...); why stands in "
-            f"{run.plan.run}/ledger; start the same command again to retry them",
+            f"mitoscale: {len(quarantined)} tasks were given up ({some}); why stands in "
+            f"{run.plan.run}/ledger; heal them with mitoscale retry {run.plan.run}, or start the same command again",
             err=True,
         )
         raise click.exceptions.Exit(EXIT_QUARANTINED)

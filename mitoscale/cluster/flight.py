@@ -22,6 +22,7 @@ from typing import Any
 from mitoscale.cluster.connection import nobody
 from mitoscale.cluster.interruption import POLL_SECONDS, put_off, put_off_no_more, raise_if_interrupted
 from mitoscale.core.errors import StoppedError
+from mitoscale.core.event import Event, ignore
 from mitoscale.core.grid import Block, Face
 from mitoscale.core.result import BlockResult
 
@@ -33,6 +34,9 @@ Function = Callable[[Any], BlockResult]
 
 CHECK_SECONDS = 30.0
 """How often the workers' health is looked at."""
+
+IN_FLIGHT = 3
+"""Tasks in flight for each slot: enough that a worker never waits, few enough that the scheduler stays light."""
 
 NO_WORKER_SECONDS = 600.0
 """A cluster without any worker for this long counts as lost."""
@@ -78,10 +82,12 @@ class Flight:
         A Dask resource each task needs one of.
     priority : int
         Larger runs first.
-    retries : int
-        How often a task that raised is tried again.
+    slots : callable
+        Tasks that are computed at once, with the workers there are or will be.
     more_to_come : callable
         Whether workers are on their way, so that a cluster without any is not lost.
+    on_event : callable
+        Called in the caller's thread with what happens to workers.
     """
 
     def __init__(
@@ -92,29 +98,35 @@ class Flight:
         *,
         resource: str | None,
         priority: int,
-        retries: int,
+        slots: Callable[[], int],
         more_to_come: Callable[[], bool] = nobody,
+        on_event: Callable[[Event], None] = ignore,
     ) -> None:
         self._client = client
         self._more_to_come = more_to_come
         self._stage = stage
+        self._slots = slots
+        self._on_event = on_event
         # Sent with each task, not scattered: what is scattered is gone when the workers that hold it die.
         self._packed = pickle.dumps(function)
         self._how = {
             "resources": {resource: 1} if resource else None,
             "priority": priority,
-            "retries": retries,
+            "retries": 0,  # the executor itself tries again, later, and tells
             "pure": False,
         }
         self._airborne: dict[str, _Airborne] = {}
         self._happened: SimpleQueue[Any] = SimpleQueue()
         self._next_check = self._last_worker = time.monotonic()
+        self._limit = IN_FLIGHT
+        self._submitted = 0
         # Tells this flight's tasks from those of another run on the same scheduler, whose blocks have the same names.
         self._mark = secrets.token_hex(4)
 
     def __enter__(self) -> Flight:
         put_off()
         self._client.subscribe_topic("all", self._hear)
+        self._follow_workers()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -125,17 +137,19 @@ class Flight:
         if self._airborne:
             self._client.cancel([task.future for task in self._airborne.values()])
 
-    def over(self, keys: Iterable[Key], *, limit: int, deaths: int) -> Iterator[Landing]:
-        """Compute keys, at most ``limit`` in flight, and yield each as it comes back.
+    def over(self, keys: Iterable[Key], *, deaths: int, alone: bool = False) -> Iterator[Landing]:
+        """Compute keys, a bounded number in flight, and yield each as it comes back.
+
+        The bound follows the workers that join and leave.
 
         Parameters
         ----------
         keys : iterable of Block or Face
             Taken one by one, as places become free.
-        limit : int
-            Most tasks in flight.
         deaths : int
             A task whose workers died this often is taken back.
+        alone : bool
+            One at a time.
 
         Raises
         ------
@@ -143,14 +157,16 @@ class Flight:
             If a task says that nothing can go on (disk full), or if the cluster is lost.
         """
         waiting = iter(keys)
-        self._submit(islice(waiting, limit), alone=limit == 1)
+        self._submit(islice(waiting, 1 if alone else self._limit), alone=alone)
         while self._airborne:
             yield from self._wait(deaths)
-            self._submit(islice(waiting, limit - len(self._airborne)), alone=limit == 1)
+            limit = 1 if alone else self._limit
+            self._submit(islice(waiting, max(0, limit - len(self._airborne))), alone=alone)
 
     def _submit(self, keys: Iterable[Key], *, alone: bool) -> None:
         for key in keys:
-            name = f"{self._stage}-{key.name}-{self._mark}{'-alone' if alone else ''}"
+            self._submitted += 1
+            name = f"{self._stage}-{key.name}-{self._mark}{self._submitted:x}{'-alone' if alone else ''}"
             future = self._client.submit(_call, self._packed, key, key=name, **self._how)
             self._airborne[name] = _Airborne(key=key, future=future)
             future.add_done_callback(self._happened.put)
@@ -158,8 +174,8 @@ class Flight:
     def _hear(self, event: tuple[float, Any]) -> None:
         """Called in the client's event loop with what the scheduler reports."""
         message = event[1]
-        if isinstance(message, dict) and message.get("action") == "remove-worker" and not message.get("expected"):
-            self._happened.put(list(message["processing-tasks"]))
+        if isinstance(message, dict) and message.get("action") in ("remove-worker", "add-worker"):
+            self._happened.put(message)
 
     def _wait(self, deaths: int) -> list[Landing]:
         """What came back since the last call; waits for something to happen, at most until the next check."""
@@ -170,12 +186,25 @@ class Flight:
                 happened.append(self._happened.get_nowait())
         except Empty:
             happened = []
-        landed = self._landed([h for h in happened if not isinstance(h, list)])
-        lost = self._lost([name for h in happened if isinstance(h, list) for name in h], deaths)
-        if time.monotonic() >= self._next_check:
-            self._check_workers()
-            self._next_check = time.monotonic() + CHECK_SECONDS
+        dead = [name for h in happened if isinstance(h, dict) for name in self._under(h)]
+        landed = self._landed([h for h in happened if not isinstance(h, dict)])
+        lost = self._lost(dead, deaths)
+        if time.monotonic() >= self._next_check or any(isinstance(h, dict) for h in happened):
+            self._follow_workers()
         return landed + lost
+
+    def _under(self, message: dict[str, Any]) -> list[str]:
+        """Tell that a worker joined or was lost, and which of our tasks it held when it died."""
+        worker = str(message.get("worker", ""))
+        if message["action"] == "add-worker":
+            self._on_event(Event(kind="worker joined", stage=self._stage, worker=worker))
+            return []
+        # Some may have come back meanwhile from another worker: they are told all the same.
+        held = sorted(name for name in message["processing-tasks"] if f"-{self._mark}" in name)
+        blocks = ", ".join(name.removeprefix(f"{self._stage}-").partition("-")[0] for name in held) or "nothing"
+        how = "was retired" if message.get("expected") else "died"
+        self._on_event(Event(kind="worker lost", stage=self._stage, worker=worker, detail=f"{how} while it held {blocks}"))
+        return [] if message.get("expected") else held
 
     def _landed(self, futures: list[Any]) -> list[Landing]:
         tasks = [self._airborne[f.key] for f in futures if f.key in self._airborne]  # others were taken back earlier
@@ -215,10 +244,12 @@ class Flight:
             del self._airborne[name]
         return [Landing(key=task.key, deaths=task.deaths) for task in given_up.values()]
 
-    def _check_workers(self) -> None:
-        """Raise where the cluster is lost; restart workers that wait for memory which nothing will free."""
+    def _follow_workers(self) -> None:
+        """Fit the bound to the workers; raise where the cluster is lost; restart workers that wait for memory in vain."""
+        self._next_check = time.monotonic() + CHECK_SECONDS
         try:
             workers, stuck = self._client.run_on_scheduler(_workers_and_stuck)
+            self._limit = IN_FLIGHT * self._slots()
         except Exception as error:
             raise StoppedError(f"the cluster is lost ({error}); start the same command again to go on") from error
         if self._more_to_come() or workers:

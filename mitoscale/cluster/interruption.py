@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -57,3 +58,11 @@ def raise_if_interrupted() -> None:
     """Raise KeyboardInterrupt where a signal was remembered."""
     if _remembered.is_set():
         raise KeyboardInterrupt
+
+
+def pause(seconds: float) -> None:
+    """Sleep; a signal that was put off ends it with KeyboardInterrupt."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        raise_if_interrupted()
+        time.sleep(min(left, POLL_SECONDS))

@@ -6,6 +6,7 @@
     ├── InputError      1  wrong input or settings; nothing was changed
     ├── StoppedError    4  stopped, but the run can be resumed (disk full, cluster lost)
     └── BlockError         one block failed; the run goes on without it and ends with 3
+        └── DamagedError   what an earlier task wrote is missing or broken: that task is done again
 
 A message is one line that says what is wrong, where, what the limit is, and the cure.
 """
@@ -41,3 +42,31 @@ class BlockError(MitoscaleError):
     """One block could not be computed."""
 
     exit_code = EXIT_QUARANTINED
+
+
+class DamagedError(BlockError):
+    """What an earlier task has written is missing or broken; that task is done again, then the one that read it.
+
+    Parameters
+    ----------
+    stage : str
+        The stage that wrote it.
+    task : str
+        The task of that stage: a block's or a face's name.
+    reason : str
+        What was found.
+
+    Examples
+    --------
+    >>> print(DamagedError("detect", "z000_y000_x000", "shard 0/0/0 is missing"))
+    detect z000_y000_x000 must be done again: shard 0/0/0 is missing
+    """
+
+    def __init__(self, stage: str, task: str, reason: str) -> None:
+        super().__init__(stage, task, reason)  # all arguments, so that the error can be pickled
+        self.stage = stage
+        self.task = task
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.stage} {self.task} must be done again: {self.reason}"

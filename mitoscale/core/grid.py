@@ -37,8 +37,19 @@ class Block(BaseModel):
     @property
     def name(self) -> str:
         """A stable name such as ``z003_y011_x007``."""
-        z, y, x = self.index
-        return f"z{z:03d}_y{y:03d}_x{x:03d}"
+        return block_name(self.index)
+
+
+def block_name(index: Triple) -> str:
+    """The name of the block at ``index``.
+
+    Examples
+    --------
+    >>> block_name((3, 11, 7))
+    'z003_y011_x007'
+    """
+    z, y, x = index
+    return f"z{z:03d}_y{y:03d}_x{x:03d}"
 
 
 class Face(BaseModel):
@@ -164,6 +175,36 @@ class BlockGrid(BaseModel):
         for corner in product(*(range(0, n, edge) for n in self.counts)):
             inside = (r[c : c + edge] for r, c in zip(ranges, corner, strict=True))
             yield [self.block((z, y, x)) for z, y, x in product(*inside)]
+
+    def meeting(self, region: Region) -> Iterator[Triple]:
+        """Indices of the blocks whose core meets ``region``, z slowest.
+
+        Examples
+        --------
+        >>> grid = BlockGrid(region=Region.of_shape((8, 8, 8)), core_shape=(4, 8, 8), margin=(0, 0, 0))
+        >>> list(grid.meeting(Region(start=(3, 0, 0), stop=(5, 1, 1))))
+        [(0, 0, 0), (1, 0, 0)]
+        """
+        inside = region.intersection(self.region)
+        if inside is None:
+            return
+        bounds = zip(inside.start, inside.stop, self.core_shape, strict=True)
+        ranges = [range(a // c, -(-b // c)) for a, b, c in bounds]
+        yield from ((z, y, x) for z, y, x in product(*ranges))
+
+    def neighbours(self, block: Block) -> Iterator[Block]:
+        """The up to 26 blocks that touch ``block``, z slowest."""
+        z, y, x = block.index
+        for dz, dy, dx in product((-1, 0, 1), repeat=3):
+            index = (z + dz, y + dy, x + dx)
+            if index != block.index and self.contains(index):
+                yield self.block(index)
+
+    @property
+    def face_count(self) -> int:
+        """Number of faces."""
+        z, y, x = self.counts
+        return (z - 1) * y * x + z * (y - 1) * x + z * y * (x - 1)
 
     def faces_above(self, block: Block) -> Iterator[Face]:
         """The up to three faces between ``block`` and its neighbours with a larger index."""

@@ -74,6 +74,14 @@ class RunPlan(BaseModel):
         z, y, x = (min(c + 2 * m, n) for c, m, n in zip(self.core, self.grid.margin, self.region.shape, strict=True))
         return z, y, x
 
+    def task_count(self, stage: str) -> int:
+        """Number of tasks of a stage."""
+        if stage == "convert":
+            return len(self.convert_grid)
+        if stage == "stitch":
+            return self.grid.face_count
+        return 0 if stage == "report" else len(self.grid)
+
     def moved_to(self, run: str) -> RunPlan:
         """The plan of a run folder that lies at ``run`` now: paths inside the folder follow it.
 

@@ -5,7 +5,7 @@ A source that is an OME-Zarr already is only counted, not copied.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import ClassVar
 
@@ -19,7 +19,7 @@ from mitoscale.ops.downsample import mean_downsample
 from mitoscale.stages.grey import histogram_values, normalisation
 from mitoscale.stages.pyramid import write_levels
 from mitoscale.stages.stage import Key, Stage, Stopwatch
-from mitoscale.storage.arrays import open_array
+from mitoscale.storage.arrays import checksum, open_array
 from mitoscale.storage.creation import create_array
 from mitoscale.storage.layout import remove_tree
 from mitoscale.storage.ledger import LedgerEntry
@@ -35,14 +35,14 @@ class Convert(Stage):
     value_range: tuple[float, float] | None = None
     """Least and largest grey value of a float volume; None for integers."""
 
-    def keys(self) -> Sequence[Key]:
+    def keys(self) -> Iterable[Key]:
         """Rows of blocks along x."""
-        return list(self.plan.convert_grid.blocks())
+        return self.plan.convert_grid.blocks()
 
-    def prepare(self, fresh: bool) -> None:
+    def prepare(self, fresh: bool) -> Mapping[str, str]:
         """Create the volume and the table of histograms."""
         if not fresh:
-            return
+            return {}
         provenance = Provenance.of(self.plan.settings).model_dump(mode="json")
         if not self.plan.settings.convert.in_place:
             remove_tree(self.folder.volume)
@@ -56,6 +56,7 @@ class Convert(Stage):
             chunks=(1, 1, 1, bins),
             shards=None,
         )
+        return {}
 
     def process(self, key: Key) -> BlockResult:
         """Read, write all levels, count."""
@@ -63,14 +64,16 @@ class Convert(Stage):
         watch = Stopwatch()
         with watch.phase("read"):
             image = self._read(key.core)
+            watch.moved("read", image)
         with watch.phase("compute"):
             counts = self._count(image)
+            digest = checksum(image)
         if not self.plan.settings.convert.in_place:
             write_levels(self.folder.volume, self.plan.spec, key.core, image, mean_downsample, watch)
         with watch.phase("write"):
             slot = self.plan.convert_grid.number(key.index)
             open_array(self.folder.histograms).write_slot(slot, counts[None, None])
-        return BlockResult(name=key.name, counts={"voxels": image.size}, seconds=watch.seconds)
+        return BlockResult(name=key.name, checksum=digest, counts={"voxels": image.size, **watch.bytes}, seconds=watch.seconds)
 
     def finish(self, done: Mapping[str, LedgerEntry]) -> dict[str, float]:
         """Refuse a volume without contrast now rather than in every later block."""

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import ClassVar
 
 import numpy as np
 
-from mitoscale.core.grid import Block
+from mitoscale.core.geometry import Region
+from mitoscale.core.grid import Block, block_name
 from mitoscale.core.result import BlockResult
 from mitoscale.core.volume import Normalisation
 from mitoscale.nets.answers import checked_foreground
 from mitoscale.nets.predictors import make_detector
 from mitoscale.ops.centroids import deduplicate, detections_from_profiles, profiles
+from mitoscale.stages.reading import read_written_table, seal
 from mitoscale.stages.stage import Key, Stage, Stopwatch
 from mitoscale.storage.arrays import checksum, open_array
 from mitoscale.storage.creation import create_array
 from mitoscale.storage.layout import remove_tree
 from mitoscale.storage.ledger import LedgerEntry
-from mitoscale.storage.tables import Columns, appending, read_table, write_table
+from mitoscale.storage.tables import Columns, appending, write_table
 
 _COLUMNS = {"z": np.int64, "y": np.float64, "x": np.float64, "score": np.float32, "area": np.int64}
 
@@ -30,14 +33,25 @@ class Detect(Stage):
     name: ClassVar[str] = "detect"
     group: ClassVar[str] = "gpu"
 
+    sources: ClassVar[tuple[str, ...]] = ("convert",)
+
     normalisation: Normalisation
     """Of the volume."""
 
-    def keys(self) -> list[Key]:
+    def keys(self) -> Iterable[Key]:
         """Blocks with the detector's margin."""
-        return list(self.plan.detect_grid.blocks())
+        return self.plan.detect_grid.blocks()
 
-    def prepare(self, fresh: bool) -> None:
+    def reads(self, key: Key) -> Iterator[tuple[str, str]]:
+        """The image in the read region."""
+        assert isinstance(key, Block)
+        return self.image_tasks(key.halo)
+
+    def stamp(self) -> str:
+        """The normalisation."""
+        return self.normalisation.model_dump_json()
+
+    def prepare(self, fresh: bool) -> Mapping[str, str]:
         """Create the foreground."""
         make_detector(self.plan.settings.detect, self.plan.spec.spacing)  # wrong weights are told now, not by every task
         if fresh:
@@ -49,6 +63,7 @@ class Detect(Stage):
                 chunks=self.plan.spec.chunks,
                 shards=self.plan.spec.shards,
             )
+        return {}
 
     def process(self, key: Key) -> BlockResult:
         """Read, predict, write; find detections."""
@@ -56,22 +71,36 @@ class Detect(Stage):
         watch = Stopwatch()
         settings, spacing = self.plan.settings.detect, self.plan.spec.spacing
         with watch.phase("read"):
-            image = self.open_image().read(key.halo)
+            image = self.read_image(key.halo)
+            watch.moved("read", image)
         with watch.phase("compute"):
             detector = make_detector(settings, spacing)
             answer = checked_foreground(detector.foreground(self.normalisation.apply(image), key.halo), image.shape)
             probability = answer[key.core.within(key.halo)]
             foreground = np.rint(np.clip(probability, 0, 1) * 255).astype(np.uint8)
+            for row in self.plan.convert_grid.meeting(key.core):  # no foreground where nothing could be read
+                if block_name(row) in self.lost.get("convert", ()):
+                    foreground[_common(key.core, self.plan.convert_grid.block(row).core)] = 0
             found = self._detections(foreground, key)
+            seals = seal(foreground, key.core, self._sealed(key))
         with watch.phase("write"):
             open_array(self.folder.foreground).write(key.core, foreground)
-            write_table(f"{self.folder.detections_parts}/{key.name}.parquet", found)
+            watch.moved("written", foreground)
+            write_table(f"{self.folder.detections_parts}/{key.name}.parquet", found, metadata={"seals": json.dumps(seals)})
         return BlockResult(
             name=key.name,
             checksum=checksum(foreground),
-            counts={"voxels": foreground.size, "detections": len(found["z"])},
+            counts={"voxels": foreground.size, "detections": len(found["z"]), **watch.bytes},
             seconds=watch.seconds,
         )
+
+    def _sealed(self, key: Block) -> Iterator[Region]:
+        """The parts of the core that other blocks will read to segment."""
+        for block in self.plan.grid.neighbours(key):
+            part = block.halo.intersection(key.core)
+            if part is not None:
+                yield part
+        yield key.core
 
     def _detections(self, foreground: np.ndarray, block: Block) -> Columns:
         settings, spacing = self.plan.settings.detect, self.plan.spec.spacing
@@ -97,10 +126,13 @@ class Detect(Stage):
         with appending(self.folder.detections) as append:
             append({name: np.zeros(0, kind) for name, kind in _COLUMNS.items()})
             for _, layer in groupby(sorted(done), key=lambda name: name.partition("_")[0]):
-                found = self._distinct([read_table(f"{self.folder.detections_parts}/{name}.parquet") for name in layer])
+                found = self._distinct([self._part(name) for name in layer])
                 append(found)
                 count += len(found["z"])
         return {"detections": count}
+
+    def _part(self, name: str) -> Columns:
+        return read_written_table(f"{self.folder.detections_parts}/{name}.parquet", stage="detect", task=name)
 
     def _distinct(self, tables: list[Columns]) -> Columns:
         """Detections of a layer of blocks, each profile once."""
@@ -110,3 +142,10 @@ class Detect(Stage):
         points = np.stack([columns["z"] * apart, columns["y"] * spacing[1], columns["x"] * spacing[2]], axis=1)
         kept = deduplicate(points, columns["score"], distance)
         return {name: values[kept] for name, values in columns.items()}
+
+
+def _common(core: Region, other: Region) -> tuple[slice, slice, slice]:
+    """What two regions that meet share, as slices into the first."""
+    common = core.intersection(other)
+    assert common is not None
+    return common.within(core)

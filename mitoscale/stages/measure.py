@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
+import numpy as np
+
+from mitoscale.core.geometry import Region
 from mitoscale.core.grid import Block
 from mitoscale.core.provenance import Provenance
 from mitoscale.core.result import BlockResult
 from mitoscale.ops.boundaries import areas, boundaries, merge_boundaries
 from mitoscale.ops.object_table import finish_objects
 from mitoscale.ops.objects import merge_objects, partial_objects
+from mitoscale.stages.reading import read_written, read_written_table
 from mitoscale.stages.sorted_rows import SortedRows, label_ranges
 from mitoscale.stages.stage import Key, Stage, Stopwatch
 from mitoscale.storage.arrays import open_array
@@ -24,15 +28,26 @@ class Measure(Stage):
 
     name: ClassVar[str] = "measure"
 
+    sources: ClassVar[tuple[str, ...]] = ("convert", "detect", "segment", "relabel")
+
+    def reads(self, key: Key) -> Iterator[tuple[str, str]]:
+        """Labels with one voxel around, image and foreground; the block's fragments for their scores."""
+        assert isinstance(key, Block)
+        yield from self.image_tasks(key.core)
+        yield "detect", key.name
+        yield "segment", key.name
+        yield from self.block_tasks("relabel", key.core.expanded((1, 1, 1), within=self.plan.region))
+
     def process(self, key: Key) -> BlockResult:
         """Read labels with one voxel around, image and foreground; sum."""
         assert isinstance(key, Block)
         watch = Stopwatch()
         with watch.phase("read"):
             around = key.core.expanded((1, 1, 1), within=self.plan.region)
-            labels = open_array(f"{self.plan.labels}/0").read(around)
-            image = self.open_image().read(key.core)
-            foreground = open_array(self.folder.foreground).read(key.core)
+            labels = self._read("relabel", f"{self.plan.labels}/0", around)
+            image = self.read_image(key.core)
+            foreground = self._read("detect", self.folder.foreground, key.core)
+            watch.moved("read", labels, image, foreground)
             fragments = read_table(f"{self.folder.work}/final/{key.name}.parquet")
         with watch.phase("compute"):
             threshold = self.plan.settings.detect.threshold
@@ -42,8 +57,14 @@ class Measure(Stage):
         with watch.phase("write"):
             write_table(f"{self.folder.objects_parts}/{key.name}.parquet", sums)
             write_table(f"{self.folder.objects_parts}/{key.name}.boundaries.parquet", met)
-        counts = {"voxels": key.core.size, "objects": len(sums["label"])}
+        counts = {"voxels": key.core.size, "objects": len(sums["label"]), **watch.bytes}
         return BlockResult(name=key.name, counts=counts, seconds=watch.seconds)
+
+    def _part(self, name: str, kind: str) -> Columns:
+        return read_written_table(f"{self.folder.objects_parts}/{name}{kind}.parquet", stage="measure", task=name)
+
+    def _read(self, stage: str, array: str, region: Region) -> np.ndarray:
+        return read_written(open_array(array), region, self.plan.grid, stage=stage, lost=self.lost.get(stage, frozenset()))
 
     def finish(self, done: Mapping[str, LedgerEntry]) -> dict[str, float]:
         """Merge the sums a range of labels at a time, write the tables."""
@@ -71,4 +92,4 @@ class Measure(Stage):
         return numbers
 
     def _parts(self, done: Mapping[str, LedgerEntry], kind: str) -> Iterator[Columns]:
-        return (read_table(f"{self.folder.objects_parts}/{name}{kind}.parquet") for name in sorted(done))
+        return (self._part(name, kind) for name in sorted(done))

@@ -49,4 +49,5 @@ def write_levels(
                 data = downsample(data, step)  # type: ignore[arg-type]
         with watch.phase("write"):
             open_array(f"{root}/{level}").write(core.downsampled(factor), data)
+            watch.moved("written", data)
         previous = factor

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
+from mitoscale.core.errors import BlockError, DamagedError, InputError
 from mitoscale.core.grid import Block
 from mitoscale.core.provenance import Provenance
 from mitoscale.core.result import BlockResult
 from mitoscale.ops.downsample import mode_downsample
 from mitoscale.stages.pyramid import write_levels
+from mitoscale.stages.reading import read_written_table, table_checksum
 from mitoscale.stages.stage import Key, Stage, Stopwatch
-from mitoscale.storage.arrays import open_array
+from mitoscale.storage.arrays import checksum, open_array
 from mitoscale.storage.layout import LABELS, remove_tree
 from mitoscale.storage.ledger import LedgerEntry
 from mitoscale.storage.ome import create_labels
-from mitoscale.storage.tables import read_table, write_table
+from mitoscale.storage.tables import Columns, read_table, write_table
+
+_NOTHING: Columns = {
+    "local": np.zeros(0, np.uint32),
+    "label": np.zeros(0, np.uint64),
+    "core_voxels": np.zeros(0, np.int64),
+    "own_voxels": np.zeros(0, np.int64),
+    "score_sum": np.zeros(0),
+}
+"""The table of a block that was given up."""
 
 
 class Relabel(Stage):
@@ -27,62 +38,100 @@ class Relabel(Stage):
 
     name: ClassVar[str] = "relabel"
 
-    def prepare(self, fresh: bool) -> None:
-        """Drop small objects, number the rest from 1, create the labels."""
-        if not fresh:
-            return
-        tables = {b.name: self._tables(b) for b in self.plan.grid.blocks() if self._has_table(b)}
-        most = max((int(t["label"].max(initial=0)) for t in tables.values()), default=0)
+    sources: ClassVar[tuple[str, ...]] = ("segment",)
+
+    def reads(self, key: Key) -> Iterator[tuple[str, str]]:
+        """The block's own fragments."""
+        yield "segment", key.name
+
+    def prepare(self, fresh: bool) -> Mapping[str, str]:
+        """Drop small objects, number the rest from 1, create the labels; a block's digest is that of its own numbers."""
+        blocks = [b for b in self.plan.grid.blocks() if not self._is_lost(b)]
+        most = max((int(self._labels(b)["label"].max(initial=0)) for b in blocks), default=0)
         voxels = np.zeros(most + 1, np.int64)
-        for table in tables.values():
+        for block in blocks:
+            table = self._tables(block)
             np.add.at(voxels, table["label"].astype(np.int64), table["core_voxels"])
         least = self.plan.settings.relabel.min_volume_nm3 / math.prod(self.plan.spec.spacing)
         kept = voxels >= max(least, 1)
         kept[0] = False
         final = np.zeros(most + 1, np.uint64)
         final[kept] = np.arange(1, int(kept.sum()) + 1, dtype=np.uint64)
-        for name, table in tables.items():
-            columns = {**table, "label": final[table["label"].astype(np.int64)]}
-            write_table(f"{self.folder.work}/final/{name}.parquet", columns)
         dtype = "uint32" if int(kept.sum()) < 2**32 else "uint64"
-        spec = self.plan.spec.model_copy(update={"dtype": dtype})
-        remove_tree(self.plan.labels)
-        root = str(Path(self.plan.labels).parent.parent)
-        provenance = Provenance.of(self.plan.settings).model_dump(mode="json")
-        create_labels(root, LABELS, spec, attributes={"provenance": provenance})
+        digests = {}
+        for block in blocks:
+            table = self._tables(block)
+            columns = {**table, "label": final[table["label"].astype(np.int64)]}
+            write_table(self._final(block.name), columns)
+            digests[block.name] = dtype + table_checksum(columns)
+        for block in self.plan.grid.blocks():
+            if self._is_lost(block):
+                write_table(self._final(block.name), _NOTHING)
+        if fresh or not self._exists(dtype):
+            spec = self.plan.spec.model_copy(update={"dtype": dtype})
+            remove_tree(self.plan.labels)
+            root = str(Path(self.plan.labels).parent.parent)
+            provenance = Provenance.of(self.plan.settings).model_dump(mode="json")
+            create_labels(root, LABELS, spec, attributes={"provenance": provenance})
+        return digests
 
     def process(self, key: Key) -> BlockResult:
-        """Read the core's fragments, rename, write."""
+        """Read the core's fragments, rename, write; a block that was given up is background."""
         assert isinstance(key, Block)
         watch = Stopwatch()
-        with watch.phase("read"):
-            core = key.core.shifted(tuple(-a for a in key.halo.start))  # type: ignore[arg-type]
-            fragments = open_array(self.folder.fragments).read_in_slot(self.plan.grid.number(key.index), core)
-            table = read_table(f"{self.folder.work}/final/{key.name}.parquet")
-        with watch.phase("compute"):
-            final = np.zeros(int(table["local"].max(initial=0)) + 1, open_array(f"{self.plan.labels}/0").dtype)
-            final[table["local"]] = table["label"]
-            labels = final[fragments]
+        dtype = open_array(f"{self.plan.labels}/0").dtype
+        if self._is_lost(key):
+            labels = np.zeros(key.core.shape, dtype)
+        else:
+            with watch.phase("read"):
+                fragments, table = self._fragments(key), read_table(self._final(key.name))
+                watch.moved("read", fragments)
+            with watch.phase("compute"):
+                final = np.zeros(int(table["local"].max(initial=0)) + 1, dtype)
+                final[table["local"]] = table["label"]
+                labels = final[fragments]
         write_levels(self.plan.labels, self.plan.spec, key.core, labels, mode_downsample, watch)
-        counts = {"voxels": labels.size, "object_voxels": int(np.count_nonzero(labels))}
-        return BlockResult(name=key.name, counts=counts, seconds=watch.seconds)
+        counts = {"voxels": labels.size, "object_voxels": int(np.count_nonzero(labels)), **watch.bytes}
+        return BlockResult(name=key.name, checksum=checksum(labels), counts=counts, seconds=watch.seconds)
+
+    def _fragments(self, key: Block) -> np.ndarray:
+        core = key.core.shifted(tuple(-a for a in key.halo.start))  # type: ignore[arg-type]
+        try:
+            return open_array(self.folder.fragments).read_in_slot(self.plan.grid.number(key.index), core)
+        except BlockError as error:
+            raise DamagedError("segment", key.name, str(error)) from error
 
     def finish(self, done: Mapping[str, LedgerEntry]) -> dict[str, float]:
         """How much of the objects is the segmenter's own."""
         voxels = own = objects = 0.0
         for name in done:
-            table = read_table(f"{self.folder.work}/final/{name}.parquet")
+            if name in self.lost.get("segment", ()):
+                continue
+            table = read_table(self._final(name))
             real = table["label"] > 0
             voxels += float(table["core_voxels"][real].sum())
             own += float(table["own_voxels"][real].sum())
             objects = max(objects, float(table["label"].max(initial=0)))
         return {"objects": objects, "object_voxels": voxels, "own_voxels": own}
 
-    def _has_table(self, block: Block) -> bool:
-        return Path(f"{self.folder.label_tables}/{block.name}.parquet").exists()
+    def _is_lost(self, block: Block) -> bool:
+        return block.name in self.lost.get("segment", ())
 
-    def _tables(self, block: Block) -> dict[str, np.ndarray]:
+    def _exists(self, dtype: str) -> bool:
+        """Whether the labels are there with this dtype."""
+        try:
+            return str(open_array(f"{self.plan.labels}/0").dtype) == dtype
+        except InputError:
+            return False
+
+    def _final(self, name: str) -> str:
+        return f"{self.folder.work}/final/{name}.parquet"
+
+    def _labels(self, block: Block) -> Columns:
+        return read_table(f"{self.folder.label_tables}/{block.name}.parquet")
+
+    def _tables(self, block: Block) -> Columns:
         """Fragments of a block: local id, label, voxels in the core and how many are the segmenter's own."""
-        labels = read_table(f"{self.folder.label_tables}/{block.name}.parquet")
-        fragments = read_table(f"{self.folder.masks_parts}/{block.name}.parquet")
-        return {**fragments, "label": labels["label"]}
+        path = f"{self.folder.masks_parts}/{block.name}.parquet"
+        fragments = read_written_table(path, stage="segment", task=block.name)
+        return {**fragments, "label": self._labels(block)["label"]}

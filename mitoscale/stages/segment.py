@@ -5,11 +5,13 @@ A block works over its whole read region, so that neighbours have the same objec
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from mitoscale.core.geometry import Region
 from mitoscale.core.grid import Block
 from mitoscale.core.result import BlockResult
 from mitoscale.core.volume import Normalisation
@@ -20,9 +22,10 @@ from mitoscale.ops.faces import touching_pairs
 from mitoscale.ops.link import link, open_ends
 from mitoscale.ops.masks import Mask, fill_unclaimed, gate, masks_of, paint, score_of_profiles, suppress
 from mitoscale.ops.prompts import prompts_from_profiles
+from mitoscale.stages.reading import check_seal, read_written, seal, seals_of, table_checksum
 from mitoscale.stages.seams import middle_contacts, planes_path
 from mitoscale.stages.stage import Key, Stage, Stopwatch
-from mitoscale.storage.arrays import checksum, open_array
+from mitoscale.storage.arrays import open_array
 from mitoscale.storage.creation import create_array
 from mitoscale.storage.layout import remove_tree
 from mitoscale.storage.ledger import LedgerEntry
@@ -53,10 +56,22 @@ class Segment(Stage):
     name: ClassVar[str] = "segment"
     group: ClassVar[str] = "gpu"
 
+    sources: ClassVar[tuple[str, ...]] = ("convert", "detect")
+
     normalisation: Normalisation
     """Of the volume."""
 
-    def prepare(self, fresh: bool) -> None:
+    def reads(self, key: Key) -> Iterator[tuple[str, str]]:
+        """The image and the foreground in the read region."""
+        assert isinstance(key, Block)
+        yield from self.image_tasks(key.halo)
+        yield from self.block_tasks("detect", key.halo)
+
+    def stamp(self) -> str:
+        """The normalisation."""
+        return self.normalisation.model_dump_json()
+
+    def prepare(self, fresh: bool) -> Mapping[str, str]:
         """Create the slots of the fragments."""
         make_segmenter(self.plan.settings.segment, self.plan.spec.spacing)
         if fresh:
@@ -71,28 +86,53 @@ class Segment(Stage):
                 chunks=(1, *chunks),
                 shards=(1, *slot),
             )
+        return {}
 
     def process(self, key: Key) -> BlockResult:
         """Read, segment, link, write."""
         assert isinstance(key, Block)
         watch = Stopwatch()
         with watch.phase("read"):
-            image = self.open_image().read(key.halo)
-            foreground = open_array(self.folder.foreground).read(key.halo)
+            image = self.read_image(key.halo)
+            foreground = self._foreground(key)
+            watch.moved("read", image, foreground)
         with watch.phase("compute"):
             found = self._fragments(self.normalisation.apply(image), foreground, key)
             fragments = found.fragments
             table = self._table(found, key)
             pairs = touching_pairs(fragments)
+            seals = seal(fragments, key.halo, self._sealed(key))
             planes = middle_contacts(fragments, key)
         with watch.phase("write"):
             open_array(self.folder.fragments).write_slot(self.plan.grid.number(key.index), fragments)
-            write_table(f"{self.folder.masks_parts}/{key.name}.parquet", table)
+            watch.moved("written", fragments)
+            write_table(f"{self.folder.masks_parts}/{key.name}.parquet", table, metadata={"seals": json.dumps(seals)})
             touching = {"a": pairs[:, 0], "b": pairs[:, 1]}
             write_table(f"{self.folder.masks_parts}/{key.name}.touching.parquet", touching)
             write_table(planes_path(self.folder, key), planes)
-        counts = {"voxels": key.core.size, "fragments": len(table["local"])}
-        return BlockResult(name=key.name, checksum=checksum(fragments), counts=counts, seconds=watch.seconds)
+        counts = {"voxels": key.core.size, "fragments": len(table["local"]), **watch.bytes}
+        return BlockResult(
+            name=key.name, checksum=table_checksum({**table, "fragments": fragments}), counts=counts, seconds=watch.seconds
+        )
+
+    def _foreground(self, key: Block) -> np.ndarray:
+        """(Z, Y, X) uint8 of the read region; what neighbours wrote is compared with their seals."""
+        lost, region = self.lost.get("detect", frozenset()), key.halo
+        grid, array = self.plan.grid, open_array(self.folder.foreground)
+        foreground = read_written(array, region, grid, stage="detect", lost=lost)
+        for block in (grid.block(index) for index in grid.meeting(region)):
+            part = block.core.intersection(region)
+            if part is not None and block.name not in lost:
+                seals = seals_of(f"{self.folder.detections_parts}/{block.name}.parquet", stage="detect", task=block.name)
+                check_seal(foreground[part.within(region)], part, seals, stage="detect", task=block.name)
+        return foreground
+
+    def _sealed(self, key: Block) -> Iterator[Region]:
+        """The parts of the read region that the tasks of its faces will read."""
+        for block in self.plan.grid.neighbours(key):
+            part = block.halo.intersection(key.halo)
+            if part is not None and sum(a != b for a, b in zip(block.index, key.index, strict=True)) == 1:
+                yield part
 
     def _fragments(self, image: np.ndarray, foreground: np.ndarray, block: Block) -> _Fragments:
         """What is in the read region, how much of it the segmenter itself claimed, and how sure it was."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 
-from mitoscale.core.grid import Block, Face
+from mitoscale.core.geometry import Region
+from mitoscale.core.grid import Block, Face, block_name
 from mitoscale.core.plan import RunPlan
 from mitoscale.core.result import BlockResult
+from mitoscale.stages.reading import read_written
 from mitoscale.storage.arrays import Array, open_array
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.ledger import LedgerEntry
@@ -31,9 +34,13 @@ class Stage(BaseModel):
 
     group: ClassVar[str] = "io"
     """The group of workers that takes its tasks: ``gpu`` for networks, else ``io``."""
+    sources: ClassVar[tuple[str, ...]] = ()
+    """The earlier stages whose tasks' results this stage's tasks read."""
 
     plan: RunPlan
     """What run this is."""
+    lost: Mapping[str, frozenset[str]] = Field(default_factory=dict)
+    """For each of ``sources`` the tasks that were given up: what they should have written reads as 0."""
 
     @property
     def folder(self) -> RunFolder:
@@ -44,18 +51,49 @@ class Stage(BaseModel):
         """Level 0; a source read in place may leave out empty chunks, the run's own volume may not."""
         return open_array(self.plan.image, missing="fill" if self.plan.settings.convert.in_place else "raise")
 
-    def keys(self) -> Sequence[Key]:
-        """What there is to process: one task each."""
-        return list(self.plan.grid.blocks())
+    def read_image(self, region: Region) -> np.ndarray:
+        """Grey values (Z, Y, X) of a region, as the volume stores them; 0 where converting was given up."""
+        lost = self.lost.get("convert", frozenset())
+        return read_written(self.open_image(), region, self.plan.convert_grid, stage="convert", lost=lost)
 
-    def prepare(self, fresh: bool) -> None:
+    def image_tasks(self, region: Region) -> Iterator[tuple[str, str]]:
+        """The tasks that wrote the image there, for :meth:`reads`."""
+        return (("convert", block_name(index)) for index in self.plan.convert_grid.meeting(region))
+
+    def block_tasks(self, stage: str, region: Region) -> Iterator[tuple[str, str]]:
+        """The tasks of a stage whose cores meet a region, for :meth:`reads`."""
+        return ((stage, block_name(index)) for index in self.plan.grid.meeting(region))
+
+    def keys(self) -> Iterable[Key]:
+        """What there is to process, one task each; made one by one, because there may be millions."""
+        return self.plan.grid.blocks()
+
+    def count(self) -> int:
+        """Number of :meth:`keys`."""
+        return self.plan.task_count(self.name)
+
+    def reads(self, key: Key) -> Iterator[tuple[str, str]]:
+        """Stage and name of each earlier task whose result this task reads; all of the stages are in ``sources``."""
+        yield from ()
+
+    def stamp(self) -> str:
+        """What all tasks depend on besides settings and earlier tasks; when it changes, all are done again."""
+        return ""
+
+    def prepare(self, fresh: bool) -> Mapping[str, str]:
         """Make what all tasks need, on the client, before any task.
 
         Parameters
         ----------
         fresh : bool
             True where nothing of this stage is done yet: arrays are then created anew.
+
+        Returns
+        -------
+        mapping
+            For tasks that get something of their own: name -> digest of it. A task whose digest changes is done again.
         """
+        return {}
 
     def process(self, key: Key) -> BlockResult:
         """Do one task; when this returns, its data is durable."""
@@ -80,6 +118,11 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
+        self.bytes: dict[str, float] = defaultdict(float)
+
+    def moved(self, way: Literal["read", "written"], *arrays: np.ndarray) -> None:
+        """Count the bytes of arrays that were read or written, before compression, as ``bytes_read`` or ``bytes_written``."""
+        self.bytes[f"bytes_{way}"] += float(sum(array.nbytes for array in arrays))
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import ClassVar
 
 import numpy as np
 
+from mitoscale.core.errors import BlockError, DamagedError
 from mitoscale.core.geometry import Region
 from mitoscale.core.grid import Block, Face
 from mitoscale.core.result import BlockResult
 from mitoscale.ops.components import pack
 from mitoscale.ops.faces import face_edges
 from mitoscale.stages.merge import merge_fragments
+from mitoscale.stages.reading import check_seal, read_written_table, seals_of, table_checksum
 from mitoscale.stages.seams import SeamReport, contacts_path, face_contacts
 from mitoscale.stages.stage import Key, Stage, Stopwatch
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.layout import remove_tree
 from mitoscale.storage.ledger import LedgerEntry
-from mitoscale.storage.tables import Columns, read_table, write_table
+from mitoscale.storage.tables import Columns, write_table
 
 
 class Stitch(Stage):
@@ -27,15 +28,23 @@ class Stitch(Stage):
 
     name: ClassVar[str] = "stitch"
 
-    def keys(self) -> Sequence[Key]:
-        """All faces of the grid."""
-        return list(self.plan.grid.faces())
+    sources: ClassVar[tuple[str, ...]] = ("segment",)
 
-    def prepare(self, fresh: bool) -> None:
+    def keys(self) -> Iterable[Key]:
+        """All faces of the grid."""
+        return self.plan.grid.faces()
+
+    def reads(self, key: Key) -> Iterator[tuple[str, str]]:
+        """The fragments on both sides."""
+        assert isinstance(key, Face)
+        yield from (("segment", block.name) for block in (key.low, key.high))
+
+    def prepare(self, fresh: bool) -> Mapping[str, str]:
         """Forget the tables of a run with other settings."""
         if fresh:
             remove_tree(self.folder.edges)
             remove_tree(self.folder.label_tables)
+        return {}
 
     def process(self, key: Key) -> BlockResult:
         """Read both blocks' fragments over their common region, compare, write the edges."""
@@ -47,6 +56,7 @@ class Stitch(Stage):
             return BlockResult(name=key.name, counts={"edges": 0})
         with watch.phase("read"):
             low, high = (self._fragments(block, common) for block in (key.low, key.high))
+            watch.moved("read", low, high)
         with watch.phase("compute"):
             edges = face_edges(
                 low,
@@ -66,12 +76,25 @@ class Stitch(Stage):
             }
             write_table(f"{self.folder.edges}/{key.name}.parquet", columns)
             write_table(contacts_path(self.folder, key), facing)
-        counts = {"edges": int(edges["accepted"].sum()), "voxels": common.size}
-        return BlockResult(name=key.name, counts=counts, seconds=watch.seconds)
+        counts = {"edges": int(edges["accepted"].sum()), "voxels": common.size, "open": float(self._is_open(key)), **watch.bytes}
+        return BlockResult(name=key.name, checksum=table_checksum(columns), counts=counts, seconds=watch.seconds)
+
+    def _is_open(self, face: Face) -> bool:
+        """Whether a block beside the face was given up: nothing is known of what crosses it."""
+        return bool({face.low.name, face.high.name} & self.lost.get("segment", frozenset()))
 
     def _fragments(self, block: Block, common: Region) -> np.ndarray:
+        """(Z, Y, X) uint32 of what both blocks read; 0 where the block was given up."""
+        if block.name in self.lost.get("segment", ()):
+            return np.zeros(common.shape, np.uint32)
         inside = common.shifted(tuple(-a for a in block.halo.start))  # type: ignore[arg-type]
-        return open_array(self.folder.fragments).read_in_slot(self.plan.grid.number(block.index), inside)
+        try:
+            found = open_array(self.folder.fragments).read_in_slot(self.plan.grid.number(block.index), inside)
+        except BlockError as error:
+            raise DamagedError("segment", block.name, str(error)) from error
+        seals = seals_of(f"{self.folder.masks_parts}/{block.name}.parquet", stage="segment", task=block.name)
+        check_seal(found, common, seals, stage="segment", task=block.name)
+        return found
 
     def finish(self, done: Mapping[str, LedgerEntry]) -> dict[str, float]:
         """Merge all fragments over the accepted edges; one label table a block, and the seam report."""
@@ -91,13 +114,14 @@ class Stitch(Stage):
         return {"edges": edges, **SeamReport(self.plan, done).write()}
 
     def _has_fragments(self, block: Block) -> bool:
-        return Path(f"{self.folder.masks_parts}/{block.name}.parquet").exists()
+        return block.name not in self.lost.get("segment", ())
+
+    def _table(self, block: Block, kind: str) -> Columns:
+        return read_written_table(f"{self.folder.masks_parts}/{block.name}{kind}.parquet", stage="segment", task=block.name)
 
     def _local_ids(self, block: Block) -> np.ndarray:
         """(N,) uint32 of a block's fragments; none where it was given up."""
-        if not self._has_fragments(block):
-            return np.zeros(0, np.uint32)
-        return read_table(f"{self.folder.masks_parts}/{block.name}.parquet")["local"]
+        return self._table(block, "")["local"] if self._has_fragments(block) else np.zeros(0, np.uint32)
 
     def _write_labels(self, block: Block, local: np.ndarray, labels: np.ndarray) -> None:
         if self._has_fragments(block):
@@ -106,7 +130,7 @@ class Stitch(Stage):
     def _edges(self, face: Face, done: Container[str]) -> Columns:
         """The edges of a face, one table; empty where it has none."""
         if face.name in done and face.low.halo.intersection(face.high.halo) is not None:
-            return read_table(f"{self.folder.edges}/{face.name}.parquet")
+            return read_written_table(f"{self.folder.edges}/{face.name}.parquet", stage="stitch", task=face.name)
         return self._no_edges()
 
     def _no_edges(self) -> Columns:

@@ -131,6 +131,11 @@ class RunFolder:
         """A stage's ledger."""
         return self._at("ledger", f"{stage}.jsonl")
 
+    @property
+    def events(self) -> str:
+        """Log of faults, and of what became of them."""
+        return self._at("ledger", "events.jsonl")
+
 
 def write_json(path: str, content: Any) -> None:
     """Write JSON atomically, making the folder where it is missing.

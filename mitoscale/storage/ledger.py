@@ -1,6 +1,7 @@
-"""The ledger of a stage: one JSON line for each block that is done, appended by the one client.
+"""The ledger of a stage: one JSON line for each task that is done, appended by the one client.
 
-The data of a block is durable before its line is written, so a block without a line is simply computed again.
+The data of a task is durable before its line is written, so a task without a line is simply done again.
+A line also says what the task read: the digest of its inputs. Where they have changed since, the task is done again too.
 A line cut off by a crash is ignored, and mended at the next append.
 """
 
@@ -8,6 +9,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -15,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mitoscale.core.errors import StoppedError
 from mitoscale.core.result import BlockResult
+from mitoscale.storage.lines import lines_of, open_to_append
 
 _SYNC_SECONDS = 1.0
 
@@ -29,11 +33,14 @@ class LedgerEntry(BaseModel):
     token: str
     """Token of the settings the block was computed with."""
     state: str = "done"
-    """``done`` or ``quarantined``."""
+    """``done``, ``quarantined`` (given up), ``damaged`` (its data was found missing or broken later), or, of a closing
+    line, ``open`` (the stage was begun again since)."""
     attempt: int = 1
     """Which attempt it was."""
     checksum: str = ""
     """Digest of what other blocks read from this one."""
+    inputs: str = ""
+    """Digest of what the task read: of the checksums of earlier tasks."""
     counts: dict[str, float] = Field(default_factory=dict)
     """Small additive numbers."""
     seconds: dict[str, float] = Field(default_factory=dict)
@@ -60,21 +67,39 @@ class Ledger:
 
     def entries(self, token: str) -> dict[str, LedgerEntry]:
         """The latest entry of each block that was computed with ``token``."""
-        found: dict[str, LedgerEntry] = {}
-        if not self.path.exists():
-            return found
-        for line in self.path.read_bytes().split(b"\n"):
-            if not line.strip():
-                continue
+        return {entry.name: entry for entry in self.lines(token)}
+
+    def lines(self, token: str) -> Iterator[LedgerEntry]:
+        """Every entry that was written with ``token``, oldest first; of several with one name the last counts."""
+        for line in lines_of(self.path):
             try:
                 entry = LedgerEntry.model_validate_json(line)
             except ValidationError:
                 continue  # a line cut off by a crash: its block is computed again
             if entry.token == token:
-                found[entry.name] = entry
+                yield entry
+
+    def last(self, name: str, token: str) -> LedgerEntry | None:
+        """The latest entry with a name and a token; quick, because other lines are not parsed."""
+        mark = f'"name":"{name}"'.encode()
+        found = None
+        for line in lines_of(self.path):
+            if mark in line:
+                with suppress(ValidationError):
+                    entry = LedgerEntry.model_validate_json(line)
+                    found = entry if entry.token == token and entry.name == name else found
         return found
 
-    def append(self, result: BlockResult, *, token: str, attempt: int = 1, state: str = "done", error: str = "") -> None:
+    def append(
+        self,
+        result: BlockResult,
+        *,
+        token: str,
+        attempt: int = 1,
+        state: str = "done",
+        error: str = "",
+        inputs: str = "",
+    ) -> None:
         """Add a line; it is on disk within a second, and when the ledger is closed.
 
         Raises
@@ -88,6 +113,7 @@ class Ledger:
             state=state,
             attempt=attempt,
             checksum=result.checksum,
+            inputs=inputs,
             counts=result.counts,
             seconds={k: round(v, 4) for k, v in result.seconds.items()},
             error=error,
@@ -120,13 +146,7 @@ class Ledger:
 
     def _opened(self) -> IO[bytes]:
         if self._file is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("ab+")
-            self._file.seek(0, os.SEEK_END)
-            if self._file.tell():
-                self._file.seek(-1, os.SEEK_END)
-                if self._file.read(1) != b"\n":
-                    self._file.write(b"\n")
+            self._file = open_to_append(self.path)
         return self._file
 
     def _sync(self, file: IO[bytes]) -> None:

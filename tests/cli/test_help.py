@@ -9,10 +9,11 @@ import sys
 import pytest
 from commands import Call
 
-COMMANDS = (
-    "run demo convert detect segment stitch relabel measure report evaluate compare prompt train finetune weights cluster".split()  # noqa: SIM905
-    + ["view", "export", "clean"]
-)
+IN_ORDER = """
+run demo convert detect segment stitch relabel measure report evaluate compare prompt train finetune plan status retry
+weights cluster view export clean
+"""
+COMMANDS = IN_ORDER.split()
 
 
 def test_help_takes_less_than_a_second() -> None:

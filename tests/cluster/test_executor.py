@@ -3,10 +3,11 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import pytest
 from distributed import Worker
@@ -15,12 +16,13 @@ from mitoscale.cluster.clusters import Cluster
 from mitoscale.cluster.executor import (
     DEATHS_ALONE,
     DEATHS_IN_COMPANY,
-    IN_FLIGHT,
     DaskExecutor,
     Executor,
     SerialExecutor,
 )
-from mitoscale.core.errors import BlockError, StoppedError
+from mitoscale.cluster.flight import IN_FLIGHT
+from mitoscale.core.errors import BlockError, DamagedError, StoppedError
+from mitoscale.core.event import Event
 from mitoscale.core.geometry import Region
 from mitoscale.core.grid import Block, BlockGrid, Face
 from mitoscale.core.result import BlockResult
@@ -61,6 +63,10 @@ def kills(bad: str, times: int, folder: str, key: Block) -> BlockResult:
     return measured(key)
 
 
+def fails_always(key: Block) -> BlockResult:
+    raise OSError("try again")
+
+
 def disk_full(bad: str, folder: str, key: Block) -> BlockResult:
     noted(folder, key)
     if key.name == bad:
@@ -72,9 +78,20 @@ def tries(folder: str | Path, name: str) -> int:
     return len(Path(folder, name).read_text().splitlines())
 
 
-def run(executor: Executor, function: object, keys: Sequence[Block | Face], stage: str = "detect") -> tuple:
+def damaged(key: Block) -> BlockResult:
+    if key.index == (0, 0, 1):
+        raise DamagedError("convert", "z000_y000_x000", "nothing there")
+    return measured(key)
+
+
+def slow(key: Block) -> BlockResult:
+    time.sleep(0.2)
+    return measured(key)
+
+
+def run(executor: Executor, function: object, keys: Sequence[Block | Face], stage: str = "detect", **hears: Any) -> tuple:
     results: list[BlockResult] = []
-    failures = executor.run(stage, function, keys, on_result=results.append)  # type: ignore[arg-type]
+    failures = executor.run(stage, function, keys, on_result=results.append, **hears)  # type: ignore[arg-type]
     return sorted(results, key=lambda r: r.name), failures
 
 
@@ -167,8 +184,46 @@ def test_a_block_that_raises_is_a_failure_and_the_others_are_done(cluster: Clust
 
 
 def test_a_passing_error_is_tried_again(cluster: Cluster, blocks: list[Block], tmp_path: Path) -> None:
-    results, failures = run(cluster.executor, partial(raises_twice, blocks[0].name, str(tmp_path)), blocks[:6])
+    events: list[Event] = []
+    function = partial(raises_twice, blocks[0].name, str(tmp_path))
+    results, failures = run(cluster.executor, function, blocks[:6], on_event=events.append)
     assert len(results) == 6 and failures == []
+    assert [(e.kind, e.task, e.attempt) for e in events] == [(k, blocks[0].name, n) for k, n in _TWICE]
+    assert events[0].detail == "OSError: try again" and events[0].stage == "detect"
+
+
+_TWICE = [("raised", 1), ("raised", 2), ("healed", 3)]
+
+
+@pytest.mark.parametrize("make", [lambda c: c.executor, lambda c: SerialExecutor()], ids=["dask", "serial"])
+def test_damage_is_told_with_its_task_and_not_tried_again(cluster: Cluster, blocks: list[Block], make: Any) -> None:
+    results, (failure,) = run(make(cluster), damaged, blocks[:4])
+    assert len(results) == 3
+    assert failure.damaged == ("convert", "z000_y000_x000") and failure.attempts == 1
+
+
+def test_when_all_fail_one_after_the_other_the_run_stops(cluster: Cluster, tmp_path: Path) -> None:
+    with pytest.raises(StoppedError, match="100 tasks in a row failed, the last with OSError: try again"):
+        run(cluster.executor, fails_always, list(GRID.blocks()) * 3)
+
+
+def test_what_is_in_flight_follows_workers_that_join_and_leave(cluster: Cluster, blocks: list[Block]) -> None:
+    keys, returned, highest = Counting(blocks * 2), 0, []
+    events: list[Event] = []
+
+    def count(result: BlockResult) -> None:
+        nonlocal returned
+        highest.append(keys.taken - returned)
+        returned += 1
+        if returned == 4:
+            cluster.client.cluster.scale(3)
+
+    try:
+        assert cluster.executor.run("detect", slow, keys, on_result=count, on_event=events.append) == []
+    finally:
+        cluster.client.cluster.scale(2)
+    assert max(highest[:4]) <= 2 * IN_FLIGHT < max(highest) <= 3 * IN_FLIGHT
+    assert "worker joined" in {e.kind for e in events}
 
 
 @pytest.mark.parametrize("make", [lambda c: c.executor, lambda c: SerialExecutor()], ids=["dask", "serial"])
@@ -189,8 +244,12 @@ def test_an_error_while_results_are_kept_ends_the_run(cluster: Cluster, blocks: 
 
 
 def test_a_worker_that_is_killed_once_costs_nothing(cluster: Cluster, blocks: list[Block], tmp_path: Path) -> None:
-    results, failures = run(cluster.executor, partial(kills, blocks[3].name, 1, str(tmp_path)), blocks[:12])
+    events: list[Event] = []
+    function = partial(kills, blocks[3].name, 1, str(tmp_path))
+    results, failures = run(cluster.executor, function, blocks[:12], on_event=events.append)
     assert [r.name for r in results] == [b.name for b in blocks[:12]] and failures == []
+    lost = [e for e in events if e.kind == "worker lost" and e.worker.startswith("tcp://127.0.0.1:")]
+    assert any(blocks[3].name in e.detail for e in lost), lost
 
 
 def test_a_block_that_always_kills_its_worker_is_given_up_and_the_others_are_done(

@@ -8,8 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from mitoscale.core.errors import DamagedError
 from mitoscale.core.geometry import Region
 from mitoscale.ops.prompts import Prompts
+
+
+def fails_at(file: Path | None, region: Region, *, otherwise: bool) -> bool:
+    """Whether a predictor shall fail at a region: the file, while it is there, holds that region as text, or nothing."""
+    if file is None or not file.exists():
+        return False
+    return file.read_text() == str(region) if file.read_text() else otherwise
 
 
 class KnownForeground:
@@ -20,9 +28,12 @@ class KnownForeground:
         self.fails = Path(fails) if fails else None
 
     def foreground(self, image: np.ndarray, region: Region) -> np.ndarray:
-        """See :class:`mitoscale.nets.predictors.Detector`; while the file ``fails`` is there it fails at the top."""
+        """See :class:`mitoscale.nets.predictors.Detector`.
+
+        While the file ``fails`` is there it fails where the file says, or at the top.
+        """
         assert image.dtype == np.uint8 and image.shape == region.shape
-        if self.fails is not None and self.fails.exists() and region.start[0] == 0:
+        if fails_at(self.fails, region, otherwise=region.start[0] == 0):
             raise RuntimeError("this block is beyond me")
         return (self.truth[region.slices] > 0).astype(np.float32)
 
@@ -30,7 +41,8 @@ class KnownForeground:
 class KnownFragments:
     """Says what objects there are; numbers them anew in each block, as a network would."""
 
-    def __init__(self, truth: str, seconds: str = "0", fails: str = "") -> None:
+    def __init__(self, truth: str, seconds: str = "0", fails: str = "", unreadable: str = "") -> None:
+        self.unreadable = unreadable
         self.truth = np.load(truth, mmap_mode="r")
         self.seconds = float(seconds)
         self.fails = Path(fails) if fails else None
@@ -38,10 +50,13 @@ class KnownFragments:
     def fragments(self, image: np.ndarray, foreground: np.ndarray, region: Region) -> np.ndarray:
         """See :class:`mitoscale.nets.predictors.VolumeSegmenter`; takes at least ``seconds``.
 
-        While the file ``fails`` is there it fails where the region ends at slice 16.
+        While the file ``fails`` is there it fails where the file says, or where the region ends at slice 16.
+        Where ``unreadable`` names a block, that block's foreground passes for damaged each time it is read.
         """
+        if self.unreadable:
+            raise DamagedError("detect", self.unreadable, "nothing is there")
         time.sleep(self.seconds)
-        if self.fails is not None and self.fails.exists() and region.stop[0] == 16:
+        if fails_at(self.fails, region, otherwise=region.stop[0] == 16):
             raise RuntimeError("this block is beyond me")
         _, local = np.unique(self.truth[region.slices], return_inverse=True)
         # Where an object fills the whole region there is no background to be number 0.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +46,10 @@ class Heard:
 class Shuffled:
     """An executor that does tasks in any order, and each of them from its pickle, as workers do."""
 
-    def run(self, stage: str, function: Callable[..., Any], keys: Sequence[Any], **options: Any) -> list[Failure]:
+    def run(self, stage: str, function: Callable[..., Any], keys: Iterable[Any], **options: Any) -> list[Failure]:
         """See :class:`mitoscale.cluster.executor.Executor`."""
-        keys = random.Random(3).sample(list(keys), len(keys))
+        keys = list(keys)
+        random.Random(3).shuffle(keys)
         failures = []
         for key in keys:
             copy, copied = pickle.loads(pickle.dumps((function, key)))
@@ -66,7 +67,8 @@ def test_a_stage_travels_as_a_small_value(name: str, finished: Finished) -> None
     sent = pickle.dumps(stage.process)
     assert len(sent) < 10_000
     assert pickle.loads(sent).__self__ == stage
-    keys = stage.keys()
+    keys = list(stage.keys())
+    assert len(keys) == stage.count()
     assert len({key.name for key in keys}) == len(keys)
     assert stage.name == name
 

@@ -1,27 +1,20 @@
-"""The order of the stages: start, resume, redo.
-
-A run folder remembers its plan in run.json and what is done in its ledgers. Starting again does what is missing; other settings are
-refused unless ``redo`` names the first stage they concern.
-"""
+"""A run folder: its plan, and how it is started, loaded, locked and cleaned."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic import ValidationError
 
-from mitoscale.cluster.executor import Executor
 from mitoscale.core.errors import InputError
 from mitoscale.core.plan import RunPlan, pyramid_factors
 from mitoscale.core.provenance import Provenance
-from mitoscale.core.result import BlockResult
 from mitoscale.core.settings import STAGES, RunSettings
 from mitoscale.core.volume import VolumeSpec
 from mitoscale.nets.predictors import make_detector, make_segmenter
@@ -35,45 +28,10 @@ from mitoscale.stages.segment import Segment
 from mitoscale.stages.source import Source
 from mitoscale.stages.stage import Stage
 from mitoscale.stages.stitch import Stitch
-from mitoscale.storage.layout import RunFolder, check_writable, free_bytes, read_json, remove_tree, write_json
-from mitoscale.storage.ledger import Ledger
+from mitoscale.storage.layout import RunFolder, check_writable, free_bytes, read_json, write_json
 
 FORMAT = 1
 """Version of run.json."""
-
-FINISHED = "finished"
-"""Name of the ledger line that says a stage's ``finish`` is done."""
-
-
-class Observer(Protocol):
-    """Hears how a run goes on; the command line shows it as progress bars."""
-
-    def stage_started(self, name: str, total: int, done: int) -> None:
-        """A stage begins with ``done`` of ``total`` tasks done earlier."""
-
-    def task_done(self, name: str, voxels: float) -> None:
-        """A task has returned."""
-
-    def stage_finished(self, outcome: StageOutcome) -> None:
-        """A stage is done."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StageOutcome:
-    """How a stage ended."""
-
-    name: str
-    """The stage."""
-    tasks: int
-    """All its tasks."""
-    computed: int
-    """Tasks done now; the others were done earlier."""
-    quarantined: tuple[str, ...] = ()
-    """Blocks given up after several failures."""
-    seconds: float = 0.0
-    """Wall time now."""
-    numbers: Mapping[str, float] = field(default_factory=dict)
-    """What the stage counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,16 +43,25 @@ class Run:
     value_range: tuple[float, float] | None
     """Least and largest grey value of a float volume."""
 
-    def stage(self, name: str) -> Stage:
-        """The stage of this name, ready to be sent to workers."""
+    def stage(self, name: str, lost: Mapping[str, frozenset[str]] | None = None) -> Stage:
+        """The stage of this name, ready to be sent to workers.
+
+        Parameters
+        ----------
+        name : str
+            One of ``STAGES``.
+        lost : mapping, optional
+            For each earlier stage the tasks that were given up.
+        """
         if name == "convert":
             return Convert(plan=self.plan, value_range=self.value_range)
+        lost = lost or {}
         simple: dict[str, type[Stage]] = {"stitch": Stitch, "relabel": Relabel, "measure": Measure}
         if name in simple:
-            return simple[name](plan=self.plan)
+            return simple[name](plan=self.plan, lost=lost)
         norm = normalisation(self.plan, self.value_range)
         kinds: dict[str, Any] = {"detect": Detect, "segment": Segment, "report": Report}
-        stage: Stage = kinds[name](plan=self.plan, normalisation=norm)
+        stage: Stage = kinds[name](plan=self.plan, lost=lost, normalisation=norm)
         return stage
 
 
@@ -143,7 +110,7 @@ def start(plan: RunPlan, value_range: tuple[float, float] | None, redo: str | No
     }
     if Path(folder.run_json).exists():
         _check_same(load(plan.run).plan, plan, redo)
-        with _locked(folder.path):
+        with locked(folder.path):
             if redo and redo != "convert" and not Path(folder.work).is_dir():
                 raise InputError(f"--redo {redo}: the working files of {plan.run} were cleaned; use --redo convert")
             write_json(folder.run_json, content)
@@ -205,119 +172,8 @@ def _check_same(old: RunPlan, new: RunPlan, redo: str | None) -> None:
         )
 
 
-def execute(run: Run, names: Sequence[str], executor: Executor, observer: Observer, redo: str | None = None) -> list[StageOutcome]:
-    """Run stages in order.
-
-    Parameters
-    ----------
-    run : Run
-        From :func:`start` or :func:`load`.
-    names : sequence of str
-        The stages wanted, in order.
-    executor : Executor
-        Where tasks run.
-    observer : Observer
-        Hears of progress.
-    redo : str, optional
-        This stage and all after it are forgotten first.
-
-    Raises
-    ------
-    InputError
-        If a stage before the first wanted one is not finished, or another process works on the run.
-    """
-    folder = RunFolder(run.plan.run)
-    with _locked(folder.path):
-        if redo:
-            for name in STAGES[STAGES.index(redo) :]:
-                Ledger(folder.ledger(name)).invalidate()
-        outcomes = []
-        for name in names:
-            _check_before(run, folder, name)
-            outcome = _run_stage(run, name, folder, executor, observer)
-            if outcome.computed:  # what later stages made of the blocks before is out of date
-                for later in STAGES[STAGES.index(name) + 1 :]:
-                    Ledger(folder.ledger(later)).invalidate()
-            outcomes.append(outcome)
-        return outcomes
-
-
-def finished(run: Run, name: str) -> bool:
-    """Whether a stage is done with the run's settings."""
-    token = run.plan.settings.token(name)
-    return FINISHED in Ledger(RunFolder(run.plan.run).ledger(name)).entries(token)
-
-
-def _check_before(run: Run, folder: RunFolder, name: str) -> None:
-    for earlier in STAGES[: STAGES.index(name)]:
-        if not finished(run, earlier):
-            raise InputError(f"{name}: {earlier} is not done in {folder.path}; run mitoscale {earlier} first")
-
-
-def _run_stage(run: Run, name: str, folder: RunFolder, executor: Executor, observer: Observer) -> StageOutcome:
-    began = time.monotonic()
-    token = run.plan.settings.token(name)
-    ledger = Ledger(folder.ledger(name))
-    entries = ledger.entries(token)
-    closing = entries.pop(FINISHED, None)
-    done = {n: e for n, e in entries.items() if e.state == "done"}
-    if closing is not None and len(done) == len(entries):
-        outcome = StageOutcome(name=name, tasks=len(done), computed=0, numbers=closing.counts)
-        observer.stage_started(name, len(done), len(done))
-        observer.stage_finished(outcome)
-        return outcome
-    stage = run.stage(name)
-    keys = {key.name: key for key in stage.keys()}  # noqa: SIM118 - a method
-    done = {n: e for n, e in done.items() if n in keys}
-    todo = [key for n, key in keys.items() if n not in done]
-    observer.stage_started(name, len(keys), len(done))
-    stage.prepare(fresh=not done)
-
-    def keep(result: BlockResult) -> None:
-        ledger.append(result, token=token)
-        observer.task_done(name, result.counts.get("voxels", 0.0))
-
-    try:
-        failures = executor.run(name, stage.process, todo, on_result=keep, resource=stage.group) if todo else []
-        for failure in failures:
-            ledger.append(BlockResult(name=failure.name), token=token, state="quarantined", error=failure.traceback)
-        entries = {n: e for n, e in ledger.entries(token).items() if n in keys and e.state == "done"}
-        numbers = stage.finish(entries)
-        seconds = time.monotonic() - began
-        ledger.append(BlockResult(name=FINISHED, counts=numbers, seconds={"wall": seconds}), token=token)
-    finally:
-        ledger.close()
-    outcome = StageOutcome(
-        name=name,
-        tasks=len(keys),
-        computed=len(todo) - len(failures),
-        quarantined=tuple(f.name for f in failures),
-        seconds=seconds,
-        numbers=numbers,
-    )
-    observer.stage_finished(outcome)
-    return outcome
-
-
-def clean(run: Run) -> int:
-    """Remove what only later stages need; returns the bytes that became free.
-
-    Raises
-    ------
-    InputError
-        If the run is not finished.
-    """
-    folder = RunFolder(run.plan.run)
-    with _locked(folder.path):
-        if not finished(run, "report"):
-            raise InputError(f"{run.plan.run} is not finished; what it needs stays")
-        freed = sum(f.stat().st_size for f in Path(folder.work).rglob("*") if f.is_file())
-        remove_tree(folder.work)
-    return freed
-
-
 @contextmanager
-def _locked(path: str) -> Iterator[None]:
+def locked(path: str) -> Iterator[None]:
     """Hold the run folder: two processes that write one run would destroy it."""
     with Path(path, ".lock").open("w") as file:
         try:

@@ -1,0 +1,69 @@
+"""A forecast as text."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from mitoscale.cli.planning import Planned
+from mitoscale.core.forecast import FORMULA, Forecast
+
+_COLUMNS = {
+    "": -10,
+    "blocks": 12,
+    "tasks": 12,
+    "files": 13,
+    "TB on disk": 12,
+    "read TB": 10,
+    "hours": 12,
+    "wall": 22,
+    "scheduler": 11,
+    "merge GB": 10,
+}
+"""Title -> width; a negative one is set flush left."""
+
+
+def as_text(found: Planned) -> str:
+    """Stages of the volume itself, then the volume beside larger ones, then the formula."""
+    kind = "GPU-hours" if found.gpu else "CPU-hours"
+    lines = [
+        f"{found.source}: {found.own.voxels / 1e6:.1f} Mvoxel; {found.slots} tasks at once",
+        f"calibrated on {found.costs.blocks} blocks",
+        f"{'stage':10}{'tasks':>12}{'read GB':>12}{'written GB':>12}{kind:>12}{'wall':>22}",
+    ]
+    for stage in found.own.stages:
+        numbers = f"{stage.tasks:>12}{stage.bytes_read / 1e9:>12.2f}{stage.bytes_written / 1e9:>12.2f}{stage.hours:>12.3f}"
+        lines.append(f"{stage.name:10}{numbers}{_time(stage.wall_hours):>22}")
+    lines += [
+        "",
+        f"memory of a worker  {found.own.worker_bytes / 1e9:.2f} GB (measured)",
+        "",
+        _cells(*_COLUMNS),
+        _row("this", found.own),
+    ]
+    lines += [_row(f"{size / 1e12:g} TB", forecast) for size, forecast in found.larger.items()]
+    return "\n".join([*lines, "", FORMULA])
+
+
+def _row(name: str, found: Forecast) -> str:
+    tasks, read = sum(s.tasks for s in found.stages), sum(s.bytes_read for s in found.stages)
+    return _cells(
+        name,
+        str(found.blocks),
+        str(tasks),
+        str(found.files),
+        f"{found.stored_bytes / 1e12:.3f}",
+        f"{read / 1e12:.3f}",
+        f"{found.hours:.1f}",
+        _time(found.wall_hours),
+        f"{found.scheduler_load:.1%}",
+        f"{found.merge_bytes / 1e9:.2f}",
+    )
+
+
+def _cells(*cells: str) -> str:
+    widths = _COLUMNS.values()
+    return "".join(c.ljust(-w) if w < 0 else c.rjust(w) for c, w in zip(cells, widths, strict=True))
+
+
+def _time(hours: float) -> str:
+    return str(timedelta(seconds=round(hours * 3600)))

@@ -1,0 +1,29 @@
+"""``mitoscale plan``: what a run will take, before it is started."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from mitoscale.cli.options import Numbers, setting_options, where_options
+
+
+@click.command()
+@click.argument("src")
+@click.option("--voxel-size", type=Numbers(float), help="Voxel size z,y,x in nm, where the source does not tell it.")
+@click.option("--blocks", type=click.IntRange(min=1), default=2, metavar="N", help="Real blocks to try, side by side.")
+@click.option("--into", default=".", metavar="FOLDER", help="Where the run folder will lie: its free space is looked at.")
+@setting_options
+@where_options
+def plan(src: str, blocks: int, into: str, **options: Any) -> None:
+    """Tell blocks, files, bytes, memory and time of a run on SRC, a source or a finished RUN, and for 1, 10 and 100 TB.
+
+    \b
+    Example:  mitoscale plan stack.tif --voxel-size 5,5,5 --cluster cluster.yaml
+    A few real blocks are computed to know what yours take. Exits with 1, naming stage, need and limit, where it cannot fit.
+    """
+    from mitoscale.cli.forecast_text import as_text
+    from mitoscale.cli.planning import planned
+
+    click.echo(as_text(planned(src, blocks, into, options)))

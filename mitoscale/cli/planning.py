@@ -1,0 +1,79 @@
+"""From a source or a run to the forecast of its cost."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from mitoscale.cli.launch import settings_for
+from mitoscale.cluster.amounts import bytes_of
+from mitoscale.cluster.clusters import default_workers, load_cluster
+from mitoscale.core.forecast import Calibration, Forecast, check, forecast
+from mitoscale.core.geometry import Region
+from mitoscale.core.plan import RunPlan
+from mitoscale.pipeline import load, make_plan
+from mitoscale.pipeline.calibration import calibrate, measured
+from mitoscale.stages.source import open_source
+from mitoscale.storage.layout import free_bytes
+
+LARGER = (1e12, 1e13, 1e14)
+"""Bytes of the volumes that are told as well."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """What is told."""
+
+    source: str
+    """The source or run."""
+    costs: Calibration
+    """What real blocks took."""
+    slots: int
+    """Tasks computed at once."""
+    gpu: bool
+    """Whether the networks have GPUs."""
+    own: Forecast
+    """Of the volume itself."""
+    larger: dict[float, Forecast]
+    """Of volumes of so many bytes, in the same blocks."""
+
+
+def planned(src: str, blocks: int, into: str, options: dict[str, Any]) -> Planned:
+    """Calibrate and forecast; raises InputError where the run cannot fit."""
+    cluster = load_cluster(options.get("cluster"))
+    if options.get("workers"):
+        cluster = cluster.with_workers(options["workers"])
+    if Path(src, "run.json").exists():
+        there = load(src)
+        plan, costs = there.plan, measured(there)
+    else:
+        source = open_source(src, options["voxel_size"])
+        plan = make_plan(source, os.path.join(into, "mitoscale-run"), settings_for(source, options, cluster.threads))
+        costs = calibrate(plan, source.value_range, blocks)
+    groups = cluster.all_groups
+    networks = groups.get("gpu") or groups.get("io") or next(iter(groups.values()))
+    workers = networks.most if networks.workers or networks.adaptive else default_workers(cluster.threads)
+    slots = workers * networks.tasks
+    own = forecast(plan, costs, slots)
+    check(
+        own,
+        worker_limit=float(bytes_of(networks.memory)) if networks.memory else None,
+        client_limit=float(psutil.virtual_memory().total),
+        free=float(free_bytes(into)),
+    )
+    larger = {size: forecast(grown(plan, size), costs, slots) for size in LARGER}
+    return Planned(source=src, costs=costs, slots=slots, gpu=networks.gpus > 0, own=own, larger=larger)
+
+
+def grown(plan: RunPlan, size: float) -> RunPlan:
+    """The same run on a cube of ``size`` bytes."""
+    item = {"uint8": 1, "int8": 1, "uint16": 2, "int16": 2}.get(plan.spec.dtype, 4)
+    edge = round((size / item) ** (1 / 3))
+    shape = (edge, edge, edge)
+    convert = plan.settings.convert.model_copy(update={"region": Region.of_shape(shape)})
+    settings = plan.settings.model_copy(update={"convert": convert})
+    return plan.model_copy(update={"spec": plan.spec.model_copy(update={"shape": shape}), "settings": settings})

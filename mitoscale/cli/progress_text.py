@@ -1,0 +1,68 @@
+"""How far a run is, as text and as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import datetime, timedelta
+
+from mitoscale.pipeline.progress import RunProgress, StageProgress
+
+_FAULTS = ("worker lost", "raised", "taken back", "damaged", "quarantined", "stopped")
+_SHOWN = 5
+
+
+def as_object(found: RunProgress) -> str:
+    """One JSON object."""
+    content = {
+        "finished": found.finished,
+        "working": found.working,
+        "stages": [asdict(stage) for stage in found.stages],
+        "events": [event.model_dump() for event in found.events],
+    }
+    return json.dumps(content, indent=2)
+
+
+def as_text(found: RunProgress, run: str) -> str:
+    """A table of the stages, what was given up, and the last faults."""
+    lost = [(s.name, task, why) for s in found.stages for task, why in s.quarantined.items()]
+    head = f"{'stage':9}{'tasks':>16}{'lost':>6}{'Mvoxel/s':>10}{'read s':>9}{'compute s':>11}{'write s':>9}{'GB in/out':>14}  left"
+    lines = [f"{run}: {_state(found)}", head, *map(_line, found.stages)]
+    if lost:
+        lines += ["", f"given up (mitoscale retry {run} heals them):"]
+        lines += [f"  {stage} {task}: {why}" for stage, task, why in lost[:_SHOWN]]
+        lines += [f"  ... and {len(lost) - _SHOWN} more"] if len(lost) > _SHOWN else []
+    faults = [event for event in found.events if event.kind in _FAULTS]
+    if faults:
+        lines += ["", f"faults so far: {len(faults)}; the last:"]
+        for event in faults[-_SHOWN:]:
+            when = datetime.fromtimestamp(event.time).strftime("%H:%M:%S")
+            lines.append("  " + " ".join(filter(None, (when, event.kind, event.stage, event.task, event.worker, event.detail))))
+    return "\n".join(lines)
+
+
+def _state(found: RunProgress) -> str:
+    if found.working:
+        return "a process is working on it"
+    if found.finished:
+        return "finished, but without some tasks" if any(s.quarantined for s in found.stages) else "finished"
+    return "not finished, and nobody is working on it: start the same command again"
+
+
+def _line(stage: StageProgress) -> str:
+    seconds = stage.seconds
+    rate = f"{stage.voxels_per_second / 1e6:.2f}" if stage.voxels_per_second else ""
+    moved = f"{stage.bytes_read / 1e9:.2f}/{stage.bytes_written / 1e9:.2f}" if stage.bytes_read else ""
+    times = "".join(f"{seconds[phase]:>{width}.1f}" for phase, width in (("read", 9), ("compute", 11), ("write", 9)))
+    counted = f"{stage.done} of {stage.tasks}"
+    return f"{stage.name:9}{counted:>16}{len(stage.quarantined) or '':>6}{rate:>10}{times}{moved:>14}  {_left(stage)}"
+
+
+def _left(stage: StageProgress) -> str:
+    if stage.finished:
+        return "done"
+    if not stage.done:
+        return ""
+    if stage.seconds_left is None:
+        return "?"
+    return f"about {timedelta(seconds=round(stage.seconds_left))}" if stage.seconds_left else "its end is left"

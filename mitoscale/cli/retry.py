@@ -1,0 +1,31 @@
+"""``mitoscale retry``: heal what a run had to give up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from mitoscale.cli.options import where_options
+
+
+@click.command()
+@click.argument("run")
+@where_options
+def retry(run: str, **options: Any) -> None:
+    """Do again only what was given up in RUN, and exactly what depends on it: faces, merge, labels that change.
+
+    \b
+    Example:  mitoscale retry RUN
+    Afterwards the run is bit for bit what it would have been without the failure.
+    """
+    from mitoscale.cli.launch import go
+    from mitoscale.pipeline import begun, load, quarantined
+
+    there = load(run)
+    lost = quarantined(there)
+    if not lost:
+        click.echo(f"nothing to heal in {run}")
+        return
+    click.echo(f"healing    {', '.join(f'{len(names)} of {stage}' for stage, names in lost.items())}", err=True)
+    go(there, begun(there), options)

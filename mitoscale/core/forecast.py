@@ -1,0 +1,186 @@
+"""What a run will take: blocks, bytes, files, memory and time, as formulas over what a few real blocks took.
+
+A task's time follows the voxels it reads, halo included; so a stage takes *seconds a voxel read* (measured) x *voxels read by
+all blocks* (geometry). Wall time is that over the tasks computed at once, and never less than client and scheduler need.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mitoscale.core.errors import InputError
+from mitoscale.core.geometry import Triple
+from mitoscale.core.plan import RunPlan
+from mitoscale.core.settings import STAGES
+
+TASK_SECONDS = 0.006
+"""Client and scheduler time a task at most (``benchmarks/scale.py`` measures it)."""
+
+SUPER_BLOCK = 16
+"""Blocks along each edge of what is merged at once."""
+
+FORMULA = (
+    "hours = sum over stages of (seconds a voxel read, measured) x (voxels read by all blocks) / 3600; "
+    "wall = the larger of hours / tasks at once and tasks x 6 ms; bytes = (bytes a core voxel, measured) x voxels"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageCost:
+    """What a stage took on real blocks."""
+
+    seconds_per_voxel: float
+    """Seconds of a task for each voxel its blocks read."""
+    read_per_voxel: float
+    """Bytes read for each of these voxels, before compression."""
+    written_per_voxel: float
+    """Bytes written for each of these voxels, before compression."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """What a few real blocks took."""
+
+    blocks: int
+    """How many."""
+    stages: Mapping[str, StageCost]
+    """Each stage's cost."""
+    stored_per_voxel: float
+    """Bytes on the disk for each core voxel, compressed, all arrays and tables together."""
+    fragments_per_block: float
+    """Fragments of a block."""
+    worker_bytes: float
+    """Most memory a process had while it computed them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageForecast:
+    """What a stage will take."""
+
+    name: str
+    """The stage."""
+    tasks: int
+    """Its tasks."""
+    hours: float
+    """Of all its tasks together."""
+    bytes_read: float
+    """Before compression."""
+    bytes_written: float
+    """Before compression."""
+    wall_hours: float
+    """With all workers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """What a run will take."""
+
+    voxels: int
+    """Voxels worked on."""
+    blocks: int
+    """Blocks."""
+    files: int
+    """Files (inodes) at the end, working files included."""
+    stored_bytes: float
+    """Bytes on the disk."""
+    worker_bytes: float
+    """Memory of a worker."""
+    merge_bytes: float
+    """Memory of the client while it merges fragments and numbers objects."""
+    stages: tuple[StageForecast, ...]
+    """Each stage."""
+
+    @property
+    def hours(self) -> float:
+        """Hours of all tasks together."""
+        return sum(stage.hours for stage in self.stages)
+
+    @property
+    def wall_hours(self) -> float:
+        """Hours from start to end."""
+        return sum(stage.wall_hours for stage in self.stages)
+
+    @property
+    def scheduler_load(self) -> float:
+        """Part of the time that client and scheduler are busy, 0..1."""
+        tasks = sum(stage.tasks for stage in self.stages)
+        return min(1.0, tasks * TASK_SECONDS / 3600 / max(self.wall_hours, 1e-9))
+
+
+def voxels_read(plan: RunPlan, stage: str) -> int:
+    """Voxels that all blocks of a stage read, each block's halo counted.
+
+    Along each axis the read regions of all blocks add up to the length and two margins at each inner face.
+    """
+    grid = plan.detect_grid if stage == "detect" else plan.grid if stage in ("segment", "stitch") else plan.convert_grid
+    margin: Triple = grid.margin if stage in ("detect", "segment") else (0, 0, 0)
+    return math.prod(n + 2 * m * (c - 1) for n, m, c in zip(plan.region.shape, margin, grid.counts, strict=True))
+
+
+def forecast(plan: RunPlan, costs: Calibration, slots: int) -> Forecast:
+    """What a run will take.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run.
+    costs : Calibration
+        What real blocks took.
+    slots : int
+        Tasks computed at once.
+    """
+    stages = tuple(_stage(plan, name, costs, slots) for name in STAGES if name in costs.stages)
+    blocks, faces, voxels = len(plan.grid), plan.grid.face_count, plan.region.size
+    copied = 0 if plan.settings.convert.in_place else 1
+    arrays = blocks * (len(plan.spec.factors) * (copied + 1) + 2)  # image, labels, foreground, fragments
+    fragments = blocks * costs.fragments_per_block
+    merged = min(fragments, SUPER_BLOCK**3 * costs.fragments_per_block)
+    return Forecast(
+        voxels=voxels,
+        blocks=blocks,
+        files=arrays + 9 * blocks + 2 * faces + len(plan.convert_grid),
+        stored_bytes=costs.stored_per_voxel * voxels,
+        worker_bytes=costs.worker_bytes,
+        merge_bytes=64 * merged + 24 * fragments,
+        stages=stages,
+    )
+
+
+def check(found: Forecast, *, worker_limit: float | None, client_limit: float, free: float) -> None:
+    """Raise where a run cannot fit.
+
+    Raises
+    ------
+    InputError
+        Naming the stage, what it needs, the limit and the cure.
+    """
+    if worker_limit is not None and found.worker_bytes > worker_limit:
+        raise InputError(
+            f"segment: a worker needs {found.worker_bytes / 1e9:.1f} GB, it has {worker_limit / 1e9:.1f} GB; "
+            "choose smaller blocks with --block, or give workers more memory in the cluster file"
+        )
+    if found.merge_bytes > client_limit:
+        raise InputError(
+            f"stitch: the merge needs {found.merge_bytes / 1e9:.1f} GB, this machine has {client_limit / 1e9:.1f} GB; "
+            "choose larger blocks with --block, or start the run on a machine with more memory"
+        )
+    if found.stored_bytes > free:
+        raise InputError(
+            f"convert: the run needs {found.stored_bytes / 1e9:.1f} GB of disk, {free / 1e9:.1f} GB are free; "
+            "free space, or give another folder with --into"
+        )
+
+
+def _stage(plan: RunPlan, name: str, costs: Calibration, slots: int) -> StageForecast:
+    cost, voxels, tasks = costs.stages[name], voxels_read(plan, name), plan.task_count(name)
+    seconds = cost.seconds_per_voxel * voxels
+    return StageForecast(
+        name=name,
+        tasks=tasks,
+        hours=seconds / 3600,
+        bytes_read=cost.read_per_voxel * voxels,
+        bytes_written=cost.written_per_voxel * voxels,
+        wall_hours=max(seconds / max(1, min(slots, tasks)), tasks * TASK_SECONDS) / 3600,
+    )

@@ -1,0 +1,30 @@
+"""A run folder and the order of the stages: start, resume, redo, heal.
+
+A run folder remembers its plan in run.json and what is done in its ledgers. A task is done when its ledger line says that it
+was computed with these settings from what earlier tasks have written by now; everything else follows. Starting again does
+what is missing; a task that was given up is tried again, and when it succeeds exactly what depends on it is done again; a
+task whose data is found missing or broken is done again first. Other settings are refused unless ``redo`` names the first
+stage they concern.
+"""
+
+from mitoscale.pipeline.cleaning import clean
+from mitoscale.pipeline.execution import execute
+from mitoscale.pipeline.run import FORMAT, Run, load, make_plan, start
+from mitoscale.pipeline.stage_run import Observer, StageOutcome
+from mitoscale.pipeline.standing import FINISHED, begun, finished, quarantined
+
+__all__ = [
+    "FINISHED",
+    "FORMAT",
+    "Observer",
+    "Run",
+    "StageOutcome",
+    "begun",
+    "clean",
+    "execute",
+    "finished",
+    "load",
+    "make_plan",
+    "quarantined",
+    "start",
+]

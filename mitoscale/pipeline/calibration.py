@@ -1,0 +1,94 @@
+"""What a few real blocks take: from a run that has done some, or by running the first ones of a volume."""
+
+from __future__ import annotations
+
+import resource
+import tempfile
+from pathlib import Path
+
+from mitoscale.cluster.executor import SerialExecutor
+from mitoscale.core.errors import InputError
+from mitoscale.core.forecast import Calibration, StageCost, voxels_read
+from mitoscale.core.geometry import Region
+from mitoscale.core.plan import RunPlan
+from mitoscale.core.settings import STAGES
+from mitoscale.pipeline.execution import execute
+from mitoscale.pipeline.progress import progress
+from mitoscale.pipeline.run import Run, start
+from mitoscale.pipeline.stage_run import StageOutcome
+from mitoscale.storage.layout import RunFolder
+
+
+class _Nobody:
+    """Hears nothing."""
+
+    def stage_started(self, name: str, total: int, done: int) -> None:
+        """See Observer."""
+
+    def task_done(self, name: str, voxels: float) -> None:
+        """See Observer."""
+
+    def stage_finished(self, outcome: StageOutcome) -> None:
+        """See Observer."""
+
+
+def calibrate(plan: RunPlan, value_range: tuple[float, float] | None, blocks: int) -> Calibration:
+    """Run some blocks from the middle of a volume in a temporary folder, in this process.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run that is planned.
+    value_range : (least, largest), optional
+        Of a float volume.
+    blocks : int
+        How many along x; fewer where the volume has not so many.
+    """
+    grid = plan.grid
+    z, y, x = (f + n // 2 for f, n in zip(grid.first, grid.counts, strict=True))
+    first = max(grid.first[2], min(x, grid.first[2] + grid.counts[2] - blocks))
+    last = min(first + blocks, grid.first[2] + grid.counts[2]) - 1
+    low, high = grid.block((z, y, first)).core, grid.block((z, y, last)).core
+    convert = plan.settings.convert.model_copy(update={"region": Region(start=low.start, stop=high.stop)})
+    settings = plan.settings.model_copy(update={"convert": convert})
+    with tempfile.TemporaryDirectory(prefix="mitoscale-plan-") as folder:
+        there = str(Path(folder, "run"))
+        small = plan.model_copy(update={"settings": settings}).moved_to(there)
+        small = small.model_copy(update={"labels": RunFolder(there).labels})
+        run = start(small, value_range)
+        outcomes = execute(run, STAGES, SerialExecutor(), _Nobody())
+        lost = [name for outcome in outcomes for name in outcome.quarantined]
+        if lost:
+            raise InputError(f"plan: {lost[0]} failed when it was tried; mitoscale run with --region tells why")
+        return measured(run)
+
+
+def measured(run: Run) -> Calibration:
+    """What the blocks of a finished run took.
+
+    Raises
+    ------
+    InputError
+        If it is not finished.
+    """
+    found = progress(run)
+    if not found.finished:
+        raise InputError(f"plan: {run.plan.run} is not finished; give the source instead, and blocks are tried")
+    costs = {}
+    for stage in found.stages[:-1]:
+        read = max(1, voxels_read(run.plan, stage.name))
+        seconds = sum(stage.seconds[phase] for phase in ("read", "compute", "write"))
+        costs[stage.name] = StageCost(
+            seconds_per_voxel=seconds / read,
+            read_per_voxel=stage.bytes_read / read,
+            written_per_voxel=stage.bytes_written / read,
+        )
+    files = [path for path in Path(run.plan.run).rglob("*") if path.is_file()]
+    fragments = next(o for o in found.stages if o.name == "segment")
+    return Calibration(
+        blocks=fragments.done,
+        stages=costs,
+        stored_per_voxel=sum(path.stat().st_size for path in files) / run.plan.region.size,
+        fragments_per_block=fragments.numbers.get("fragments", 0.0) / max(1, fragments.done),
+        worker_bytes=1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+    )

@@ -1,0 +1,187 @@
+"""One stage of a run: which of its tasks are to be done, doing them, and its end."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from mitoscale.cluster.executor import Executor, Failure
+from mitoscale.core.errors import DamagedError
+from mitoscale.core.event import Event
+from mitoscale.core.result import BlockResult
+from mitoscale.pipeline.run import Run
+from mitoscale.pipeline.standing import FINISHED, Inputs, Standing, before, closing_sum, ledger_of, results
+from mitoscale.stages.stage import Key, Stage
+from mitoscale.storage.events import EventLog
+from mitoscale.storage.ledger import LedgerEntry
+
+
+class Observer(Protocol):
+    """Hears how a run goes on; the command line shows it as progress bars."""
+
+    def stage_started(self, name: str, total: int, done: int) -> None:
+        """A stage begins with ``done`` of ``total`` tasks done earlier."""
+
+    def task_done(self, name: str, voxels: float) -> None:
+        """A task has returned."""
+
+    def stage_finished(self, outcome: StageOutcome) -> None:
+        """A stage is done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageOutcome:
+    """How a stage ended."""
+
+    name: str
+    """The stage."""
+    tasks: int
+    """All its tasks."""
+    computed: int
+    """Tasks done now; the others were done earlier."""
+    quarantined: tuple[str, ...] = ()
+    """Tasks given up after several failures."""
+    damaged: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """Stage and name of earlier tasks whose results were found missing or broken -> what was found; the stage is not
+    finished then."""
+    seconds: float = 0.0
+    """Wall time now."""
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    """What the stage counted."""
+
+
+class StageRun:
+    """A stage that is being run.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    name : str
+        The stage; all stages before it are finished.
+    executor : Executor
+        Where its tasks run.
+    observer : Observer
+        Hears of progress.
+    events : EventLog
+        Gets each fault.
+    """
+
+    def __init__(self, run: Run, name: str, executor: Executor, observer: Observer, events: EventLog) -> None:
+        self.run, self.name = run, name
+        self.executor, self.observer, self.events = executor, observer, events
+        self.token = run.plan.settings.token(name)
+        self.ledger = ledger_of(run, name)
+        self.standing = Standing.of(run, name)
+        self._began = time.monotonic()
+        self._reading: dict[str, str] = {}
+        self._attempts: Counter[str] = Counter()
+
+    def go(self) -> StageOutcome:
+        """Do what is to be done."""
+        closing = self._current()
+        if closing is not None:
+            outcome = StageOutcome(name=self.name, tasks=len(self.standing.entries), computed=0, numbers=closing.counts)
+            self.observer.stage_started(self.name, outcome.tasks, outcome.tasks)
+        else:
+            try:
+                outcome = self._work()
+            finally:
+                self.ledger.close()
+        self.observer.stage_finished(outcome)
+        return outcome
+
+    def _current(self) -> LedgerEntry | None:
+        """The closing line, where nothing is left to do and nothing has changed since."""
+        closing, entries = self.standing.closing, self.standing.entries
+        if closing is None or self.standing.quarantined or closing.inputs != before(self.run, self.name):
+            return None
+        return closing if closing.checksum == closing_sum(entries) else None
+
+    def _work(self) -> StageOutcome:
+        self.events.append(Event(kind="started", stage=self.name))
+        if self.standing.closing is not None:
+            self.ledger.append(BlockResult(name=FINISHED), token=self.token, state="open")
+        stage = self.run.stage(self.name)
+        made = {source: results(self.run, source) for source in stage.sources}
+        stage = stage.model_copy(update={"lost": {source: r.lost for source, r in made.items()}})
+        try:
+            prepared = stage.prepare(fresh=not self.standing.done)
+        except DamagedError as error:
+            return self._broken_off(stage, 0, [error])
+        inputs = Inputs(stage, {source: r.sums for source, r in made.items()}, prepared)
+        current = self._up_to_date(stage, inputs)
+        total = stage.count()
+        self.observer.stage_started(self.name, total, len(current))
+        failures: list[Failure] = []
+        if len(current) < total:
+            todo = self._todo(stage, inputs, current)
+            failures = self.executor.run(
+                self.name, stage.process, todo, on_result=self._keep, on_event=self._hear, resource=stage.group
+            )
+        self._give_up([f for f in failures if f.damaged is None])
+        computed = total - len(current) - len(failures)
+        damaged = [DamagedError(*f.damaged, f.error) for f in failures if f.damaged is not None]
+        return self._broken_off(stage, computed, damaged) if damaged else self._finish(stage, computed)
+
+    def _up_to_date(self, stage: Stage, inputs: Inputs) -> set[str]:
+        """Tasks that are done and whose inputs are what they were."""
+        done = self.standing.done
+        if not done:
+            return set()
+        return {k.name for k in stage.keys() if k.name in done and done[k.name].inputs == inputs.of(k)}  # noqa: SIM118
+
+    def _todo(self, stage: Stage, inputs: Inputs, current: set[str]) -> Iterator[Key]:
+        for key in stage.keys():  # noqa: SIM118 - a method
+            if key.name not in current:
+                self._reading[key.name] = inputs.of(key)
+                yield key
+
+    def _keep(self, result: BlockResult) -> None:
+        earlier = self.standing.entries.get(result.name)
+        attempt = self._attempts[result.name] + 1
+        if earlier is not None and earlier.state != "done":
+            self._hear(Event(kind="healed", stage=self.name, task=result.name, attempt=attempt, detail=f"was {earlier.state}"))
+        self.ledger.append(result, token=self.token, attempt=attempt, inputs=self._reading.pop(result.name))
+        self.observer.task_done(self.name, result.counts.get("voxels", 0.0))
+
+    def _hear(self, event: Event) -> None:
+        self.events.append(event)
+        if event.kind == "raised":
+            self._attempts[event.task] += 1
+
+    def _give_up(self, failures: list[Failure]) -> None:
+        for f in failures:
+            self._hear(Event(kind="quarantined", stage=self.name, task=f.name, attempt=f.attempts, detail=f.error))
+            result = BlockResult(name=f.name)
+            self.ledger.append(result, token=self.token, state="quarantined", error=f.traceback, attempt=f.attempts)
+
+    def _finish(self, stage: Stage, computed: int) -> StageOutcome:
+        after = Standing.of(self.run, self.name)
+        try:
+            numbers = stage.finish(after.done)
+        except DamagedError as error:
+            return self._broken_off(stage, computed, [error])
+        seconds = time.monotonic() - self._began
+        self.ledger.append(
+            BlockResult(name=FINISHED, checksum=closing_sum(after.entries), counts=numbers, seconds={"wall": seconds}),
+            token=self.token,
+            inputs=before(self.run, self.name) or "",
+        )
+        lost = tuple(after.quarantined)
+        self.events.append(Event(kind="ended", stage=self.name, detail=f"{len(lost)} quarantined" if lost else ""))
+        return StageOutcome(
+            name=self.name, tasks=stage.count(), computed=computed, quarantined=lost, seconds=seconds, numbers=numbers
+        )
+
+    def _broken_off(self, stage: Stage, computed: int, errors: list[DamagedError]) -> StageOutcome:
+        return StageOutcome(
+            name=self.name,
+            tasks=stage.count(),
+            computed=computed,
+            damaged={(e.stage, e.task): e.reason for e in errors},
+            seconds=time.monotonic() - self._began,
+        )

@@ -1,0 +1,116 @@
+"""Reading what earlier tasks wrote: a task that was given up reads as 0, and what is missing, broken or stale is told by name.
+
+A writer stores with its block a seal for each region that another block will read: the checksum of that region. The reader
+compares. So a shard that is whole but old (a stale cache of a network disk) does not pass for the right one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from mitoscale.core.errors import BlockError, DamagedError, InputError
+from mitoscale.core.geometry import Region
+from mitoscale.core.grid import BlockGrid, block_name
+from mitoscale.storage.arrays import Array, checksum
+from mitoscale.storage.tables import Columns, read_table, table_metadata
+
+Seals = dict[str, str]
+"""Region as text -> checksum of what was written there."""
+
+
+def seal(data: np.ndarray, covers: Region, parts: Iterable[Region]) -> Seals:
+    """Seals of the parts of an array that others will read.
+
+    Parameters
+    ----------
+    data : (Z, Y, X) ndarray
+        What was written.
+    covers : Region
+        The voxels it covers.
+    parts : iterable of Region
+        Within ``covers``.
+    """
+    return {str(part): checksum(np.ascontiguousarray(data[part.within(covers)])) for part in parts}
+
+
+def check_seal(data: np.ndarray, part: Region, seals: Mapping[str, str], *, stage: str, task: str) -> None:
+    """Raise where what was read is not what was written; a region that nobody sealed passes.
+
+    Raises
+    ------
+    DamagedError
+        Naming the task that wrote it.
+    """
+    expected = seals.get(str(part))
+    if expected is not None and checksum(np.ascontiguousarray(data)) != expected:
+        raise DamagedError(stage, task, f"voxels {part} are not those that were written")
+
+
+def table_checksum(columns: Columns) -> str:
+    """Digest of a table's columns, 32 hex digits."""
+    joined = "".join(f"{name}{checksum(values)}" for name, values in columns.items())
+    return checksum(np.frombuffer(joined.encode(), np.uint8))
+
+
+def seals_of(path: str, *, stage: str, task: str) -> Seals:
+    """The seals a task stored with its table; raises DamagedError where the table is missing or broken."""
+    try:
+        seals: Seals = json.loads(table_metadata(path).get("seals", "{}"))
+    except InputError as error:
+        raise DamagedError(stage, task, str(error)) from error
+    return seals
+
+
+def read_written_table(path: str, *, stage: str, task: str) -> Columns:
+    """A table that a task wrote; raises DamagedError where it is missing or broken."""
+    try:
+        return read_table(path)
+    except InputError as error:
+        raise DamagedError(stage, task, str(error)) from error
+
+
+def read_written(array: Array, region: Region, grid: BlockGrid, *, stage: str, lost: frozenset[str]) -> np.ndarray:
+    """A region of an array that the tasks of a stage wrote, core by core; lost cores are 0.
+
+    Parameters
+    ----------
+    array : Array
+        Indexed by level-0 voxels.
+    region : Region
+        What is wanted.
+    grid : BlockGrid
+        The cores in which it was written.
+    stage : str
+        The stage that wrote it.
+    lost : frozenset of str
+        Names of its blocks that were given up.
+
+    Returns
+    -------
+    (Z, Y, X) ndarray
+        Of the array's dtype.
+
+    Raises
+    ------
+    DamagedError
+        If a core that should be there is missing or broken.
+    """
+    names = {index: block_name(index) for index in grid.meeting(region)}
+    if lost.isdisjoint(names.values()):
+        try:
+            return array.read(region)
+        except BlockError:
+            pass  # whose it is, is found below
+    data = np.zeros(region.shape, array.dtype)
+    for index, name in names.items():
+        part = grid.block(index).core.intersection(region)
+        if part is None or name in lost:
+            continue
+        try:
+            data[part.within(region)] = array.read(part)
+        except BlockError as error:
+            raise DamagedError(stage, name, str(error)) from error
+    return data

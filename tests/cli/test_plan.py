@@ -1,0 +1,91 @@
+"""What ``mitoscale plan`` forecasts, and when it refuses."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from commands import Call, Finished, Stack, contents
+
+from mitoscale.core.errors import InputError
+from mitoscale.core.forecast import check, forecast, voxels_read
+from mitoscale.core.geometry import Region
+from mitoscale.pipeline import load
+from mitoscale.pipeline.calibration import measured
+
+
+@pytest.mark.parametrize("stage", ["convert", "detect", "segment", "relabel"])
+def test_voxels_read_are_those_of_all_read_regions(stage: str, finished: Finished) -> None:
+    plan = load(finished.run).plan
+    for region in (plan.region, Region(start=(4, 0, 16), stop=(32, 128, 96))):
+        convert = plan.settings.convert.model_copy(update={"region": region})
+        part = plan.model_copy(update={"settings": plan.settings.model_copy(update={"convert": convert})})
+        grid = {"convert": part.convert_grid, "detect": part.detect_grid}.get(stage, part.grid)
+        reads = [block.halo if stage in ("detect", "segment") else block.core for block in grid.blocks()]
+        # margins are cut at the region: on lattices that do not fit, the formula counts up to one margin more
+        assert sum(r.size for r in reads) <= voxels_read(part, stage)
+        if region == plan.region:
+            assert sum(r.size for r in reads) == voxels_read(part, stage)
+
+
+def test_a_finished_run_forecasts_itself(finished: Finished) -> None:
+    run = load(finished.run)
+    found = forecast(run.plan, measured(run), slots=1)
+    assert (found.blocks, found.voxels) == (8, 32 * 128 * 128)
+    stored = sum(path.stat().st_size for path in Path(finished.run).rglob("*") if path.is_file())
+    assert found.stored_bytes == pytest.approx(stored)
+    files = sum(path.is_file() for path in Path(finished.run).rglob("*"))
+    assert 0.5 * files < found.files < 2 * files
+    stages = {stage.name: stage for stage in found.stages}
+    assert stages["stitch"].tasks == 12 and stages["detect"].hours > 0
+    assert found.wall_hours >= math.fsum(s.hours for s in found.stages)
+    assert forecast(run.plan, measured(run), slots=4).wall_hours < found.wall_hours
+
+
+@pytest.mark.parametrize(
+    ("limits", "says"),
+    [
+        ({"worker_limit": 1e6}, "segment: a worker needs .* it has 0.0 GB.*--block"),
+        ({"client_limit": 1.0}, "stitch: the merge needs .*--block"),
+        ({"free": 10.0}, "convert: the run needs .* 0.0 GB are free.*--into"),
+    ],
+)
+def test_what_cannot_fit_is_told_with_stage_need_and_limit(limits: dict[str, float], says: str, finished: Finished) -> None:
+    found = forecast(load(finished.run).plan, measured(load(finished.run)), slots=1)
+    given = {"worker_limit": None, "client_limit": 1e15, "free": 1e15} | limits
+    with pytest.raises(InputError, match=says):
+        check(found, **given)  # type: ignore[arg-type]
+
+
+def test_the_command_tells_the_volume_and_larger_ones(mitoscale: Call, finished: Finished) -> None:
+    before = contents(finished.run)
+    ended = mitoscale("plan", finished.run, "--workers", "4")
+    assert ended.code == 0, ended.err
+    rows = {line.split("  ")[0]: line.split() for line in ended.out.splitlines() if line}
+    assert rows["this"][1] == "8" and int(rows["1 TB"][2]) > 1e6 and int(rows["100 TB"][2]) > 1e8
+    assert "seconds a voxel read" in ended.out and "4 tasks at once" in ended.out
+    assert contents(finished.run) == before
+
+
+def test_a_source_is_tried_on_some_blocks_and_nothing_is_left(mitoscale: Call, stack: Stack, tmp_path: Path) -> None:
+    options = [o for o in stack.exact() if o not in ("--workers", "1")]
+    ended = mitoscale("plan", stack.image, *options, "--blocks", "1", "--into", str(tmp_path))
+    assert ended.code == 0, ended.err
+    assert "calibrated on 1 blocks" in ended.out and "0.5 Mvoxel" in ended.out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_worker_that_is_too_small_is_refused_before_anything(mitoscale: Call, finished: Finished, tmp_path: Path) -> None:
+    path = tmp_path / "cluster.yaml"
+    path.write_text("memory: 512 MiB\n")
+    run = load(finished.run)
+    needs = measured(run).worker_bytes
+    ended = mitoscale("plan", finished.run, "--cluster", str(path))
+    assert (ended.code, len(ended.err.splitlines())) == ((1, 1) if needs > 2**29 else (0, 0)), ended.err
+    assert needs <= 2**29 or "segment: a worker needs" in ended.err
+
+
+def test_wrong_source_is_one_clear_line(mitoscale: Call, tmp_path: Path) -> None:
+    ended = mitoscale("plan", str(tmp_path / "nowhere.tif"))
+    assert ended.code == 1 and len(ended.err.splitlines()) == 1
