@@ -77,6 +77,8 @@ def go(run: Run, stages: Sequence[str], options: dict[str, Any]) -> list[StageOu
         raise InputError(f"{run.plan.run} was begun with {threads} threads a task; write threads: {threads} into the cluster file")
     began = time.monotonic()
     with running(options) as cluster, ProgressBars() as bars:
+        if options.get("performance_report"):
+            cluster.executor.reports = options["performance_report"]
         if {"detect", "segment"} & set(stages):
             settings = run.plan.settings
             cluster.warm(partial(warm_models, settings.detect, settings.segment, run.plan.spec.spacing))

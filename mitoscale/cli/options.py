@@ -98,6 +98,7 @@ def setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 help="Pixel size SAM works at (default: what it was trained at).",
             ),
             click.option("--min-volume", type=click.FloatRange(min=0), metavar="NM3", help="Drop smaller objects."),
+            click.option("--performance-report", metavar="FOLDER", help="Keep Dask's report of each stage there."),
             click.option(
                 "--redo",
                 type=click.Choice(["convert", "detect", "segment", "stitch", "relabel", "measure", "report"]),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from mitoscale.cluster.connection import nobody
@@ -158,6 +160,8 @@ class DaskExecutor:
         self.retries = retries
         self.waits = waits
         self.more_to_come = more_to_come
+        self.reports: str | None = None
+        """Folder that gets Dask's own report of each stage, ``STAGE.html``; None: there are none."""
 
     def run(
         self,
@@ -171,6 +175,31 @@ class DaskExecutor:
         priority: int = 0,
     ) -> list[Failure]:
         """See :class:`Executor`."""
+        with self._reported(stage):
+            return self._run(stage, function, keys, on_result, on_event, resource, priority)
+
+    @contextmanager
+    def _reported(self, stage: str) -> Iterator[None]:
+        """Have Dask write a report of what its workers do meanwhile, where one is wanted."""
+        if self.reports is None:
+            yield
+            return
+        from distributed import performance_report
+
+        Path(self.reports).mkdir(parents=True, exist_ok=True)
+        with performance_report(filename=str(Path(self.reports, f"{stage}.html"))):
+            yield
+
+    def _run(
+        self,
+        stage: str,
+        function: Function,
+        keys: Iterable[Key],
+        on_result: Callable[[BlockResult], None],
+        on_event: Callable[[Event], None],
+        resource: str | None,
+        priority: int,
+    ) -> list[Failure]:
         with Flight(
             self.client,
             stage,

@@ -274,3 +274,14 @@ def test_a_resource_that_is_there_is_used(cluster: Cluster, blocks: list[Block])
     cluster.client.run(offer)
     failures = executor.run("detect", measured, blocks[:8], on_result=results.append, resource="GPU", priority=3)
     assert len(results) == 8 and failures == []
+
+
+def test_each_stage_has_a_report_of_dask_on_request(cluster: Cluster, blocks: list[Block], tmp_path: Path) -> None:
+    cluster.executor.reports = str(tmp_path / "reports")
+    try:
+        run(cluster.executor, measured, blocks[:3], stage="detect")
+    finally:
+        cluster.executor.reports = None
+    run(cluster.executor, measured, blocks[:3], stage="segment")
+    (report,) = (tmp_path / "reports").iterdir()
+    assert report.name == "detect.html" and "Dask Performance Report" in report.read_text()
