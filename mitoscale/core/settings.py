@@ -81,7 +81,7 @@ class SegmentSettings(Settings):
     """Of two masks of a slice with a larger IoU the lower-scored is dropped."""
     nms_iom: float = 0.8
     """The same for intersection over the smaller mask."""
-    gate_nm: float = 20.0
+    gate_nm: float = 5.0
     """Masks are cut at the foreground dilated by this much."""
     min_profile_nm2: float = 2_500.0
     """Smaller 2D profiles that meet no block border are dropped."""
