@@ -267,6 +267,7 @@ def test_a_block_that_always_kills_its_worker_is_given_up_and_the_others_are_don
 def test_a_resource_that_is_there_is_used(cluster: Cluster, blocks: list[Block]) -> None:
     executor = DaskExecutor(cluster.client, place=cluster.placement.of)
     results: list[BlockResult] = []
+    cluster.client.wait_for_workers(1, timeout=120)  # the test before may have killed them all
 
     async def offer(dask_worker: Worker) -> None:
         await dask_worker.set_resources(GPU=1)
