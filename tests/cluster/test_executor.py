@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any, overload
 
@@ -208,21 +211,36 @@ def test_when_all_fail_one_after_the_other_the_run_stops(cluster: Cluster, tmp_p
 
 
 def test_what_is_in_flight_follows_workers_that_join_and_leave(cluster: Cluster, blocks: list[Block]) -> None:
-    keys, returned, highest = Counting(blocks * 2), 0, []
+    taken, returned, highest = 0, 0, [0]
     events: list[Event] = []
+    deadline = time.monotonic() + 120
+
+    def keys() -> Iterator[Block]:
+        """Blocks over and over, until the third worker has shown."""
+        nonlocal taken
+        for block in cycle(blocks):
+            if highest[-1] > 2 * IN_FLIGHT or time.monotonic() > deadline:
+                return
+            taken += 1
+            yield block
 
     def count(result: BlockResult) -> None:
         nonlocal returned
-        highest.append(keys.taken - returned)
+        highest.append(taken - returned)
         returned += 1
         if returned == 4:
-            cluster.client.cluster.scale(3)
+            joined.append(subprocess.Popen(command, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}))
 
+    joined: list[subprocess.Popen[bytes]] = []
+    address = cluster.client.scheduler_info()["address"]
+    command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
     try:
-        assert cluster.executor.run("detect", slow, keys, on_result=count, on_event=events.append) == []
+        assert cluster.executor.run("detect", slow, keys(), on_result=count, on_event=events.append) == []
     finally:
-        cluster.client.cluster.scale(2)
-    assert max(highest[:4]) <= 2 * IN_FLIGHT < max(highest) <= 3 * IN_FLIGHT
+        for process in joined:
+            process.terminate()
+            process.wait(timeout=60)
+    assert max(highest[:5]) <= 2 * IN_FLIGHT < max(highest) <= 3 * IN_FLIGHT
     assert "worker joined" in {e.kind for e in events}
 
 
