@@ -95,7 +95,7 @@ def test_objects_as_stardist_scores_them(pair: tuple[np.ndarray, np.ndarray], tm
         matches = [matching(true.astype(np.int64), found.astype(np.int64), thresh=t, criterion="iou") for true, found in parts]
         counted.append([sum(getattr(m, name) for m in matches) for name in ("tp", "fp", "fn")])
     (tp50, fp50, fn50), (tp75, fp75, fn75) = counted[0], counted[5]
-    assert tp50 > fp50 > 0 and fn50 > 0
+    assert min(tp50, fp50, fn50) > 0, "each kind is there to be counted"
     assert (scores["tp50"], scores["fp50"], scores["fn50"]) == (tp50, fp50, fn50)
     assert scores["f1_50"] == pytest.approx(2 * tp50 / (2 * tp50 + fp50 + fn50))
     assert scores["f1_75"] == pytest.approx(2 * tp75 / (2 * tp75 + fp75 + fn75))
