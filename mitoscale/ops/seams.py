@@ -43,7 +43,7 @@ def contacts(before: np.ndarray, behind: np.ndarray) -> Contacts:
     Examples
     --------
     >>> found = contacts(np.array([[1, 1, 0, 2]], np.uint32), np.array([[7, 7, 0, 7]], np.uint32))
-    >>> found["before"].tolist(), found["strength"].round(2).tolist(), found["mutual"].tolist()
+    >>> found["before"].tolist(), found["strength"].astype(float).round(2).tolist(), found["mutual"].tolist()
     ([1, 2], [0.83, 0.67], [True, False])
     """
     if before.shape != behind.shape:
