@@ -67,11 +67,13 @@ def _command(process: psutil.Process) -> list[str]:
 
 
 _INTERRUPTED = """
+import signal
 import sys
 from block_tasks import row_of_blocks, timed
 from mitoscale.cluster.clusters import ClusterSettings, start
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs would ignore it
     try:
         with start(ClusterSettings(workers=2, memory="512 MiB", dashboard="127.0.0.1:0")) as cluster:
             print("running", flush=True)
