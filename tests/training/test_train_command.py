@@ -44,7 +44,7 @@ def test_a_unet_is_trained_and_used(files: list[str], tmp_path: Path, capsys: py
     ]  # fmt: skip
     _, card = load_unet(str(out))
     assert card.training["train_slices"] == "0:20" and card.training["tuning_slices"] == "24:32"
-    assert (card.training["steps"], card.training["data"], card.pixel_nm) == (2, "stack.tif", 10.0)
+    assert (card.training["steps"], card.training["data"], card.pixel_nm) == (2, "stack.tif", 5.0)
     detector = make_detector(DetectSettings(detector=str(out)), (10.0, 10.0, 10.0))
     image = np.zeros((2, 32, 32), np.uint8)
     assert detector.foreground(image, Region.of_shape(image.shape)).shape == image.shape
