@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from mitoscale.cluster.bundle import Function, Key
 from mitoscale.cluster.connection import nobody
-from mitoscale.cluster.flight import Flight, Function, Key, Landing
+from mitoscale.cluster.flight import Flight, Landing
 from mitoscale.cluster.interruption import pause
 from mitoscale.cluster.placement import Place
 from mitoscale.core.errors import DamagedError, StoppedError
@@ -144,6 +145,8 @@ class DaskExecutor:
         Seconds before each round of such tasks; the last counts for all further ones.
     more_to_come : callable
         Whether workers are on their way, so that a cluster without any is waited for.
+    bundle : int, optional
+        Keys that travel as one task; None: one, or more where tasks are too short for the scheduler.
     """
 
     def __init__(
@@ -154,12 +157,14 @@ class DaskExecutor:
         retries: int = RETRIES,
         waits: tuple[float, ...] = WAITS,
         more_to_come: Callable[[], bool] = nobody,
+        bundle: int | None = None,
     ) -> None:
         self.client = client
         self.place = place
         self.retries = retries
         self.waits = waits
         self.more_to_come = more_to_come
+        self.bundle = bundle
         self.reports: str | None = None
         """Folder that gets Dask's own report of each stage, ``STAGE.html``; None: there are none."""
 
@@ -209,6 +214,7 @@ class DaskExecutor:
             priority=priority,
             on_event=on_event,
             more_to_come=self.more_to_come,
+            bundle=self.bundle,
         ) as flight:
             rounds = _Rounds(stage, on_result, on_event)
             rounds.fly(flight, keys, last=self.retries == 0)

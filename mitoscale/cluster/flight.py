@@ -12,31 +12,30 @@ import secrets
 import time
 import traceback
 from asyncio import CancelledError
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
 from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from mitoscale.cluster.bundle import Function, Key, Outcome, Pace, Raised, bundles, call, pack
 from mitoscale.cluster.connection import nobody
+from mitoscale.cluster.fetching import Fetched, fetch
 from mitoscale.cluster.interruption import POLL_SECONDS, put_off, put_off_no_more, raise_if_interrupted
 from mitoscale.core.errors import StoppedError
 from mitoscale.core.event import Event, ignore
-from mitoscale.core.grid import Block, Face
 from mitoscale.core.result import BlockResult
-
-Key = Block | Face
-"""What one task works on."""
-
-Function = Callable[[Any], BlockResult]
-"""What is done with a key; picklable."""
 
 CHECK_SECONDS = 30.0
 """How often the workers' health is looked at."""
 
 IN_FLIGHT = 3
 """Tasks in flight for each slot: enough that a worker never waits, few enough that the scheduler stays light."""
+
+REFILL = 50
+"""So many results are kept at most before places that have become free are filled again."""
 
 NO_WORKER_SECONDS = 600.0
 """A cluster without any worker for this long counts as lost."""
@@ -60,7 +59,7 @@ class Landing:
 
 @dataclass(kw_only=True)
 class _Airborne:
-    key: Key
+    keys: tuple[Key, ...]
     future: Any
     deaths: int = 0
 
@@ -88,6 +87,8 @@ class Flight:
         Whether workers are on their way, so that a cluster without any is not lost.
     on_event : callable
         Called in the caller's thread with what happens to workers.
+    bundle : int, optional
+        Keys that travel as one task; None: as many as what they take suggests.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class Flight:
         slots: Callable[[], int],
         more_to_come: Callable[[], bool] = nobody,
         on_event: Callable[[Event], None] = ignore,
+        bundle: int | None = None,
     ) -> None:
         self._client = client
         self._more_to_come = more_to_come
@@ -115,10 +117,12 @@ class Flight:
             "retries": 0,  # the executor itself tries again, later, and tells
             "pure": False,
         }
+        self._pace = Pace(bundle)
         self._airborne: dict[str, _Airborne] = {}
+        self._again: deque[tuple[Key, int]] = deque()
         self._happened: SimpleQueue[Any] = SimpleQueue()
         self._next_check = self._last_worker = time.monotonic()
-        self._limit = IN_FLIGHT
+        self._slots_now = 1
         self._submitted = 0
         # Tells this flight's tasks from those of another run on the same scheduler, whose blocks have the same names.
         self._mark = secrets.token_hex(4)
@@ -157,18 +161,36 @@ class Flight:
             If a task says that nothing can go on (disk full), or if the cluster is lost.
         """
         waiting = iter(keys)
-        self._submit(islice(waiting, 1 if alone else self._limit), alone=alone)
+        self._refill(waiting, alone)
         while self._airborne:
-            yield from self._wait(deaths)
-            limit = 1 if alone else self._limit
-            self._submit(islice(waiting, max(0, limit - len(self._airborne))), alone=alone)
+            landings = iter(self._wait(deaths))
+            while some := list(islice(landings, REFILL)):
+                yield from some
+                self._refill(waiting, alone)
+            self._refill(waiting, alone)
 
-    def _submit(self, keys: Iterable[Key], *, alone: bool) -> None:
-        for key in keys:
+    def _refill(self, waiting: Iterator[Key], alone: bool) -> None:
+        """Submit what there is room for: first what comes back from bundles, one by one."""
+        room = (1 if alone else IN_FLIGHT * self._slots_now) - len(self._airborne)
+        while self._again and room > 0:
+            key, deaths = self._again.popleft()
+            self._submit([(key,)], alone=alone, deaths=deaths)
+            room -= 1
+        size = 1 if alone else self._pace.bundle_size(self._slots_now)
+        self._submit(islice(bundles(waiting, size), max(0, room)), alone=alone)
+
+    def _submit(self, wanted: Iterable[tuple[Key, ...]], *, alone: bool, deaths: int = 0) -> None:
+        """Send some tasks in one message; each is named after its first key."""
+        tasks: dict[str, tuple[Key, ...]] = {}
+        for keys in wanted:
             self._submitted += 1
-            name = f"{self._stage}-{key.name}-{self._mark}{self._submitted:x}{'-alone' if alone else ''}"
-            future = self._client.submit(_call, self._packed, key, key=name, **self._how)
-            self._airborne[name] = _Airborne(key=key, future=future)
+            tasks[f"{self._stage}-{keys[0].name}-{self._mark}{self._submitted:x}{'-alone' if alone else ''}"] = keys
+        if not tasks:
+            return
+        packed = [pack(keys) for keys in tasks.values()]
+        futures = self._client.map(partial(call, self._packed), packed, key=list(tasks), **self._how)
+        for (name, keys), future in zip(tasks.items(), futures, strict=True):
+            self._airborne[name] = _Airborne(keys=keys, future=future, deaths=deaths)
             future.add_done_callback(self._happened.put)
 
     def _hear(self, event: tuple[float, Any]) -> None:
@@ -187,7 +209,10 @@ class Flight:
         except Empty:
             happened = []
         dead = [name for h in happened if isinstance(h, dict) for name in self._under(h)]
-        landed = self._landed([h for h in happened if not isinstance(h, dict)])
+        ended = [h for h in happened if not isinstance(h, dict | Fetched) and h.key in self._airborne]
+        if ended:  # others were taken back earlier
+            fetch(self._client, ended, self._happened.put)
+        landed = [landing for h in happened if isinstance(h, Fetched) for landing in self._landed(h)]
         lost = self._lost(dead, deaths)
         if time.monotonic() >= self._next_check or any(isinstance(h, dict) for h in happened):
             self._follow_workers()
@@ -201,55 +226,67 @@ class Flight:
             return []
         # Some may have come back meanwhile from another worker: they are told all the same.
         held = sorted(name for name in message["processing-tasks"] if f"-{self._mark}" in name)
-        blocks = ", ".join(name.removeprefix(f"{self._stage}-").partition("-")[0] for name in held) or "nothing"
+        blocks = ", ".join(name for task in held for name in self._names(task)) or "nothing"
         how = "was retired" if message.get("expected") else "died"
         self._on_event(Event(kind="worker lost", stage=self._stage, worker=worker, detail=f"{how} while it held {blocks}"))
         return [] if message.get("expected") else held
 
-    def _landed(self, futures: list[Any]) -> list[Landing]:
-        tasks = [self._airborne[f.key] for f in futures if f.key in self._airborne]  # others were taken back earlier
-        raised = [task for task in tasks if task.future.status == "error"]
-        # What was finished and is lost again, with its worker, is computed anew: gathering waits for it.
-        returned = [task for task in tasks if task.future.status != "error"]
-        landings = [_landing(task, task.future.exception(), task.future.traceback()) for task in raised]
-        for task, outcome in zip(returned, self._gather(returned), strict=True):
-            if isinstance(outcome, StoppedError):
-                raise outcome
-            failed = isinstance(outcome, BaseException)
-            landings.append(_landing(task, outcome, None) if failed else Landing(key=task.key, result=outcome))
-        for task in tasks:
-            del self._airborne[task.future.key]
+    def _names(self, task: str) -> list[str]:
+        """The keys' names of one of our tasks."""
+        if task in self._airborne:
+            return [key.name for key in self._airborne[task].keys]
+        return [task.removeprefix(f"{self._stage}-").partition("-")[0]]
+
+    def _landed(self, fetched: Fetched) -> list[Landing]:
+        """Landings of tasks whose answers are there; bundles that failed as a whole fly again, key by key."""
+        landings: list[Landing] = []
+        for future, answer in zip(fetched.futures, fetched.answers, strict=True):
+            task = self._airborne.pop(future.key, None)
+            if task is None:
+                continue  # taken back meanwhile
+            if isinstance(answer, CancelledError):
+                raise StoppedError("the cluster was shut down; start the same command again to go on") from answer
+            if not isinstance(answer, BaseException):
+                landings += [self._landing(key, outcome, task.deaths) for key, outcome in zip(task.keys, answer, strict=False)]
+            elif len(task.keys) > 1:
+                self._again.extend((key, task.deaths) for key in task.keys)
+            else:
+                trace = "".join(traceback.format_exception(answer))
+                landings.append(Landing(key=task.keys[0], error=answer, traceback=trace, deaths=task.deaths))
         return landings
 
-    def _gather(self, tasks: list[_Airborne]) -> list[Any]:
-        """Results, in one request; where that fails because one of them has been lost meanwhile, one by one."""
-        if not tasks:
-            return []
-        try:
-            outcomes: list[Any] = self._client.gather([task.future for task in tasks])
-        except CancelledError as error:
-            raise StoppedError("the cluster was shut down; start the same command again to go on") from error
-        except Exception:
-            outcomes = [_result_or_error(task.future) for task in tasks]
-        return outcomes
+    def _landing(self, key: Key, outcome: Outcome, deaths: int) -> Landing:
+        if isinstance(outcome, StoppedError):
+            raise outcome
+        if isinstance(outcome, Raised):
+            return Landing(key=key, error=outcome.error, traceback=outcome.traceback, deaths=deaths)
+        self._pace.note(outcome)
+        return Landing(key=key, result=outcome, deaths=deaths)
 
     def _lost(self, names: list[str], deaths: int) -> list[Landing]:
+        """Count deaths; a key with too many lands, a bundle flies again key by key, to find who kills."""
+        landings = []
         for name in names:
-            if name in self._airborne:
-                self._airborne[name].deaths += 1
-        given_up = {name: task for name, task in self._airborne.items() if task.deaths >= deaths}
-        if given_up:
-            self._client.cancel([task.future for task in given_up.values()])
-        for name in given_up:
+            task = self._airborne.get(name)
+            if task is None:
+                continue
+            task.deaths += 1
+            if len(task.keys) == 1 and task.deaths < deaths:
+                continue
+            self._client.cancel([task.future])
             del self._airborne[name]
-        return [Landing(key=task.key, deaths=task.deaths) for task in given_up.values()]
+            if len(task.keys) == 1:
+                landings.append(Landing(key=task.keys[0], deaths=task.deaths))
+            else:
+                self._again.extend((key, task.deaths) for key in task.keys)
+        return landings
 
     def _follow_workers(self) -> None:
         """Fit the bound to the workers; raise where the cluster is lost; restart workers that wait for memory in vain."""
         self._next_check = time.monotonic() + CHECK_SECONDS
         try:
             workers, stuck = self._client.run_on_scheduler(_workers_and_stuck)
-            self._limit = IN_FLIGHT * self._slots()
+            self._slots_now = self._slots()
         except Exception as error:
             raise StoppedError(f"the cluster is lost ({error}); start the same command again to go on") from error
         if self._more_to_come() or workers:
@@ -266,30 +303,3 @@ def _workers_and_stuck(dask_scheduler: Any) -> tuple[int, list[str]]:
     """Runs on the scheduler: the number of workers, and those paused for memory while they compute nothing."""
     states = dask_scheduler.workers.values()
     return len(states), [w.address for w in states if w.status.name == "paused" and w.processing and not w.executing]
-
-
-@lru_cache(maxsize=4)
-def _unpacked(packed: bytes) -> Function:
-    """The function, once a worker."""
-    function: Function = pickle.loads(packed)
-    return function
-
-
-def _call(packed: bytes, key: Key) -> BlockResult | StoppedError:
-    """What a worker runs. A full disk is returned, not raised: Dask would only try again."""
-    try:
-        return _unpacked(packed)(key)
-    except StoppedError as error:
-        return error
-
-
-def _result_or_error(future: Any) -> Any:
-    try:
-        return future.result()
-    except Exception as error:
-        return error
-
-
-def _landing(task: _Airborne, error: BaseException, where: Any) -> Landing:
-    text = "".join(traceback.format_exception(type(error), error, where or error.__traceback__))
-    return Landing(key=task.key, error=error, traceback=text, deaths=task.deaths)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import fcntl
+import heapq
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from mitoscale.core.event import Event
 from mitoscale.core.settings import STAGES
 from mitoscale.pipeline.run import Run
-from mitoscale.pipeline.standing import Standing, finished
+from mitoscale.pipeline.standing import FINISHED, finished, ledger_of
 from mitoscale.storage.events import EventLog
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.ledger import LedgerEntry
@@ -76,37 +79,61 @@ def progress(run: Run) -> RunProgress:
 
 
 def _stage(run: Run, name: str) -> StageProgress:
-    standing = Standing.of(run, name)
-    done = list(standing.done.values())
+    tally = _Tally(ledger_of(run, name).latest(run.plan.settings.token(name)))
     tasks, ended = run.plan.task_count(name), finished(run, name)
-    rate, voxel_rate = _rates(done)
-    lost = {n: (standing.entries[n].error.strip().splitlines() or [""])[-1] for n in standing.quarantined}
-    left = max(0, tasks - len(done) - len(lost))
-    seconds = {phase: sum(e.seconds.get(phase, 0.0) for e in done) for phase in ("read", "compute", "write")}
-    seconds["wall"] = standing.closing.seconds.get("wall", 0.0) if standing.closing else 0.0
+    rate, voxel_rate = tally.rates()
+    left = max(0, tasks - tally.done - len(tally.lost))
+    closing = tally.closing if tally.closing is not None and tally.closing.state == "done" else None
+    wall = closing.seconds.get("wall", 0.0) if closing else 0.0
     return StageProgress(
         name=name,
         tasks=tasks,
-        done=len(done),
-        quarantined=lost,
+        done=tally.done,
+        quarantined=dict(sorted(tally.lost.items())),
         finished=ended,
-        numbers=standing.closing.counts if standing.closing else {},
-        voxels=sum(e.counts.get("voxels", 0.0) for e in done),
-        bytes_read=sum(e.counts.get("bytes_read", 0.0) for e in done),
-        bytes_written=sum(e.counts.get("bytes_written", 0.0) for e in done),
-        seconds=seconds,
+        numbers=closing.counts if closing else {},
+        voxels=tally.counts["voxels"],
+        bytes_read=tally.counts["bytes_read"],
+        bytes_written=tally.counts["bytes_written"],
+        seconds={**{phase: tally.seconds[phase] for phase in ("read", "compute", "write")}, "wall": wall},
         voxels_per_second=voxel_rate,
         seconds_left=0.0 if ended or not left else left / rate if rate else None,
     )
 
 
-def _rates(done: list[LedgerEntry]) -> tuple[float, float]:
-    """Tasks and voxels a second of the latest tasks; 0 where fewer than two are done."""
-    latest = sorted(done, key=lambda e: e.time)[-_LATEST:]
-    if len(latest) < 2 or latest[-1].time <= latest[0].time:
-        return 0.0, 0.0
-    span = latest[-1].time - latest[0].time
-    return (len(latest) - 1) / span, sum(e.counts.get("voxels", 0.0) for e in latest[1:]) / span
+class _Tally:
+    """Adds up a stage's latest ledger lines one by one: there may be millions."""
+
+    def __init__(self, entries: Iterable[LedgerEntry]) -> None:
+        self.done = 0
+        self.lost: dict[str, str] = {}
+        self.closing: LedgerEntry | None = None
+        self.counts: defaultdict[str, float] = defaultdict(float)
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._recent: list[tuple[float, float]] = []
+        for entry in entries:
+            if entry.name == FINISHED:
+                self.closing = entry
+            elif entry.state == "quarantined":
+                self.lost[entry.name] = (entry.error.strip().splitlines() or [""])[-1]
+            elif entry.state == "done":
+                self._add(entry)
+
+    def _add(self, entry: LedgerEntry) -> None:
+        self.done += 1
+        for numbers, added in ((self.counts, entry.counts), (self.seconds, entry.seconds)):
+            for name, value in added.items():
+                numbers[name] += value
+        keep = heapq.heappush if len(self._recent) < _LATEST else heapq.heappushpop
+        keep(self._recent, (entry.time, entry.counts.get("voxels", 0.0)))
+
+    def rates(self) -> tuple[float, float]:
+        """Tasks and voxels a second of the latest tasks; 0 where fewer than two are done."""
+        latest = sorted(self._recent)
+        if len(latest) < 2 or latest[-1][0] <= latest[0][0]:
+            return 0.0, 0.0
+        span = latest[-1][0] - latest[0][0]
+        return (len(latest) - 1) / span, sum(voxels for _, voxels in latest[1:]) / span
 
 
 def _is_locked(path: str) -> bool:

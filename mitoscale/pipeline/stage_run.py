@@ -84,7 +84,7 @@ class StageRun:
         """Do what is to be done."""
         closing = self._current()
         if closing is not None:
-            outcome = StageOutcome(name=self.name, tasks=len(self.standing.entries), computed=0, numbers=closing.counts)
+            outcome = StageOutcome(name=self.name, tasks=len(self.standing.records), computed=0, numbers=closing.counts)
             self.observer.stage_started(self.name, outcome.tasks, outcome.tasks)
         else:
             try:
@@ -96,10 +96,10 @@ class StageRun:
 
     def _current(self) -> LedgerEntry | None:
         """The closing line, where nothing is left to do and nothing has changed since."""
-        closing, entries = self.standing.closing, self.standing.entries
+        closing, records = self.standing.closing, self.standing.records
         if closing is None or self.standing.quarantined or closing.inputs != before(self.run, self.name):
             return None
-        return closing if closing.checksum == closing_sum(entries) else None
+        return closing if closing.checksum == closing_sum(records) else None
 
     def _work(self) -> StageOutcome:
         self.events.append(Event(kind="started", stage=self.name))
@@ -129,10 +129,15 @@ class StageRun:
 
     def _up_to_date(self, stage: Stage, inputs: Inputs) -> set[str]:
         """Tasks that are done and whose inputs are what they were."""
-        done = self.standing.done
-        if not done:
+        records = self.standing.records
+        if not self.standing.done:
             return set()
-        return {k.name for k in stage.keys() if k.name in done and done[k.name].inputs == inputs.of(k)}  # noqa: SIM118
+        current = set()
+        for key in stage.keys():  # noqa: SIM118 - a method
+            record = records.get(key.name)
+            if record is not None and record.state == "done" and record.inputs == inputs.of(key):
+                current.add(key.name)
+        return current
 
     def _todo(self, stage: Stage, inputs: Inputs, current: set[str]) -> Iterator[Key]:
         for key in stage.keys():  # noqa: SIM118 - a method
@@ -141,7 +146,7 @@ class StageRun:
                 yield key
 
     def _keep(self, result: BlockResult) -> None:
-        earlier = self.standing.entries.get(result.name)
+        earlier = self.standing.records.get(result.name)
         attempt = self._attempts[result.name] + 1
         if earlier is not None and earlier.state != "done":
             self._hear(Event(kind="healed", stage=self.name, task=result.name, attempt=attempt, detail=f"was {earlier.state}"))
@@ -162,12 +167,12 @@ class StageRun:
     def _finish(self, stage: Stage, computed: int) -> StageOutcome:
         after = Standing.of(self.run, self.name)
         try:
-            numbers = stage.finish(after.done)
+            numbers = stage.finish(after.done, after.counts)
         except DamagedError as error:
             return self._broken_off(stage, computed, [error])
         seconds = time.monotonic() - self._began
         self.ledger.append(
-            BlockResult(name=FINISHED, checksum=closing_sum(after.entries), counts=numbers, seconds={"wall": seconds}),
+            BlockResult(name=FINISHED, checksum=closing_sum(after.records), counts=numbers, seconds={"wall": seconds}),
             token=self.token,
             inputs=before(self.run, self.name) or "",
         )

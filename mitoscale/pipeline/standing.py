@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -25,31 +27,52 @@ def ledger_of(run: Run, stage: str) -> Ledger:
     return Ledger(RunFolder(run.plan.run).ledger(stage))
 
 
+class Record(NamedTuple):
+    """What is kept in memory of a task's latest ledger line: there may be millions."""
+
+    state: str
+    """As in the ledger."""
+    checksum: str
+    """Of what it wrote."""
+    inputs: str
+    """Digest of what it read."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Standing:
     """What a stage's ledger says."""
 
-    entries: Mapping[str, LedgerEntry]
-    """The latest line of each task."""
+    records: Mapping[str, Record]
+    """Each task it knows."""
+    counts: Mapping[str, float]
+    """Numbers of all tasks that are done, added up."""
     closing: LedgerEntry | None
     """The line that says the stage's end is done; None where it is not, or was begun again since."""
 
     @classmethod
     def of(cls, run: Run, stage: str) -> Standing:
         """Read it."""
-        entries = ledger_of(run, stage).entries(run.plan.settings.token(stage))
-        closing = entries.pop(FINISHED, None)
-        return cls(entries=entries, closing=closing if closing is not None and closing.state == "done" else None)
+        records: dict[str, Record] = {}
+        counts: Counter[str] = Counter()
+        closing = None
+        for entry in ledger_of(run, stage).latest(run.plan.settings.token(stage)):
+            if entry.name == FINISHED:
+                closing = entry if entry.state == "done" else None
+                continue
+            records[entry.name] = Record(sys.intern(entry.state), entry.checksum, entry.inputs)
+            if entry.state == "done":
+                counts.update(entry.counts)
+        return cls(records=records, counts=dict(counts), closing=closing)
 
     @property
-    def done(self) -> dict[str, LedgerEntry]:
+    def done(self) -> set[str]:
         """Tasks that are done, though what they read may have changed since."""
-        return {name: entry for name, entry in self.entries.items() if entry.state == "done"}
+        return {name for name, record in self.records.items() if record.state == "done"}
 
     @property
     def quarantined(self) -> list[str]:
         """Tasks that were given up."""
-        return sorted(name for name, entry in self.entries.items() if entry.state == "quarantined")
+        return sorted(name for name, record in self.records.items() if record.state == "quarantined")
 
 
 class Inputs:
@@ -99,9 +122,9 @@ def results(run: Run, stage: str) -> Results:
     return Results(sums, frozenset(lost))
 
 
-def closing_sum(entries: Mapping[str, LedgerEntry]) -> str:
+def closing_sum(records: Mapping[str, Record]) -> str:
     """Digest of everything a stage has done: what later stages as a whole depend on."""
-    return digest(f"{name} {e.state} {e.checksum}" for name, e in sorted(entries.items()))
+    return digest(f"{name} {records[name].state} {records[name].checksum}" for name in sorted(records))
 
 
 def before(run: Run, stage: str) -> str | None:

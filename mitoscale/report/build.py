@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,7 +20,7 @@ from mitoscale.report.pictures import cuts, encode, save_png, view, volume_histo
 from mitoscale.stages.stage import Key, Stage
 from mitoscale.storage.arrays import Array, open_array
 from mitoscale.storage.layout import read_json
-from mitoscale.storage.ledger import Ledger, LedgerEntry
+from mitoscale.storage.ledger import Ledger
 from mitoscale.storage.tables import read_table
 
 _WIDEST = 1024
@@ -47,7 +47,7 @@ class Report(Stage):
         """No tasks."""
         return []
 
-    def finish(self, done: Mapping[str, LedgerEntry]) -> dict[str, float]:
+    def finish(self, done: Collection[str], counts: Mapping[str, float]) -> dict[str, float]:
         """Write the report and its pictures."""
         content = self.content()
         Path(self.folder.report).write_text(render(content), encoding="utf-8")
@@ -95,13 +95,16 @@ class Report(Stage):
 
     def _totals(self, stage: str) -> dict[str, float]:
         """Tasks, voxels, quarantined tasks and seconds of a stage, from its ledger."""
-        entries = Ledger(self.folder.ledger(stage)).entries(self.plan.settings.token(stage))
-        closing = entries.pop("finished", None)
-        totals = {"tasks": float(len(entries)), "wall": closing.seconds["wall"] if closing else 0.0}
-        totals["voxels"] = sum(e.counts.get("voxels", 0.0) for e in entries.values())
-        totals["quarantined"] = sum(e.state == "quarantined" for e in entries.values())
-        for phase in ("read", "compute", "write"):
-            totals[phase] = sum(e.seconds.get(phase, 0.0) for e in entries.values())
+        totals = dict.fromkeys(("tasks", "wall", "voxels", "quarantined", "read", "compute", "write"), 0.0)
+        for entry in Ledger(self.folder.ledger(stage)).latest(self.plan.settings.token(stage)):
+            if entry.name == "finished":
+                totals["wall"] = entry.seconds.get("wall", 0.0)
+                continue
+            totals["tasks"] += 1
+            totals["voxels"] += entry.counts.get("voxels", 0.0)
+            totals["quarantined"] += entry.state == "quarantined"
+            for phase in ("read", "compute", "write"):
+                totals[phase] += entry.seconds.get(phase, 0.0)
         return totals
 
     def _pictures(self) -> list[tuple[str, bytes]]:
@@ -165,9 +168,9 @@ class Report(Stage):
     def _quarantined(self) -> Table:
         rows = []
         for stage in STAGES[:-1]:
-            entries = Ledger(self.folder.ledger(stage)).entries(self.plan.settings.token(stage))
-            lost = {n: e for n, e in entries.items() if e.state == "quarantined"}
-            rows += [(stage, n, (e.error.strip().splitlines() or [""])[-1]) for n, e in lost.items()]
+            entries = Ledger(self.folder.ledger(stage)).latest(self.plan.settings.token(stage))
+            lost = [e for e in entries if e.state == "quarantined"]
+            rows += [(stage, e.name, (e.error.strip().splitlines() or [""])[-1]) for e in lost]
         return Table(head=("stage", "block", "error"), rows=rows)
 
     def _seams(self, most: int = 20) -> Table:

@@ -35,8 +35,8 @@ class BlockStates:
     """
 
     def __init__(self, plan: RunPlan) -> None:
-        entries = Ledger(RunFolder(plan.run).ledger("segment")).entries(plan.settings.token("segment"))
-        self._state = {name: _state(entry) for name, entry in entries.items()}
+        entries = Ledger(RunFolder(plan.run).ledger("segment")).latest(plan.settings.token("segment"))
+        self._state = {entry.name: _state(entry) for entry in entries}
         self._grid = plan.grid
 
     def of(self, block: Block) -> BlockState:

@@ -5,7 +5,7 @@ A source that is an OME-Zarr already is only counted, not copied.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import ClassVar
 
@@ -22,7 +22,6 @@ from mitoscale.stages.stage import Key, Stage, Stopwatch
 from mitoscale.storage.arrays import checksum, open_array
 from mitoscale.storage.creation import create_array
 from mitoscale.storage.layout import remove_tree
-from mitoscale.storage.ledger import LedgerEntry
 from mitoscale.storage.ome import create_image
 from mitoscale.storage.tiff import TiffSource, open_tiff
 
@@ -75,10 +74,10 @@ class Convert(Stage):
             open_array(self.folder.histograms).write_slot(slot, counts[None, None])
         return BlockResult(name=key.name, checksum=digest, counts={"voxels": image.size, **watch.bytes}, seconds=watch.seconds)
 
-    def finish(self, done: Mapping[str, LedgerEntry]) -> dict[str, float]:
+    def finish(self, done: Collection[str], counts: Mapping[str, float]) -> dict[str, float]:
         """Refuse a volume without contrast now rather than in every later block."""
         normalisation(self.plan, self.value_range)
-        return {"voxels": sum(e.counts["voxels"] for e in done.values())}
+        return {"voxels": counts.get("voxels", 0.0)}
 
     def _read(self, region: Region) -> np.ndarray:
         if self.plan.settings.convert.in_place:

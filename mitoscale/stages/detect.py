@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import ClassVar
 
@@ -21,7 +21,6 @@ from mitoscale.stages.stage import Key, Stage, Stopwatch
 from mitoscale.storage.arrays import checksum, open_array
 from mitoscale.storage.creation import create_array
 from mitoscale.storage.layout import remove_tree
-from mitoscale.storage.ledger import LedgerEntry
 from mitoscale.storage.tables import Columns, appending, write_table
 
 _COLUMNS = {"z": np.int64, "y": np.float64, "x": np.float64, "score": np.float32, "area": np.int64}
@@ -117,7 +116,7 @@ class Detect(Stage):
             parts["area"].append(found["area"])
         return {name: np.concatenate(parts[name]).astype(kind) for name, kind in _COLUMNS.items()}
 
-    def finish(self, done: Mapping[str, LedgerEntry]) -> dict[str, float]:
+    def finish(self, done: Collection[str], counts: Mapping[str, float]) -> dict[str, float]:
         """One table of all detections; of two that are the same profile cut at a face the better one stays.
 
         Only profiles of one slice can be the same, so a layer of blocks is done at a time.

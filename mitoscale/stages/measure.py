@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -19,7 +19,6 @@ from mitoscale.stages.sorted_rows import SortedRows, label_ranges
 from mitoscale.stages.stage import Key, Stage, Stopwatch
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.layout import remove_tree
-from mitoscale.storage.ledger import LedgerEntry
 from mitoscale.storage.tables import Columns, appending, read_table, write_table
 
 
@@ -66,7 +65,7 @@ class Measure(Stage):
     def _read(self, stage: str, array: str, region: Region) -> np.ndarray:
         return read_written(open_array(array), region, self.plan.grid, stage=stage, lost=self.lost.get(stage, frozenset()))
 
-    def finish(self, done: Mapping[str, LedgerEntry]) -> dict[str, float]:
+    def finish(self, done: Collection[str], counts: Mapping[str, float]) -> dict[str, float]:
         """Merge the sums a range of labels at a time, write the tables."""
         scratch, spacing = f"{self.folder.work}/sorted", self.plan.spec.spacing
         sums = SortedRows(self._parts(done, ""), merge_objects, f"{scratch}/sums")
@@ -91,5 +90,5 @@ class Measure(Stage):
         remove_tree(scratch)
         return numbers
 
-    def _parts(self, done: Mapping[str, LedgerEntry], kind: str) -> Iterator[Columns]:
+    def _parts(self, done: Collection[str], kind: str) -> Iterator[Columns]:
         return (self._part(name, kind) for name in sorted(done))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,7 +19,6 @@ from mitoscale.stages.reading import read_written_table, table_checksum
 from mitoscale.stages.stage import Key, Stage, Stopwatch
 from mitoscale.storage.arrays import checksum, open_array
 from mitoscale.storage.layout import LABELS, remove_tree
-from mitoscale.storage.ledger import LedgerEntry
 from mitoscale.storage.ome import create_labels
 from mitoscale.storage.tables import Columns, read_table, write_table
 
@@ -101,7 +100,7 @@ class Relabel(Stage):
         except BlockError as error:
             raise DamagedError("segment", key.name, str(error)) from error
 
-    def finish(self, done: Mapping[str, LedgerEntry]) -> dict[str, float]:
+    def finish(self, done: Collection[str], counts: Mapping[str, float]) -> dict[str, float]:
         """How much of the objects is the segmenter's own."""
         voxels = own = objects = 0.0
         for name in done:

@@ -6,7 +6,7 @@ A block works over its whole read region, so that neighbours have the same objec
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -28,7 +28,6 @@ from mitoscale.stages.stage import Key, Stage, Stopwatch
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.creation import create_array
 from mitoscale.storage.layout import remove_tree
-from mitoscale.storage.ledger import LedgerEntry
 from mitoscale.storage.tables import Columns, write_table
 
 
@@ -212,9 +211,9 @@ class Segment(Stage):
             "score_sum": found.score_sums[present],
         }
 
-    def finish(self, done: Mapping[str, LedgerEntry]) -> dict[str, float]:
+    def finish(self, done: Collection[str], counts: Mapping[str, float]) -> dict[str, float]:
         """Count fragments."""
-        return {"fragments": sum(e.counts["fragments"] for e in done.values())}
+        return {"fragments": counts.get("fragments", 0.0)}
 
 
 def drop_small(profiles: np.ndarray, least: float) -> np.ndarray:

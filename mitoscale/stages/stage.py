@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import ClassVar, Literal
 
@@ -18,7 +18,6 @@ from mitoscale.core.result import BlockResult
 from mitoscale.stages.reading import read_written
 from mitoscale.storage.arrays import Array, open_array
 from mitoscale.storage.layout import RunFolder
-from mitoscale.storage.ledger import LedgerEntry
 
 Key = Block | Face
 """What one task works on."""
@@ -99,8 +98,21 @@ class Stage(BaseModel):
         """Do one task; when this returns, its data is durable."""
         raise TypeError(f"stage {self.name} has no tasks")
 
-    def finish(self, done: Mapping[str, LedgerEntry]) -> dict[str, float]:
-        """Bring the tasks' results together, on the client; returns numbers for the summary."""
+    def finish(self, done: Collection[str], counts: Mapping[str, float]) -> dict[str, float]:
+        """Bring the tasks' results together, on the client.
+
+        Parameters
+        ----------
+        done : collection of str
+            Names of the tasks that are done.
+        counts : mapping
+            Their numbers, added up.
+
+        Returns
+        -------
+        dict
+            Numbers for the summary.
+        """
         return {}
 
 

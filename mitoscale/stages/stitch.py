@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -19,7 +19,6 @@ from mitoscale.stages.seams import SeamReport, contacts_path, face_contacts
 from mitoscale.stages.stage import Key, Stage, Stopwatch
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.layout import remove_tree
-from mitoscale.storage.ledger import LedgerEntry
 from mitoscale.storage.tables import Columns, write_table
 
 
@@ -96,7 +95,7 @@ class Stitch(Stage):
         check_seal(found, common, seals, stage="segment", task=block.name)
         return found
 
-    def finish(self, done: Mapping[str, LedgerEntry]) -> dict[str, float]:
+    def finish(self, done: Collection[str], counts: Mapping[str, float]) -> dict[str, float]:
         """Merge all fragments over the accepted edges; one label table a block, and the seam report."""
 
         def accepted(face: Face) -> np.ndarray:
@@ -110,8 +109,7 @@ class Stitch(Stage):
             write=self._write_labels,
             scratch=f"{self.folder.work}/merge",
         )
-        edges = float(sum(entry.counts["edges"] for entry in done.values()))
-        return {"edges": edges, **SeamReport(self.plan, done).write()}
+        return {"edges": counts.get("edges", 0.0), **SeamReport(self.plan, done).write()}
 
     def _has_fragments(self, block: Block) -> bool:
         return block.name not in self.lost.get("segment", ())

@@ -79,6 +79,14 @@ class Ledger:
             if entry.token == token:
                 yield entry
 
+    def latest(self, token: str) -> Iterator[LedgerEntry]:
+        """The latest entry of each name that was written with ``token``, in the order they were written.
+
+        Reads the file twice rather than hold a million entries: only names are kept.
+        """
+        last = {entry.name: number for number, entry in enumerate(self.lines(token))}
+        yield from (entry for number, entry in enumerate(self.lines(token)) if last.get(entry.name) == number)
+
     def last(self, name: str, token: str) -> LedgerEntry | None:
         """The latest entry with a name and a token; quick, because other lines are not parsed."""
         mark = f'"name":"{name}"'.encode()

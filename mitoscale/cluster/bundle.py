@@ -1,0 +1,168 @@
+"""What a worker runs: a stage's function over one key, or, where tasks are short, over a few of them.
+
+Client and scheduler need some milliseconds for each task they handle. Where tasks take less time than that, shared by
+all who compute, several keys travel as one task, a bundle, so that those two are busy half of the time at most. A key
+stays what is done, fails and is tried again: a bundle answers for each of its keys apart.
+"""
+
+from __future__ import annotations
+
+import math
+import pickle
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+from typing import Any
+
+from mitoscale.core.errors import StoppedError
+from mitoscale.core.grid import Block, Face
+from mitoscale.core.result import BlockResult
+
+Key = Block | Face
+"""What one task works on."""
+
+Function = Callable[[Any], BlockResult]
+"""What is done with a key; picklable."""
+
+TASK_SECONDS = 0.003
+"""Time of client and scheduler for a task, about what ``benchmarks/scale.py`` measures."""
+
+BUSY = 0.5
+"""Part of their time that client and scheduler may be busy before keys are bundled."""
+
+LARGEST = 64
+"""Most keys of a bundle: all of them are computed again where a worker dies."""
+
+
+RECENT = 0.1
+"""Weight of the latest key in the mean of what keys take."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Raised:
+    """What one key of a bundle raised."""
+
+    error: BaseException
+    """The exception, or a RuntimeError with its text where it cannot be pickled."""
+    traceback: str
+    """Where it was raised."""
+
+
+Outcome = BlockResult | Raised | StoppedError
+"""What becomes of a key: its result, what it raised, or the news that nothing can go on."""
+
+
+def bundle_size(seconds: float, slots: int) -> int:
+    """How many keys should travel as one task.
+
+    Parameters
+    ----------
+    seconds : float
+        A key's computing takes.
+    slots : int
+        Tasks that are computed at once.
+
+    Returns
+    -------
+    int
+        1 where keys take long enough, at most ``LARGEST``.
+
+    Examples
+    --------
+    >>> bundle_size(5.0, slots=8), bundle_size(5.0, slots=2000), bundle_size(0.1, slots=200), bundle_size(0.0, slots=1)
+    (1, 3, 12, 64)
+    """
+    return min(LARGEST, max(1, math.ceil(TASK_SECONDS * slots / BUSY / max(seconds, 1e-6))))
+
+
+class Pace:
+    """How long keys have taken of late, and how many should travel together therefore.
+
+    Parameters
+    ----------
+    fixed : int, optional
+        So many travel together whatever they take.
+    """
+
+    def __init__(self, fixed: int | None = None) -> None:
+        self._fixed = fixed
+        self._seconds: float | None = None
+
+    def note(self, result: BlockResult) -> None:
+        """Take the time of one more key into account; one that tells none says nothing."""
+        if result.seconds:
+            took = sum(result.seconds.values())
+            self._seconds = took if self._seconds is None else self._seconds + RECENT * (took - self._seconds)
+
+    def bundle_size(self, slots: int) -> int:
+        """See :func:`bundle_size`; 1 before any key is done."""
+        return self._fixed or (1 if self._seconds is None else bundle_size(self._seconds, slots))
+
+
+def bundles(keys: Iterable[Key], size: int) -> Iterator[tuple[Key, ...]]:
+    """Keys in tuples of ``size``, the last one smaller; taken as they are asked for."""
+    waiting = iter(keys)
+    while bundle := tuple(islice(waiting, size)):
+        yield bundle
+
+
+def pack(keys: Sequence[Key]) -> bytes:
+    """Keys as Dask carries them: it does not look into bytes."""
+    return pickle.dumps(tuple(keys))
+
+
+def call(function: bytes, keys: bytes) -> list[Outcome]:
+    """What a worker runs.
+
+    A full disk is returned, not raised: Dask would only try again. What a key raises is raised where it came alone, so
+    that Dask's dashboard shows it, and returned where others came with it.
+
+    Parameters
+    ----------
+    function : bytes
+        Pickled.
+    keys : bytes
+        Of :func:`pack`.
+
+    Returns
+    -------
+    list
+        An outcome for each key, in order; shorter where a StoppedError ends it.
+    """
+    wanted = pickle.loads(keys)
+    if len(wanted) == 1:
+        return [_result_or_stop(function, wanted[0])]
+    outcomes: list[Outcome] = []
+    for key in wanted:
+        try:
+            outcomes.append(_result_or_stop(function, key))
+        except Exception as error:
+            outcomes.append(Raised(error=_picklable(error), traceback=traceback.format_exc()))
+        if isinstance(outcomes[-1], StoppedError):
+            break
+    return outcomes
+
+
+def _result_or_stop(function: bytes, key: Key) -> BlockResult | StoppedError:
+    try:
+        return _unpacked(function)(key)
+    except StoppedError as error:
+        return error
+
+
+@lru_cache(maxsize=4)
+def _unpacked(packed: bytes) -> Function:
+    """The function, once a worker."""
+    function: Function = pickle.loads(packed)
+    return function
+
+
+def _picklable(error: Exception) -> BaseException:
+    """The exception itself if it arrives whole, else its text."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
