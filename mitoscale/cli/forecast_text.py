@@ -8,7 +8,7 @@ from mitoscale.cli.planning import Planned
 from mitoscale.core.forecast import FORMULA, Forecast
 
 _COLUMNS = {
-    "": -10,
+    "": -12,
     "blocks": 12,
     "tasks": 12,
     "files": 13,
@@ -17,6 +17,8 @@ _COLUMNS = {
     "hours": 12,
     "wall": 22,
     "scheduler": 11,
+    "bundle": 8,
+    "client GB": 11,
     "merge GB": 10,
 }
 """Title -> width; a negative one is set flush left."""
@@ -28,11 +30,11 @@ def as_text(found: Planned) -> str:
     lines = [
         f"{found.source}: {found.own.voxels / 1e6:.1f} Mvoxel; {found.slots} tasks at once",
         f"calibrated on {found.costs.blocks} blocks",
-        f"{'stage':10}{'tasks':>12}{'read GB':>12}{'written GB':>12}{kind:>12}{'wall':>22}",
+        f"{'stage':10}{'tasks':>12}{'read GB':>12}{'written GB':>12}{kind:>12}{'wall':>22}{'bundle':>8}{'scheduler s':>13}",
     ]
     for stage in found.own.stages:
         numbers = f"{stage.tasks:>12}{stage.bytes_read / 1e9:>12.2f}{stage.bytes_written / 1e9:>12.2f}{stage.hours:>12.3f}"
-        lines.append(f"{stage.name:10}{numbers}{_time(stage.wall_hours):>22}")
+        lines.append(f"{stage.name:10}{numbers}{_time(stage.wall_hours):>22}{stage.bundle:>8}{stage.load_hours * 3600:>13.2f}")
     lines += [
         "",
         f"memory of a worker  {found.own.worker_bytes / 1e9:.2f} GB (measured)",
@@ -40,7 +42,7 @@ def as_text(found: Planned) -> str:
         _cells(*_COLUMNS),
         _row("this", found.own),
     ]
-    lines += [_row(f"{size / 1e12:g} TB", forecast) for size, forecast in found.larger.items()]
+    lines += [_row(name, forecast) for name, forecast in found.larger.items()]
     return "\n".join([*lines, "", FORMULA])
 
 
@@ -56,6 +58,8 @@ def _row(name: str, found: Forecast) -> str:
         f"{found.hours:.1f}",
         _time(found.wall_hours),
         f"{found.scheduler_load:.1%}",
+        str(found.bundle),
+        f"{found.client_bytes / 1e9:.2f}",
         f"{found.merge_bytes / 1e9:.2f}",
     )
 

@@ -13,15 +13,18 @@ from mitoscale.cli.launch import settings_for
 from mitoscale.cluster.amounts import bytes_of
 from mitoscale.cluster.clusters import default_workers, load_cluster
 from mitoscale.core.forecast import Calibration, Forecast, check, forecast
-from mitoscale.core.geometry import Region
+from mitoscale.core.geometry import Region, Triple
 from mitoscale.core.plan import RunPlan
 from mitoscale.pipeline import load, make_plan
 from mitoscale.pipeline.calibration import calibrate, measured
 from mitoscale.stages.source import open_source
 from mitoscale.storage.layout import free_bytes
 
-LARGER = (1e12, 1e13, 1e14)
+LARGER = {"1 TB": 1e12, "10 TB": 1e13, "100 TB": 1e14}
 """Bytes of the volumes that are told as well."""
+
+MANY = {"10^6 blocks": (100, 100, 100), "10^7 blocks": (200, 200, 250)}
+"""Blocks (z, y, x) of further ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +41,8 @@ class Planned:
     """Whether the networks have GPUs."""
     own: Forecast
     """Of the volume itself."""
-    larger: dict[float, Forecast]
-    """Of volumes of so many bytes, in the same blocks."""
+    larger: dict[str, Forecast]
+    """Of larger volumes, in the same blocks."""
 
 
 def planned(src: str, blocks: int, into: str, options: dict[str, Any]) -> Planned:
@@ -65,15 +68,23 @@ def planned(src: str, blocks: int, into: str, options: dict[str, Any]) -> Planne
         client_limit=float(psutil.virtual_memory().total),
         free=float(free_bytes(into)),
     )
-    larger = {size: forecast(grown(plan, size), costs, slots) for size in LARGER}
+    shapes = {name: _cube(plan, size) for name, size in LARGER.items()}
+    for name, counts in MANY.items():
+        z, y, x = (n * c for n, c in zip(counts, plan.core, strict=True))
+        shapes[name] = (z, y, x)
+    larger = {name: forecast(grown(plan, shape), costs, slots) for name, shape in shapes.items()}
     return Planned(source=src, costs=costs, slots=slots, gpu=networks.gpus > 0, own=own, larger=larger)
 
 
-def grown(plan: RunPlan, size: float) -> RunPlan:
-    """The same run on a cube of ``size`` bytes."""
+def _cube(plan: RunPlan, size: float) -> Triple:
+    """Shape of a cube of ``size`` bytes."""
     item = {"uint8": 1, "int8": 1, "uint16": 2, "int16": 2}.get(plan.spec.dtype, 4)
     edge = round((size / item) ** (1 / 3))
-    shape = (edge, edge, edge)
+    return edge, edge, edge
+
+
+def grown(plan: RunPlan, shape: Triple) -> RunPlan:
+    """The same run on a volume of another shape."""
     convert = plan.settings.convert.model_copy(update={"region": Region.of_shape(shape)})
     settings = plan.settings.model_copy(update={"convert": convert})
     return plan.model_copy(update={"spec": plan.spec.model_copy(update={"shape": shape}), "settings": settings})

@@ -1,13 +1,11 @@
 """What a worker runs: a stage's function over one key, or, where tasks are short, over a few of them.
 
-Client and scheduler need some milliseconds for each task they handle. Where tasks take less time than that, shared by
-all who compute, several keys travel as one task, a bundle, so that those two are busy half of the time at most. A key
-stays what is done, fails and is tried again: a bundle answers for each of its keys apart.
+Client and scheduler need some milliseconds for each task. Where many workers end tasks faster than that, several keys travel
+as one task, a bundle. A key stays what is done, fails and is tried again: a bundle answers for each of its keys apart.
 """
 
 from __future__ import annotations
 
-import math
 import pickle
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,6 +16,7 @@ from typing import Any
 
 from mitoscale.core.errors import StoppedError
 from mitoscale.core.grid import Block, Face
+from mitoscale.core.load import bundle_size
 from mitoscale.core.result import BlockResult
 
 Key = Block | Face
@@ -25,16 +24,6 @@ Key = Block | Face
 
 Function = Callable[[Any], BlockResult]
 """What is done with a key; picklable."""
-
-TASK_SECONDS = 0.003
-"""Time of client and scheduler for a task, about what ``benchmarks/scale.py`` measures."""
-
-BUSY = 0.5
-"""Part of their time that client and scheduler may be busy before keys are bundled."""
-
-LARGEST = 64
-"""Most keys of a bundle: all of them are computed again where a worker dies."""
-
 
 RECENT = 0.1
 """Weight of the latest key in the mean of what keys take."""
@@ -52,29 +41,6 @@ class Raised:
 
 Outcome = BlockResult | Raised | StoppedError
 """What becomes of a key: its result, what it raised, or the news that nothing can go on."""
-
-
-def bundle_size(seconds: float, slots: int) -> int:
-    """How many keys should travel as one task.
-
-    Parameters
-    ----------
-    seconds : float
-        A key's computing takes.
-    slots : int
-        Tasks that are computed at once.
-
-    Returns
-    -------
-    int
-        1 where keys take long enough, at most ``LARGEST``.
-
-    Examples
-    --------
-    >>> bundle_size(5.0, slots=8), bundle_size(5.0, slots=2000), bundle_size(0.1, slots=200), bundle_size(0.0, slots=1)
-    (1, 3, 12, 64)
-    """
-    return min(LARGEST, max(1, math.ceil(TASK_SECONDS * slots / BUSY / max(seconds, 1e-6))))
 
 
 class Pace:
@@ -97,7 +63,7 @@ class Pace:
             self._seconds = took if self._seconds is None else self._seconds + RECENT * (took - self._seconds)
 
     def bundle_size(self, slots: int) -> int:
-        """See :func:`bundle_size`; 1 before any key is done."""
+        """See :func:`mitoscale.core.load.bundle_size`; 1 before any key is done."""
         return self._fixed or (1 if self._seconds is None else bundle_size(self._seconds, slots))
 
 

@@ -1,7 +1,8 @@
 """What a run will take: blocks, bytes, files, memory and time, as formulas over what a few real blocks took.
 
 A task's time follows the voxels it reads, halo included; so a stage takes *seconds a voxel read* (measured) x *voxels read by
-all blocks* (geometry). Wall time is that over the tasks computed at once, and never less than client and scheduler need.
+all blocks* (geometry). Wall time is that over the tasks computed at once, and never less than client and scheduler need
+(:mod:`mitoscale.core.load`).
 """
 
 from __future__ import annotations
@@ -12,18 +13,34 @@ from dataclasses import dataclass
 
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Triple
+from mitoscale.core.load import (
+    BLOCK_SECONDS,
+    BUSY,
+    GROWTH_BYTES,
+    LARGEST,
+    SOURCE_BYTES,
+    STANDING_BYTES,
+    TASK_SECONDS,
+    bundle_size,
+    client_bytes,
+    load_seconds,
+)
 from mitoscale.core.plan import RunPlan
 from mitoscale.core.settings import STAGES
-
-TASK_SECONDS = 0.006
-"""Client and scheduler time a task at most (``benchmarks/scale.py`` measures it)."""
 
 SUPER_BLOCK = 16
 """Blocks along each edge of what is merged at once."""
 
 FORMULA = (
     "hours = sum over stages of (seconds a voxel read, measured) x (voxels read by all blocks) / 3600; "
-    "wall = the larger of hours / tasks at once and tasks x 6 ms; bytes = (bytes a core voxel, measured) x voxels"
+    "bytes = (bytes a core voxel, measured) x voxels\n"
+    "scheduler s = tasks / bundle x "
+    f"{1e3 * TASK_SECONDS:g} ms + tasks x {1e3 * BLOCK_SECONDS:g} ms, client and scheduler together; "
+    "wall = sum over stages of the larger of hours / tasks at once and scheduler s\n"
+    f"bundle = tasks at once x {1e3 * TASK_SECONDS:g} ms / ({BUSY:g} x seconds a task), 1 to {LARGEST}: so many blocks travel "
+    "together; each is still done, given up and tried again by itself\n"
+    f"client GB = blocks x 2 x {SOURCE_BYTES} bytes (ledgers of two earlier stages) + most tasks of a stage x "
+    f"({STANDING_BYTES} (its own ledger) + {GROWTH_BYTES} (kept of each task)) bytes"
 )
 
 
@@ -71,6 +88,10 @@ class StageForecast:
     """Before compression."""
     wall_hours: float
     """With all workers."""
+    bundle: int
+    """Tasks that travel as one through client and scheduler."""
+    load_hours: float
+    """Time of client and scheduler."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +110,8 @@ class Forecast:
     """Memory of a worker."""
     merge_bytes: float
     """Memory of the client while it merges fragments and numbers objects."""
+    client_bytes: float
+    """Memory of client and scheduler that follows the number of blocks."""
     stages: tuple[StageForecast, ...]
     """Each stage."""
 
@@ -105,8 +128,12 @@ class Forecast:
     @property
     def scheduler_load(self) -> float:
         """Part of the time that client and scheduler are busy, 0..1."""
-        tasks = sum(stage.tasks for stage in self.stages)
-        return min(1.0, tasks * TASK_SECONDS / 3600 / max(self.wall_hours, 1e-9))
+        return min(1.0, sum(stage.load_hours for stage in self.stages) / max(self.wall_hours, 1e-9))
+
+    @property
+    def bundle(self) -> int:
+        """Tasks that travel as one where most do."""
+        return max((stage.bundle for stage in self.stages), default=1)
 
 
 def voxels_read(plan: RunPlan, stage: str) -> int:
@@ -144,6 +171,7 @@ def forecast(plan: RunPlan, costs: Calibration, slots: int) -> Forecast:
         stored_bytes=costs.stored_per_voxel * voxels,
         worker_bytes=costs.worker_bytes,
         merge_bytes=64 * merged + 24 * fragments,
+        client_bytes=client_bytes(blocks, max((stage.tasks for stage in stages), default=0)),
         stages=stages,
     )
 
@@ -166,6 +194,11 @@ def check(found: Forecast, *, worker_limit: float | None, client_limit: float, f
             f"stitch: the merge needs {found.merge_bytes / 1e9:.1f} GB, this machine has {client_limit / 1e9:.1f} GB; "
             "choose larger blocks with --block, or start the run on a machine with more memory"
         )
+    if found.client_bytes > client_limit:
+        raise InputError(
+            f"stitch: the client needs {found.client_bytes / 1e9:.1f} GB for {found.blocks} blocks, this machine has "
+            f"{client_limit / 1e9:.1f} GB; choose larger blocks with --block, or start the run on a machine with more memory"
+        )
     if found.stored_bytes > free:
         raise InputError(
             f"convert: the run needs {found.stored_bytes / 1e9:.1f} GB of disk, {free / 1e9:.1f} GB are free; "
@@ -176,11 +209,15 @@ def check(found: Forecast, *, worker_limit: float | None, client_limit: float, f
 def _stage(plan: RunPlan, name: str, costs: Calibration, slots: int) -> StageForecast:
     cost, voxels, tasks = costs.stages[name], voxels_read(plan, name), plan.task_count(name)
     seconds = cost.seconds_per_voxel * voxels
+    bundle = bundle_size(seconds / max(1, tasks), slots)
+    load = load_seconds(tasks, bundle)
     return StageForecast(
         name=name,
         tasks=tasks,
         hours=seconds / 3600,
         bytes_read=cost.read_per_voxel * voxels,
         bytes_written=cost.written_per_voxel * voxels,
-        wall_hours=max(seconds / max(1, min(slots, tasks)), tasks * TASK_SECONDS) / 3600,
+        wall_hours=max(seconds / max(1, min(slots, tasks)), load) / 3600,
+        bundle=bundle,
+        load_hours=load / 3600,
     )

@@ -165,6 +165,7 @@ class StageRun:
             self.ledger.append(result, token=self.token, state="quarantined", error=f.traceback, attempt=f.attempts)
 
     def _finish(self, stage: Stage, computed: int) -> StageOutcome:
+        del self.standing  # there may be millions of records: one set is enough
         after = Standing.of(self.run, self.name)
         try:
             numbers = stage.finish(after.done, after.counts)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from commands import Call, Finished, Stack, contents
 
+from mitoscale.cli.planning import grown
 from mitoscale.core.errors import InputError
 from mitoscale.core.forecast import check, forecast, voxels_read
 from mitoscale.core.geometry import Region
+from mitoscale.core.load import bundle_size, client_bytes, load_seconds
 from mitoscale.pipeline import load
 from mitoscale.pipeline.calibration import measured
 
@@ -48,14 +51,36 @@ def test_a_finished_run_forecasts_itself(finished: Finished) -> None:
     [
         ({"worker_limit": 1e6}, "segment: a worker needs .* it has 0.0 GB.*--block"),
         ({"client_limit": 1.0}, "stitch: the merge needs .*--block"),
+        ({"blocks": 10**9, "client_limit": 5e11}, "stitch: the client needs .* GB for 1000000000 blocks.*--block"),
         ({"free": 10.0}, "convert: the run needs .* 0.0 GB are free.*--into"),
     ],
 )
 def test_what_cannot_fit_is_told_with_stage_need_and_limit(limits: dict[str, float], says: str, finished: Finished) -> None:
     found = forecast(load(finished.run).plan, measured(load(finished.run)), slots=1)
+    if blocks := limits.pop("blocks", 0):
+        found = replace(found, blocks=int(blocks), client_bytes=client_bytes(int(blocks), int(blocks)))
     given = {"worker_limit": None, "client_limit": 1e15, "free": 1e15} | limits
     with pytest.raises(InputError, match=says):
         check(found, **given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shape", [(100, 100, 100), (200, 200, 250)], ids=["10^6", "10^7"])
+def test_many_blocks_are_bundled_where_workers_end_tasks_faster_than_the_scheduler_sends_them(
+    shape: tuple[int, int, int], finished: Finished
+) -> None:
+    run = load(finished.run)
+    plan = grown(run.plan, tuple(n * c for n, c in zip(shape, run.plan.core, strict=True)))  # type: ignore[arg-type]
+    costs = measured(run)
+    few, many = (forecast(plan, costs, slots=slots) for slots in (1, 10_000))
+    assert few.blocks == many.blocks == math.prod(shape)
+    assert few.client_bytes == many.client_bytes == client_bytes(few.blocks, plan.grid.face_count)
+    for stage in (*few.stages, *many.stages):
+        assert stage.load_hours * 3600 == pytest.approx(load_seconds(stage.tasks, stage.bundle))
+        assert stage.wall_hours >= stage.load_hours
+    for one, other in zip(few.stages, many.stages, strict=True):
+        seconds = 3600 * one.hours / one.tasks
+        assert (one.bundle, other.bundle) == (bundle_size(seconds, 1), bundle_size(seconds, 10_000))
+    assert few.bundle == 1 < many.bundle and few.scheduler_load < many.scheduler_load <= 1
 
 
 def test_the_command_tells_the_volume_and_larger_ones(mitoscale: Call, finished: Finished) -> None:
@@ -64,6 +89,8 @@ def test_the_command_tells_the_volume_and_larger_ones(mitoscale: Call, finished:
     assert ended.code == 0, ended.err
     rows = {line.split("  ")[0]: line.split() for line in ended.out.splitlines() if line}
     assert rows["this"][1] == "8" and int(rows["1 TB"][2]) > 1e6 and int(rows["100 TB"][2]) > 1e8
+    assert rows["10^6 blocks"][2] == "1000000" and rows["10^7 blocks"][2] == "10000000"
+    assert "scheduler s = tasks / bundle x 2.5 ms" in ended.out
     assert "seconds a voxel read" in ended.out and "4 tasks at once" in ended.out
     assert contents(finished.run) == before
 

@@ -12,12 +12,13 @@ from block_tasks import die_at, disk_full_at, fail_at, fail_once, row_of_blocks,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mitoscale.cluster.bundle import LARGEST, TASK_SECONDS, Pace, Raised, bundle_size, bundles, call, pack
+from mitoscale.cluster.bundle import Pace, Raised, bundles, call, pack
 from mitoscale.cluster.clusters import Cluster
 from mitoscale.cluster.executor import DEATHS_ALONE, DEATHS_IN_COMPANY, DaskExecutor
 from mitoscale.core.errors import StoppedError
 from mitoscale.core.event import Event
 from mitoscale.core.grid import Block
+from mitoscale.core.load import bundle_size
 from mitoscale.core.result import BlockResult
 
 BLOCKS = row_of_blocks(40)
@@ -36,15 +37,6 @@ def test_keys_are_taken_as_bundles_are_asked_for() -> None:
     assert next(taken) == BLOCKS[3]
 
 
-@given(st.floats(0, 1e5), st.integers(1, 10**5))
-def test_the_scheduler_is_busy_half_of_the_time_at_most_unless_bundles_are_as_large_as_may_be(seconds: float, slots: int) -> None:
-    size = bundle_size(seconds, slots)
-    assert 1 <= size <= LARGEST
-    handled = slots / max(size * seconds, 1e-9)  # tasks that end each second
-    assert size == LARGEST or handled * TASK_SECONDS <= 0.5 + 1e-9
-    assert size == 1 or slots / ((size - 1) * max(seconds, 1e-9)) * TASK_SECONDS >= 0.5 - 1e-9  # no larger than needed
-
-
 def test_pace_follows_what_keys_take() -> None:
     pace = Pace()
     assert pace.bundle_size(100) == 1
@@ -52,7 +44,7 @@ def test_pace_follows_what_keys_take() -> None:
     assert pace.bundle_size(100) == 1  # it told no times
     for _ in range(100):
         pace.note(BlockResult(name="a", seconds={"read": 0.01, "compute": 0.09}))
-    assert pace.bundle_size(100) == bundle_size(0.1, 100) == 6
+    assert pace.bundle_size(100) == bundle_size(0.1, 100) == 5
     for _ in range(100):
         pace.note(BlockResult(name="a", seconds={"compute": 10.0}))
     assert pace.bundle_size(100) == 1
