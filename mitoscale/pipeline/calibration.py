@@ -69,11 +69,13 @@ def measured(run: Run) -> Calibration:
     Raises
     ------
     InputError
-        If it is not finished.
+        If it is not finished, or its working files are gone.
     """
     found = progress(run)
     if not found.finished:
         raise InputError(f"plan: {run.plan.run} is not finished; give the source instead, and blocks are tried")
+    if not Path(RunFolder(run.plan.run).work).is_dir():
+        raise InputError(f"plan: the working files of {run.plan.run} were cleaned; give the source instead, and blocks are tried")
     costs = {}
     for stage in found.stages[:-1]:
         read = max(1, voxels_read(run.plan, stage.name))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from mitoscale.core.errors import InputError
 from mitoscale.core.plan import RunPlan, pyramid_factors
@@ -32,6 +32,8 @@ from mitoscale.storage.layout import RunFolder, check_writable, free_bytes, read
 
 FORMAT = 1
 """Version of run.json."""
+
+_Range: TypeAdapter[tuple[float, float] | None] = TypeAdapter(tuple[float, float] | None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,14 +143,14 @@ def load(run: str) -> Run:
     if not Path(folder.run_json).exists():
         raise InputError(f"{run} is no run folder: it has no run.json; start one with mitoscale run or convert")
     content = read_json(folder.run_json)
-    if content.get("format", 0) > FORMAT:
-        raise InputError(f"{folder.run_json} has format {content['format']}, this version reads {FORMAT}: update mitoscale")
     try:
+        if content.get("format", 0) > FORMAT:
+            raise InputError(f"{folder.run_json} has format {content['format']}, this version reads {FORMAT}: update mitoscale")
         plan = RunPlan.model_validate(content["plan"])
-    except (KeyError, ValidationError) as error:
+        value_range = _Range.validate_python(content.get("value_range"))
+    except (AttributeError, KeyError, TypeError, ValidationError) as error:
         raise InputError(f"{folder.run_json} is damaged ({str(error).splitlines()[0]}): start in a new folder") from error
-    value_range = content.get("value_range")
-    return Run(plan=plan.moved_to(folder.path), value_range=tuple(value_range) if value_range else None)
+    return Run(plan=plan.moved_to(folder.path), value_range=value_range)
 
 
 def _check_same(old: RunPlan, new: RunPlan, redo: str | None) -> None:

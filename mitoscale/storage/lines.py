@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from mitoscale.core.errors import InputError
+
 _PIECE = 2**20
 
 
@@ -23,13 +25,22 @@ def open_to_append(path: Path) -> IO[bytes]:
 
 
 def lines_of(path: Path) -> Iterator[bytes]:
-    """The lines of a file without their ends, blank ones left out; none where there is no file."""
-    if not path.exists():
-        return
+    """The lines of a file without their ends, blank ones left out; none where there is no file.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
     rest = b""
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            *whole, rest = (rest + piece).split(b"\n")
-            yield from (line for line in whole if line.strip())
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(_PIECE):
+                *whole, rest = (rest + piece).split(b"\n")
+                yield from (line for line in whole if line.strip())
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); restore it, or start in a new folder") from error
     if rest.strip():
         yield rest

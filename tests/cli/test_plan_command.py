@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,6 +112,13 @@ def test_a_worker_that_is_too_small_is_refused_before_anything(mitoscale: Call, 
     ended = mitoscale("plan", finished.run, "--cluster", str(path))
     assert (ended.code, len(ended.err.splitlines())) == ((1, 1) if needs > 2**29 else (0, 0)), ended.err
     assert needs <= 2**29 or "segment: a worker needs" in ended.err
+
+
+def test_a_cleaned_run_is_no_measure_of_the_disk(mitoscale: Call, finished: Finished, tmp_path: Path) -> None:
+    run = str(tmp_path / "copy")
+    shutil.copytree(finished.run, run, ignore=shutil.ignore_patterns("work"))
+    ended = mitoscale("plan", run)
+    assert ended.code == 1 and "were cleaned; give the source instead" in ended.err and len(ended.err.splitlines()) == 1
 
 
 def test_wrong_source_is_one_clear_line(mitoscale: Call, tmp_path: Path) -> None:

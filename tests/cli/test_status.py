@@ -7,6 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
 from commands import Call, Finished, contents
 
 from mitoscale.core.event import Event
@@ -72,6 +73,26 @@ def test_a_run_that_stands_half_way(mitoscale: Call, finished: Finished, tmp_pat
     with Path(run, ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         assert "a process is working on it" in mitoscale("status", run).out
+
+
+@pytest.mark.parametrize("command", ["status", "retry", "plan"])
+@pytest.mark.parametrize("name", ["detect", "events"])
+def test_a_ledger_that_cannot_be_read_is_one_clear_line(
+    command: str, name: str, mitoscale: Call, finished: Finished, tmp_path: Path
+) -> None:
+    run = tmp_path / "copy"
+    shutil.copytree(finished.run, run)
+    path = run / "ledger" / f"{name}.jsonl"
+    path.unlink(missing_ok=True)
+    path.mkdir()
+    before = contents(str(run))
+    ended = mitoscale(command, str(run))
+    if (command, name) == ("retry", "events"):  # nothing to heal, so nothing to note
+        assert ended.code == 0
+    else:
+        assert ended.code == 1 and len(ended.err.splitlines()) == 1, ended.err
+        assert f"{name}.jsonl cannot be read" in ended.err
+    assert contents(str(run)) == before
 
 
 def test_no_run_is_one_clear_line(mitoscale: Call, tmp_path: Path) -> None:

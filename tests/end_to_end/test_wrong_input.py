@@ -185,7 +185,10 @@ def test_run_that_cannot_be_written(mitoscale: Call, stack: Stack) -> None:
     assert "cannot be written" in ended.err
 
 
-@pytest.mark.parametrize("content", ["{", "{}", '{"format": 99}', '{"format": 1, "plan": {}}'])
+@pytest.mark.parametrize(
+    "content",
+    ["{", "{}", "[1]", "null", '{"format": 99}', '{"format": "x"}', '{"format": 1, "plan": {}}', '{"format": 1, "plan": 3}'],
+)
 def test_damaged_run_json(content: str, mitoscale: Call, stack: Stack, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(content)
     for arguments in (["run", stack.image, str(tmp_path), *stack.exact()], ["segment", str(tmp_path)]):
