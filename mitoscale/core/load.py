@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 
-TASK_SECONDS = 0.0025
+TASK_SECONDS = 0.0033
 """Time of client and scheduler for a task they send, follow and forget."""
 
-BLOCK_SECONDS = 0.0005
+BLOCK_SECONDS = 0.0003
 """Time of the client for a block: what it reads is digested, its result is unpacked, its ledger line written."""
 
 BUSY = 0.5
@@ -47,7 +47,7 @@ def bundle_size(seconds: float, slots: int) -> int:
     Examples
     --------
     >>> bundle_size(5.0, slots=8), bundle_size(5.0, slots=2000), bundle_size(0.1, slots=200), bundle_size(0.0, slots=1)
-    (1, 2, 10, 64)
+    (1, 3, 14, 64)
     """
     return min(LARGEST, max(1, math.ceil(TASK_SECONDS * slots / BUSY / max(seconds, 1e-6))))
 
@@ -65,7 +65,7 @@ def load_seconds(blocks: int, bundle: int) -> float:
     Examples
     --------
     >>> load_seconds(10**6, 1) / 3600, load_seconds(10**6, 50) / 3600
-    (0.8333333333333334, 0.1527777777777778)
+    (1.0, 0.10166666666666667)
     """
     return -(-blocks // bundle) * TASK_SECONDS + blocks * BLOCK_SECONDS
 

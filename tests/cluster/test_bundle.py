@@ -44,7 +44,7 @@ def test_pace_follows_what_keys_take() -> None:
     assert pace.bundle_size(100) == 1  # it told no times
     for _ in range(100):
         pace.note(BlockResult(name="a", seconds={"read": 0.01, "compute": 0.09}))
-    assert pace.bundle_size(100) == bundle_size(0.1, 100) == 5
+    assert pace.bundle_size(100) == bundle_size(0.1, 100) == 7
     for _ in range(100):
         pace.note(BlockResult(name="a", seconds={"compute": 10.0}))
     assert pace.bundle_size(100) == 1
