@@ -66,6 +66,11 @@ def where_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )
 
 
+def report_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--performance-report``."""
+    return click.option("--performance-report", metavar="FOLDER", help="Keep Dask's report of each stage there.")(command)
+
+
 def setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """What is computed: models, thresholds, region, redo."""
     for option in reversed(
@@ -98,7 +103,7 @@ def setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 help="Pixel size SAM works at (default: what it was trained at).",
             ),
             click.option("--min-volume", type=click.FloatRange(min=0), metavar="NM3", help="Drop smaller objects."),
-            click.option("--performance-report", metavar="FOLDER", help="Keep Dask's report of each stage there."),
+            report_option,
             click.option(
                 "--redo",
                 type=click.Choice(["convert", "detect", "segment", "stitch", "relabel", "measure", "report"]),

@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 
-from mitoscale.cli.options import where_options
+from mitoscale.cli.options import report_option, where_options
 
 
 @click.command()
 @click.argument("run")
+@report_option
 @where_options
 def retry(run: str, **options: Any) -> None:
     """Do again only what was given up in RUN, and exactly what depends on it: faces, merge, labels that change.

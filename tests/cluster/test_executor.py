@@ -16,14 +16,9 @@ import pytest
 from distributed import Worker
 
 from mitoscale.cluster.clusters import Cluster
-from mitoscale.cluster.executor import (
-    DEATHS_ALONE,
-    DEATHS_IN_COMPANY,
-    DaskExecutor,
-    Executor,
-    SerialExecutor,
-)
+from mitoscale.cluster.executor import DaskExecutor, Executor, SerialExecutor
 from mitoscale.cluster.flight import IN_FLIGHT
+from mitoscale.cluster.rounds import DEATHS_ALONE, DEATHS_IN_COMPANY
 from mitoscale.core.errors import BlockError, DamagedError, StoppedError
 from mitoscale.core.event import Event
 from mitoscale.core.geometry import Region

@@ -1,0 +1,160 @@
+"""A stage's tasks in rounds: what raised is tried again after all others, what killed workers runs alone, the rest is given up."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from mitoscale.cluster.bundle import Key
+from mitoscale.cluster.flight import Flight, Landing
+from mitoscale.core.errors import DamagedError, StoppedError
+from mitoscale.core.event import Event
+from mitoscale.core.result import BlockResult
+
+FAILURES_IN_A_ROW = 100
+"""So many tasks that raise one after the other, none returning, are not the blocks' fault: the run stops."""
+
+DEATHS_IN_COMPANY = 2
+"""A task that was on this many workers when they died is run alone, so that it is clear which one kills."""
+
+DEATHS_ALONE = 3
+"""A task that alone killed this many workers is given up."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A task that was given up."""
+
+    name: str
+    """The block's or face's name."""
+    error: str
+    """What went wrong, one line."""
+    traceback: str
+    """Where it went wrong."""
+    attempts: int = 1
+    """How often it was tried."""
+    damaged: tuple[str, str] | None = None
+    """Stage and name of the earlier task whose result was found missing or broken, where that was the reason."""
+
+
+class Rounds:
+    """What became of a stage's tasks so far: given up, raised and to be tried again, suspected of killing workers.
+
+    Parameters
+    ----------
+    stage : str
+        The stage.
+    on_result : callable
+        Called with each result.
+    on_event : callable
+        Called with each fault.
+    """
+
+    def __init__(self, stage: str, on_result: Callable[[BlockResult], None], on_event: Callable[[Event], None]) -> None:
+        self.failures: list[Failure] = []
+        """Tasks that were given up."""
+        self.suspects: list[Key] = []
+        """Tasks that were there when workers died, and are to run alone."""
+        self._stage, self._on_result, self._on_event = stage, on_result, on_event
+        self._raised: list[Key] = []
+        self._attempts: Counter[str] = Counter()
+        self._in_a_row = 0
+
+    def take_raised(self) -> list[Key]:
+        """The tasks that raised in the last round."""
+        raised, self._raised = self._raised, []
+        return raised
+
+    def fly(self, flight: Flight, keys: Iterable[Key], *, last: bool) -> None:
+        """One round in company.
+
+        Parameters
+        ----------
+        flight : Flight
+            On the cluster.
+        keys : iterable of Block or Face
+            What is to be done.
+        last : bool
+            A task that raises is given up at once.
+
+        Raises
+        ------
+        StoppedError
+            If nearly all tasks raise.
+        """
+        for landing in flight.over(keys, deaths=DEATHS_IN_COMPANY):
+            if _lost(landing):
+                self.suspects.append(landing.key)
+                detail = f"{DEATHS_IN_COMPANY} workers died while they held it; it will run alone"
+                self._on_event(Event(kind="taken back", stage=self._stage, task=landing.key.name, detail=detail))
+            else:
+                self._settle(landing, last)
+
+    def fly_alone(self, flight: Flight, key: Key) -> None:
+        """A suspect by itself."""
+        for landing in flight.over([key], deaths=DEATHS_ALONE, alone=True):
+            if _lost(landing):
+                self.failures.append(_killer(key))
+            else:
+                self._settle(landing, last=True)
+
+    def _settle(self, landing: Landing, last: bool) -> None:
+        key = landing.key
+        if landing.error is None:
+            assert landing.result is not None
+            self._in_a_row = 0
+            if key.name in self._attempts:
+                self._on_event(Event(kind="healed", stage=self._stage, task=key.name, attempt=self._attempts[key.name] + 1))
+            self._on_result(landing.result)
+            return
+        self._attempts[key.name] += 1
+        failure = failure_of(key, landing.error, landing.traceback, attempts=self._attempts[key.name])
+        self._on_event(raised(self._stage, failure))
+        self._in_a_row += 1
+        if self._in_a_row >= FAILURES_IN_A_ROW:
+            raise StoppedError(
+                f"{self._stage}: {self._in_a_row} tasks in a row failed, the last with {failure.error}; "
+                "repair what they have in common, then start the same command again"
+            )
+        if last or failure.damaged:
+            self.failures.append(failure)
+        else:
+            self._raised.append(key)
+
+
+def raised(stage: str, failure: Failure) -> Event:
+    """The event that tells of a task that raised."""
+    return Event(kind="raised", stage=stage, task=failure.name, attempt=failure.attempts, detail=failure.error)
+
+
+def _lost(landing: Landing) -> bool:
+    """Whether workers died under the task too often, by our count or, where a report went astray, by Dask's."""
+    return landing.result is None and (landing.error is None or type(landing.error).__name__ == "KilledWorker")
+
+
+def _killer(key: Key) -> Failure:
+    error = (
+        f"its worker died each of {DEATHS_ALONE} times that it ran alone: out of memory? "
+        "choose smaller blocks with --block, or give workers more memory in cluster.yaml"
+    )
+    return Failure(name=key.name, error=error, traceback=error, attempts=DEATHS_IN_COMPANY + DEATHS_ALONE)
+
+
+def failure_of(key: Key, error: BaseException, trace: str, *, attempts: int) -> Failure:
+    """What is kept of a task that raised.
+
+    Parameters
+    ----------
+    key : Block or Face
+        What it worked on.
+    error : BaseException
+        What it raised.
+    trace : str
+        Where.
+    attempts : int
+        How often it was tried.
+    """
+    damaged = (error.stage, error.task) if isinstance(error, DamagedError) else None
+    line = f"{type(error).__name__}: {error}".splitlines()[0]
+    return Failure(name=key.name, error=line, traceback=trace, attempts=attempts, damaged=damaged)
