@@ -28,7 +28,7 @@ from whole_run import memory
 
 from mitoscale.cluster.clusters import load_cluster, start
 from mitoscale.core.geometry import Triple
-from mitoscale.pipeline import StageOutcome, execute, load
+from mitoscale.pipeline import Observer, execute, load
 from mitoscale.storage.arrays import create_array, open_array
 from mitoscale.storage.layout import RunFolder
 
@@ -84,24 +84,11 @@ def watched(command: list[str]) -> dict[str, Any]:
     return {"output": process.stdout.read(), "peak_gib": round(peak / 2**30, 2), "cpu": round(sum(spent.values()), 1)}
 
 
-class Silent:
-    """Hears of progress and says nothing."""
-
-    def stage_started(self, name: str, total: int, done: int) -> None:
-        """See :class:`mitoscale.pipeline.Observer`."""
-
-    def task_done(self, name: str, voxels: float) -> None:
-        """See :class:`mitoscale.pipeline.Observer`."""
-
-    def stage_finished(self, outcome: StageOutcome) -> None:
-        """See :class:`mitoscale.pipeline.Observer`."""
-
-
 def run_mitoscale(run: str, workers: int) -> float:
     """Seconds that the stages take which label."""
     with start(load_cluster(None).with_workers(workers)) as cluster:
         began = time.perf_counter()
-        outcomes = execute(load(run), TIMED, cluster.executor, Silent())
+        outcomes = execute(load(run), TIMED, cluster.executor, Observer())
         if any(outcome.quarantined for outcome in outcomes):
             sys.exit(f"blocks were given up: {outcomes}")
         return time.perf_counter() - began

@@ -18,7 +18,7 @@ from mitoscale.core.geometry import Region
 from mitoscale.core.plan import chunks_of, default_core
 from mitoscale.core.settings import ConvertSettings, DetectSettings, RelabelSettings, RunSettings, SegmentSettings
 from mitoscale.nets.predictors import warm_models, weights_digest
-from mitoscale.pipeline import Run, StageOutcome, execute
+from mitoscale.pipeline import Audience, Run, StageOutcome, Watch, execute
 from mitoscale.stages.source import Source
 
 
@@ -82,7 +82,8 @@ def go(run: Run, stages: Sequence[str], options: dict[str, Any]) -> list[StageOu
         if {"detect", "segment"} & set(stages):
             settings = run.plan.settings
             cluster.warm(partial(warm_models, settings.detect, settings.segment, run.plan.spec.spacing))
-        outcomes = execute(run, stages, cluster.executor, bars, redo=options.get("redo"))
+        with watched(run, stages, cluster) as watch:
+            outcomes = execute(run, stages, cluster.executor, Audience(bars, watch), redo=options.get("redo"))
     summarise(run, outcomes, time.monotonic() - began)
     quarantined = [name for names in pipeline.quarantined(run).values() for name in names]
     if quarantined:
@@ -105,6 +106,21 @@ def running(options: dict[str, Any]) -> Iterator[Cluster]:
     with start(settings) as cluster:
         click.echo(f"dashboard  {cluster.dashboard_link}", err=True)
         yield cluster
+
+
+@contextmanager
+def watched(run: Run, stages: Sequence[str], cluster: Cluster) -> Iterator[Watch]:
+    """Meanwhile show the run in the dashboard, on a page whose address is printed."""
+    watch = Watch(run, stages)
+    if cluster.page_link:
+        click.echo(f"blocks     {cluster.page_link}", err=True)
+    with cluster.showing(run.plan.run, watch.news):
+        try:
+            yield watch
+        except BaseException:
+            watch.end("stopped")
+            raise
+        watch.end("finished")
 
 
 def threads_of(options: dict[str, Any]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
@@ -21,10 +21,10 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from mitoscale.pipeline import StageOutcome
+from mitoscale.pipeline import Observer, StageOutcome
 
 
-class ProgressBars:
+class ProgressBars(Observer):
     """An observer of a run that shows it in the terminal; where there is no terminal, one line a stage."""
 
     def __init__(self) -> None:
@@ -50,12 +50,12 @@ class ProgressBars:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.bars.stop()
 
-    def stage_started(self, name: str, total: int, done: int) -> None:
+    def stage_started(self, name: str, total: int, done: Collection[str]) -> None:
         """See :class:`mitoscale.pipeline.Observer`."""
-        self._tasks[name] = self.bars.add_task(name, total=max(total, 1), completed=done, rate="")
+        self._tasks[name] = self.bars.add_task(name, total=max(total, 1), completed=len(done), rate="")
         self._voxels[name], self._began[name] = 0.0, time.monotonic()
 
-    def task_done(self, name: str, voxels: float) -> None:
+    def task_done(self, name: str, task: str, voxels: float) -> None:
         """See :class:`mitoscale.pipeline.Observer`."""
         self._voxels[name] += voxels
         rate = self._voxels[name] / 1e6 / max(time.monotonic() - self._began[name], 1e-3)
@@ -63,7 +63,8 @@ class ProgressBars:
 
     def stage_finished(self, outcome: StageOutcome) -> None:
         """See :class:`mitoscale.pipeline.Observer`."""
-        self.bars.update(self._tasks[outcome.name], completed=max(outcome.tasks, 1))
+        if outcome.name in self._tasks:  # what it needs of earlier stages may have been found broken before it began
+            self.bars.update(self._tasks[outcome.name], completed=max(outcome.tasks, 1))
         if not self.console.is_terminal:
             left = f", {len(outcome.quarantined)} quarantined" if outcome.quarantined else ""
             self.console.print(

@@ -44,6 +44,8 @@ class Cluster:
     """Where tasks go."""
     dashboard_link: str
     """Where the dashboard is."""
+    page_link: str
+    """Where the page about runs is in the dashboard; empty where there is none."""
     client: Any
     """The ``distributed.Client``."""
     expected: int = 1
@@ -68,6 +70,15 @@ class Cluster:
 
         self.client.register_plugin(Warmth(load, self.placement.of(group).resource))
 
+    def showing(self, name: str, news: Callable[[], bytes | None]) -> AbstractContextManager[None]:
+        """Meanwhile show a board on the page about runs.
+
+        See :func:`mitoscale.cluster.showing.showing`.
+        """
+        from mitoscale.cluster.showing import showing
+
+        return showing(self.client, name, news)
+
     def run_job(self, job: Job, *, name: str, group: GroupName = "train", heard: Tell | None = None) -> Any:
         """Run one long job, such as a training, on a worker of a group, and wait for it.
 
@@ -91,6 +102,7 @@ def start(settings: ClusterSettings) -> Iterator[Cluster]:
     """
     import dask
 
+    from mitoscale.cluster.page_plugin import add_page
     from mitoscale.cluster.plugin import WorkerSetup
 
     with (
@@ -107,6 +119,7 @@ def start(settings: ClusterSettings) -> Iterator[Cluster]:
             executor=DaskExecutor(client, place=placement.of, more_to_come=placement.more_to_come),
             placement=placement,
             dashboard_link=connection.dashboard,
+            page_link=add_page(client, connection.dashboard),
             client=client,
             expected=settings.expected,
         )

@@ -9,16 +9,19 @@ stage they concern.
 
 from mitoscale.pipeline.cleaning import clean
 from mitoscale.pipeline.execution import execute
+from mitoscale.pipeline.observer import Audience, Observer, StageOutcome
 from mitoscale.pipeline.run import FORMAT, Run, load, make_plan, start
-from mitoscale.pipeline.stage_run import Observer, StageOutcome
 from mitoscale.pipeline.standing import FINISHED, begun, finished, quarantined
+from mitoscale.pipeline.watch import Watch
 
 __all__ = [
     "FINISHED",
     "FORMAT",
+    "Audience",
     "Observer",
     "Run",
     "StageOutcome",
+    "Watch",
     "begun",
     "clean",
     "execute",

@@ -13,23 +13,10 @@ from mitoscale.core.geometry import Region
 from mitoscale.core.plan import RunPlan
 from mitoscale.core.settings import STAGES
 from mitoscale.pipeline.execution import execute
+from mitoscale.pipeline.observer import Observer
 from mitoscale.pipeline.progress import progress
 from mitoscale.pipeline.run import Run, start
-from mitoscale.pipeline.stage_run import StageOutcome
 from mitoscale.storage.layout import RunFolder
-
-
-class _Nobody:
-    """Hears nothing."""
-
-    def stage_started(self, name: str, total: int, done: int) -> None:
-        """See Observer."""
-
-    def task_done(self, name: str, voxels: float) -> None:
-        """See Observer."""
-
-    def stage_finished(self, outcome: StageOutcome) -> None:
-        """See Observer."""
 
 
 def calibrate(plan: RunPlan, value_range: tuple[float, float] | None, blocks: int) -> Calibration:
@@ -56,7 +43,7 @@ def calibrate(plan: RunPlan, value_range: tuple[float, float] | None, blocks: in
         small = plan.model_copy(update={"settings": settings}).moved_to(there)
         small = small.model_copy(update={"labels": RunFolder(there).labels})
         run = start(small, value_range)
-        outcomes = execute(run, STAGES, SerialExecutor(), _Nobody())
+        outcomes = execute(run, STAGES, SerialExecutor(), Observer())
         lost = [name for outcome in outcomes for name in outcome.quarantined]
         if lost:
             raise InputError(f"plan: {lost[0]} failed when it was tried; mitoscale run with --region tells why")

@@ -12,8 +12,9 @@ from mitoscale.core.errors import InputError, StoppedError
 from mitoscale.core.event import Event
 from mitoscale.core.result import BlockResult
 from mitoscale.core.settings import STAGES
+from mitoscale.pipeline.observer import Observer, StageOutcome
 from mitoscale.pipeline.run import Run, locked
-from mitoscale.pipeline.stage_run import Observer, StageOutcome, StageRun
+from mitoscale.pipeline.stage_run import StageRun
 from mitoscale.pipeline.standing import FINISHED, finished, ledger_of
 from mitoscale.storage.events import EventLog
 from mitoscale.storage.layout import RunFolder
@@ -75,7 +76,7 @@ def _execute(run: Run, names: Sequence[str], executor: Executor, observer: Obser
         _check_before(run, name)
         outcome = StageRun(run, name, executor, observer, events).go()
         if outcome.damaged:
-            _forget(run, outcome.damaged, damages, events)
+            _forget(run, outcome.damaged, damages, events, observer)
             first = min(STAGES.index(stage) for stage, _ in outcome.damaged)
             todo = [*STAGES[first : STAGES.index(name) + 1], *todo]
         earlier = outcomes.get(name)
@@ -90,7 +91,9 @@ def _check_before(run: Run, name: str) -> None:
             raise InputError(f"{name}: {earlier} is not done in {run.plan.run}; run mitoscale {earlier} first")
 
 
-def _forget(run: Run, damaged: Mapping[tuple[str, str], str], damages: Counter[tuple[str, str]], events: EventLog) -> None:
+def _forget(
+    run: Run, damaged: Mapping[tuple[str, str], str], damages: Counter[tuple[str, str]], events: EventLog, observer: Observer
+) -> None:
     """Note that the results of tasks are no good."""
     for (stage, task), reason in damaged.items():
         damages[stage, task] += 1
@@ -99,7 +102,9 @@ def _forget(run: Run, damaged: Mapping[tuple[str, str], str], damages: Counter[t
                 f"{stage} {task} was done {DAMAGES} times and its result is still not there ({reason}); "
                 "check the disk, then start the same command again"
             )
-        events.append(Event(kind="damaged", stage=stage, task=task, detail=reason.splitlines()[0]))
+        event = Event(kind="damaged", stage=stage, task=task, detail=reason.splitlines()[0])
+        events.append(event)
+        observer.happened(event)
         ledger, token = ledger_of(run, stage), run.plan.settings.token(stage)
         ledger.append(BlockResult(name=task), token=token, state="damaged", error=reason)
         ledger.append(BlockResult(name=FINISHED), token=token, state="open")

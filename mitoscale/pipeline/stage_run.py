@@ -4,53 +4,19 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Iterator
 
-from mitoscale.cluster.executor import Executor, Failure
+from mitoscale.cluster.executor import Executor
+from mitoscale.cluster.rounds import Failure
 from mitoscale.core.errors import DamagedError
 from mitoscale.core.event import Event
 from mitoscale.core.result import BlockResult
+from mitoscale.pipeline.observer import Observer, StageOutcome
 from mitoscale.pipeline.run import Run
 from mitoscale.pipeline.standing import FINISHED, Inputs, Standing, before, closing_sum, ledger_of, results
 from mitoscale.stages.stage import Key, Stage
 from mitoscale.storage.events import EventLog
 from mitoscale.storage.ledger import LedgerEntry
-
-
-class Observer(Protocol):
-    """Hears how a run goes on; the command line shows it as progress bars."""
-
-    def stage_started(self, name: str, total: int, done: int) -> None:
-        """A stage begins with ``done`` of ``total`` tasks done earlier."""
-
-    def task_done(self, name: str, voxels: float) -> None:
-        """A task has returned."""
-
-    def stage_finished(self, outcome: StageOutcome) -> None:
-        """A stage is done."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StageOutcome:
-    """How a stage ended."""
-
-    name: str
-    """The stage."""
-    tasks: int
-    """All its tasks."""
-    computed: int
-    """Tasks done now; the others were done earlier."""
-    quarantined: tuple[str, ...] = ()
-    """Tasks given up after several failures."""
-    damaged: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    """Stage and name of earlier tasks whose results were found missing or broken -> what was found; the stage is not
-    finished then."""
-    seconds: float = 0.0
-    """Wall time now."""
-    numbers: Mapping[str, float] = field(default_factory=dict)
-    """What the stage counted."""
 
 
 class StageRun:
@@ -85,7 +51,7 @@ class StageRun:
         closing = self._current()
         if closing is not None:
             outcome = StageOutcome(name=self.name, tasks=len(self.standing.records), computed=0, numbers=closing.counts)
-            self.observer.stage_started(self.name, outcome.tasks, outcome.tasks)
+            self.observer.stage_started(self.name, outcome.tasks, self.standing.records)
         else:
             try:
                 outcome = self._work()
@@ -115,7 +81,7 @@ class StageRun:
         inputs = Inputs(stage, {source: r.sums for source, r in made.items()}, prepared)
         current = self._up_to_date(stage, inputs)
         total = stage.count()
-        self.observer.stage_started(self.name, total, len(current))
+        self.observer.stage_started(self.name, total, current)
         failures: list[Failure] = []
         if len(current) < total:
             todo = self._todo(stage, inputs, current)
@@ -151,10 +117,11 @@ class StageRun:
         if earlier is not None and earlier.state != "done":
             self._hear(Event(kind="healed", stage=self.name, task=result.name, attempt=attempt, detail=f"was {earlier.state}"))
         self.ledger.append(result, token=self.token, attempt=attempt, inputs=self._reading.pop(result.name))
-        self.observer.task_done(self.name, result.counts.get("voxels", 0.0))
+        self.observer.task_done(self.name, result.name, result.counts.get("voxels", 0.0))
 
     def _hear(self, event: Event) -> None:
         self.events.append(event)
+        self.observer.happened(event)
         if event.kind == "raised":
             self._attempts[event.task] += 1
 

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -77,7 +77,14 @@ class Finished:
 @contextmanager
 def this_process(settings: Any) -> Iterator[SimpleNamespace]:
     """Stands where a cluster is started: the same tasks, one after another in this process."""
-    yield SimpleNamespace(executor=SerialExecutor(), dashboard_link="(none)", run_job=_job_here, warm=lambda load: None)
+    yield SimpleNamespace(
+        executor=SerialExecutor(),
+        dashboard_link="(none)",
+        page_link="",
+        run_job=_job_here,
+        warm=lambda load: None,
+        showing=lambda name, news: nullcontext(),
+    )
 
 
 def _job_here(job: Callable[[Any], Any], *, name: str, heard: Callable[[Any], None]) -> Any:

@@ -15,24 +15,11 @@ from hypothesis import strategies as st
 from mitoscale.cluster.clusters import ClusterSettings, start
 from mitoscale.cluster.executor import Executor
 from mitoscale.core.errors import StoppedError
-from mitoscale.pipeline import StageOutcome, execute, load
+from mitoscale.pipeline import Observer, execute, load
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.tables import read_table
 
 STAGES = ("segment", "stitch", "relabel")
-
-
-class Nobody:
-    """An observer that does not listen."""
-
-    def stage_started(self, name: str, total: int, done: int) -> None:
-        pass
-
-    def task_done(self, name: str, voxels: float) -> None:
-        pass
-
-    def stage_finished(self, outcome: StageOutcome) -> None:
-        pass
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +42,7 @@ def again(run: str, executor: Executor) -> int:
     redo: str | None = "segment"
     for stops in range(1000):
         try:
-            execute(load(run), STAGES, executor, Nobody(), redo=redo)
+            execute(load(run), STAGES, executor, Observer(), redo=redo)
         except StoppedError:
             redo = None
         else:

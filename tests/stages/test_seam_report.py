@@ -13,25 +13,12 @@ from commands import Call, Finished, Stack, labels_of
 from mitoscale.cluster.executor import SerialExecutor
 from mitoscale.core.result import BlockResult
 from mitoscale.core.settings import StitchSettings
-from mitoscale.pipeline import FINISHED, Run, execute, load
+from mitoscale.pipeline import FINISHED, Observer, Run, execute, load
 from mitoscale.stages.block_states import BlockState, BlockStates
 from mitoscale.stages.seams import KINDS
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.ledger import Ledger
 from mitoscale.storage.tables import Columns, read_table
-
-
-class Nobody:
-    """An observer that does not listen."""
-
-    def stage_started(self, name: str, total: int, done: int) -> None:
-        pass
-
-    def task_done(self, name: str, voxels: float) -> None:
-        pass
-
-    def stage_finished(self, outcome: object) -> None:
-        pass
 
 
 @pytest.fixture
@@ -42,7 +29,7 @@ def copy(finished: Finished, tmp_path: Path) -> str:
 
 def stitched(run: Run, *stages: str) -> tuple[Columns, dict[str, float]]:
     """Stitch again; the table of edges, and the numbers of the summary."""
-    outcomes = execute(run, ["stitch", *stages], SerialExecutor(), Nobody(), redo="stitch")
+    outcomes = execute(run, ["stitch", *stages], SerialExecutor(), Observer(), redo="stitch")
     return read_table(RunFolder(run.plan.run).edges_table), dict(outcomes[0].numbers)
 
 
@@ -81,7 +68,7 @@ def test_joins_that_were_not_made_are_listed_as_cuts_where_they_are(copy: str) -
 
 def test_the_report_shows_suspects_and_rates(copy: str) -> None:
     run = with_settings(load(copy), overlap=1.0, split_overlap=1.1)
-    execute(run, ["stitch", "relabel", "measure", "report"], SerialExecutor(), Nobody(), redo="stitch")
+    execute(run, ["stitch", "relabel", "measure", "report"], SerialExecutor(), Observer(), redo="stitch")
     page = Path(RunFolder(copy).report).read_text()
     for part in ("block faces", "planes inside blocks", "suspected", "at z, y, x", "cut"):
         assert part in page, part

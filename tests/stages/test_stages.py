@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from commands import SHAPE, Finished, Stack, labels_of
 
-from mitoscale.cluster.executor import Failure, SerialExecutor
+from mitoscale.cluster.executor import SerialExecutor
+from mitoscale.cluster.rounds import Failure
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region
 from mitoscale.core.settings import STAGES, RunSettings
-from mitoscale.pipeline import StageOutcome, execute, load, make_plan, start
+from mitoscale.pipeline import Observer, StageOutcome, execute, load, make_plan, start
 from mitoscale.pipeline import finished as is_finished
 from mitoscale.stages.segment import drop_small
 from mitoscale.stages.source import open_source
@@ -25,7 +26,7 @@ from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.tables import read_table
 
 
-class Heard:
+class Heard(Observer):
     """An observer that keeps what it hears."""
 
     def __init__(self) -> None:
@@ -33,10 +34,10 @@ class Heard:
         self.tasks: dict[str, float] = {}
         self.outcomes: list[StageOutcome] = []
 
-    def stage_started(self, name: str, total: int, done: int) -> None:
-        self.started.append((name, total, done))
+    def stage_started(self, name: str, total: int, done: Collection[str]) -> None:
+        self.started.append((name, total, len(done)))
 
-    def task_done(self, name: str, voxels: float) -> None:
+    def task_done(self, name: str, task: str, voxels: float) -> None:
         self.tasks[name] = self.tasks.get(name, 0.0) + voxels
 
     def stage_finished(self, outcome: StageOutcome) -> None:
