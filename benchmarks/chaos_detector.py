@@ -41,7 +41,8 @@ class ChaosDetector:
     def _fail(self, fault: str, name: str) -> None:
         if fault == "poison":
             if (self.folder / "poison").exists():
-                self._note(name)
+                if not (self.folder / name).exists():
+                    self._note(name)
                 raise ValueError("poisoned block")
             return
         if (self.folder / name).exists():
