@@ -34,6 +34,7 @@ CORE_ONLY = ("cluster", "storage", "ops")
 HOMES = {
     "click": ("cli",),
     "rich": ("cli",),
+    "bokeh": ("cluster",),
     "dask": ("cluster",),
     "distributed": ("cluster",),
     "yaml": ("cluster",),

@@ -24,8 +24,8 @@ ALL_LAYERS = "all layers"
 _GAP = 0.06
 """Between layers, part of their width."""
 
-_ASPECT = 1.6
-"""Width to height that the layers together come near to."""
+_ASPECT = 1.45
+"""Width to height of the place for all layers."""
 
 
 class BlockMap:
@@ -45,7 +45,7 @@ class BlockMap:
         colour = linear_cmap("code", legend.palette, low=-0.5, high=len(legend.palette) - 0.5)
         self.figure = figure(
             x_range=DataRange1d(range_padding=0.01),
-            y_range=DataRange1d(flipped=True, range_padding=0.02),
+            y_range=DataRange1d(flipped=True, range_padding=0.06),  # there is a title above the first layers
             match_aspect=True,
             tools="pan,wheel_zoom,box_zoom,reset,save",
             active_scroll=None,
@@ -133,7 +133,7 @@ def layout(board: Board, chosen: slice) -> tuple[dict[str, Any], dict[str, Any]]
     names = layers(cells)[chosen]
     width, height = (x[-1] - x[0]) * spacing[2], (y[-1] - y[0]) * spacing[1]
     gap = _GAP * max(width, height)
-    columns = max(1, min(len(names), round(math.sqrt(len(names) * _ASPECT * (height + gap) / (width + gap)))))
+    columns = _columns(len(names), width + gap, height + 1.6 * gap)
     number, row, column = np.meshgrid(np.arange(len(names)), np.arange(len(y) - 1), np.arange(len(x) - 1), indexing="ij")
     layer = number + range(len(z))[chosen].start
     right, down = number % columns * (width + gap), number // columns * (height + 1.6 * gap)
@@ -148,6 +148,15 @@ def layout(board: Board, chosen: slice) -> tuple[dict[str, Any], dict[str, Any]]
     order = np.arange(len(names))
     titles = {"x": order % columns * (width + gap), "y": order // columns * (height + 1.6 * gap) - 0.1 * gap, "text": names}
     return {name: values.ravel() for name, values in places.items()}, titles
+
+
+def _columns(count: int, width: float, height: float) -> int:
+    """In how many columns pictures of one size are largest."""
+
+    def scale(columns: int) -> float:
+        return min(_ASPECT / (columns * width), 1 / (math.ceil(count / columns) * height))
+
+    return max(range(1, count + 1), key=scale)
 
 
 def cell_columns(board: Board, stage: str, running: Mapping[str, list[str]], legend: Legend) -> dict[str, np.ndarray]:

@@ -40,16 +40,18 @@ td.right { text-align: right; white-space: nowrap; }
 def heading(board: Board, workers: Sequence[Mapping[str, Any]], heard: float, now: float) -> str:
     """What the run is, and its numbers at a glance."""
     tally, pace = board.tallies.get(board.at_work), board.pace
-    stage = board.ended or board.at_work or "between stages"
-    place = f"{board.stages.index(stage) + 1} of {len(board.stages)}" if stage in board.stages else "stage"
+    place = (
+        f"stage at work, {board.stages.index(board.at_work) + 1} of {len(board.stages)}" if board.at_work in board.stages else "now"
+    )
+    threads = sum(w["threads"] for w in workers)
     lost = sum(t.tasks_lost for t in board.tallies.values())
     numbers = [
-        (stage, f"stage at work, {place}" if board.at_work else "stage at work", ""),
+        (board.ended or board.at_work or "between stages", "the run" if board.ended else place, ""),
         (f"{tally.tasks_done:,} / {tally.tasks:,}" if tally else "-", "of its tasks done", ""),
         (_rate(board) if tally else "-", "now", ""),
         (_duration(board.seconds_left) if tally and board.seconds_left is not None else "-", "left in this stage", ""),
         (_duration(now - board.began), "since the start", ""),
-        (f"{len(workers)}", f"workers, {sum(w['threads'] for w in workers)} threads", "" if workers else "bad"),
+        (f"{len(workers)}", f"worker{'s' * (len(workers) != 1)}, {threads} thread{'s' * (threads != 1)}", "" if workers else "bad"),
         (f"{lost:,}", "given up (quarantined)", "bad" if lost else ""),
         (f"{board.fault_counts.total():,}", "faults so far", ""),
     ]
