@@ -30,23 +30,10 @@ import psutil
 from mitoscale.cluster.clusters import ClusterSettings, start
 from mitoscale.cluster.configuration import memory_environment, thread_environment
 from mitoscale.nets.predictors import warm_models
-from mitoscale.pipeline import Run, StageOutcome, execute, load
+from mitoscale.pipeline import Observer, Run, execute, load
 from mitoscale.pipeline.progress import progress
 
 STAGES = ("detect", "segment")
-
-
-class Nobody:
-    """Hears nothing."""
-
-    def stage_started(self, name: str, total: int, done: int) -> None:
-        """See Observer."""
-
-    def task_done(self, name: str, voxels: float) -> None:
-        """See Observer."""
-
-    def stage_finished(self, outcome: StageOutcome) -> None:
-        """See Observer."""
 
 
 def on_dask(run: Run, workers: int) -> dict[str, Any]:
@@ -54,7 +41,7 @@ def on_dask(run: Run, workers: int) -> dict[str, Any]:
     with start(ClusterSettings(workers=workers, threads=1)) as cluster:
         cluster.client.wait_for_workers(workers)
         cluster.client.run(partial(_warm, run))
-        outcomes = execute(run, STAGES, cluster.executor, Nobody())
+        outcomes = execute(run, STAGES, cluster.executor, Observer())
     assert all(o.computed == o.tasks for o in outcomes)
     spent = {stage.name: stage.seconds for stage in progress(run).stages if stage.name in STAGES}
     wall = sum(s["wall"] for s in spent.values())

@@ -26,7 +26,8 @@ from nothing import Simulated, result_of, simulated
 from mitoscale.cluster.clusters import Cluster, ClusterSettings, start
 from mitoscale.cluster.flight import IN_FLIGHT
 from mitoscale.core.result import BlockResult
-from mitoscale.pipeline.stage_run import StageOutcome, StageRun
+from mitoscale.pipeline.observer import Observer
+from mitoscale.pipeline.stage_run import StageRun
 from mitoscale.pipeline.standing import FINISHED, Standing, digest, ledger_of, results
 from mitoscale.storage.events import EventLog
 from mitoscale.storage.layout import RunFolder
@@ -39,7 +40,7 @@ LOOKS = 1000
 """How often the scheduler is asked how many tasks it knows."""
 
 
-class Watch:
+class Watch(Observer):
     """Hears how the stage goes on: time, memory and tasks in flight."""
 
     def __init__(self, cluster: Cluster, blocks: int) -> None:
@@ -47,19 +48,13 @@ class Watch:
         self.most_tasks, self.memory = 0, [_memory()]
         self._wall, self._cpu = time.perf_counter(), time.process_time()
 
-    def stage_started(self, name: str, total: int, done: int) -> None:
-        """See Observer."""
-
-    def task_done(self, name: str, voxels: float) -> None:
+    def task_done(self, name: str, task: str, voxels: float) -> None:
         """See Observer."""
         self._done += 1
         if self._done % max(1, self._blocks // LOOKS) == 0:
             self.most_tasks = max(self.most_tasks, self._cluster.client.run_on_scheduler(_tasks))
         if self._done % (self._blocks // 10) == 0:
             self.memory.append(_memory())
-
-    def stage_finished(self, outcome: StageOutcome) -> None:
-        """See Observer."""
 
     def numbers(self) -> dict[str, Any]:
         """What was measured."""
