@@ -53,8 +53,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("volume")
     parser.add_argument("--voxel-size", default="5,5,5")
-    parser.add_argument("--region", default="0:32,0:512,0:512")
-    parser.add_argument("--block", default="16,128,128")
+    parser.add_argument("--region", default="0:32,0:256,0:256")
+    parser.add_argument("--block", default="16,64,64")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path)
     a = parser.parse_args()
@@ -180,6 +180,8 @@ class Chaos:
 
     def _damage(self) -> list[str]:
         """Destroy what detect has written of some blocks, each in another way; returns options that have it read again."""
+        if not Path(RunFolder(self.run).run_json).exists():  # killed before it had begun
+            return []
         run = load(self.run)
         done = sorted(Standing.of(run, "detect").done)
         for name in self.chance.sample(done, min(DAMAGES, len(done))):

@@ -89,7 +89,7 @@ def plain_dask(cluster: Cluster, run: Simulated, blocks: int) -> dict[str, Any]:
     futures = cluster.client.map(result_of, keys, key=[f"plain-{key.name}" for key in keys], pure=False)
     for batch in as_completed(futures, with_results=True).batches():
         for _future, result in batch:
-            watch.task_done(result.name, 0.0)
+            watch.task_done("plain", result.name, 0.0)
     return watch.numbers()
 
 
