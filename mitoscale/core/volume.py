@@ -100,6 +100,15 @@ class Normalisation(BaseModel):
 
     def apply(self, image: np.ndarray) -> np.ndarray:
         """Grey values of any shape and dtype as uint8 of the same shape."""
+        if image.dtype in (np.uint8, np.uint16) and image.size > 2**16:  # each value once, not each voxel
+            table = self._scaled(np.arange(int(np.iinfo(image.dtype).max) + 1, dtype=np.float32))
+            if image.dtype == np.uint16:
+                return table[image]
+            translated = bytearray(np.ascontiguousarray(image)).translate(table.tobytes())
+            return np.frombuffer(translated, np.uint8).reshape(image.shape)
+        return self._scaled(image)
+
+    def _scaled(self, image: np.ndarray) -> np.ndarray:
         scaled = (image.astype(np.float32) - np.float32(self.low)) * np.float32(255.0 / (self.high - self.low))
         result = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
         return 255 - result if self.invert else result

@@ -80,15 +80,30 @@ def mode_downsample(labels: np.ndarray, factor: Triple) -> np.ndarray:
     >>> mode_downsample(np.array([[[0, 7, 5, 3, 3]]], dtype=np.uint32), (1, 1, 2))
     array([[[7, 3, 3]]], dtype=uint32)
     """
-    shape = _coarse_shape(labels, factor)
-    members = _members(labels, factor)
-    stack = np.zeros((len(members), *shape), labels.dtype)
-    present = np.zeros((len(members), *shape), bool)
-    for i, (part, where) in enumerate(members):
-        stack[i][where] = part
-        present[i][where] = True
-    best, best_count = np.zeros(shape, labels.dtype), np.zeros(shape, np.uint8)
-    for i in range(len(members)):
+    mixed = np.zeros(_coarse_shape(labels, factor), bool)
+    (coarse, _), *others = _members(labels, factor)
+    for part, where in others:
+        mixed[where] |= part != coarse[where]
+    coarse = coarse.copy()
+    # Nearly all groups are of one label: only the others take counting.
+    coarse[mixed] = _most_frequent(*_groups(labels, factor, np.nonzero(mixed)))
+    return coarse
+
+
+def _groups(labels: np.ndarray, factor: Triple, where: tuple[np.ndarray, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """(M, N) labels of the fine voxels of N coarse ones, and (M, N) bool which of them exist."""
+    stack, present = [], []
+    for offset in product(*(range(f) for f in factor)):
+        at = [w * f + o for w, f, o in zip(where, factor, offset, strict=True)]
+        present.append(np.logical_and.reduce([a < n for a, n in zip(at, labels.shape, strict=True)]))
+        stack.append(labels[tuple(np.minimum(a, n - 1) for a, n in zip(at, labels.shape, strict=True))])
+    return np.stack(stack), np.stack(present)
+
+
+def _most_frequent(stack: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """(N,) most frequent label among the (M, N) present ones; see :func:`mode_downsample`."""
+    best, best_count = np.zeros(stack.shape[1:], stack.dtype), np.zeros(stack.shape[1:], np.uint8)
+    for i in range(len(stack)):
         count = ((stack == stack[i]) & present).sum(0, dtype=np.uint8) * present[i]
         # Order of preference at equal counts: any label before background, then the smaller label.
         tie = (count == best_count) & (stack[i] != 0) & ((best == 0) | (stack[i] < best)) & present[i]

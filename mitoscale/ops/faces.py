@@ -16,6 +16,8 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from mitoscale.ops.run_lengths import run_lengths, totals
+
 Edges = dict[str, np.ndarray]
 """Columns ``low``, ``high`` (local ids, uint32), ``strength`` (float32), ``accepted`` (bool)."""
 
@@ -69,11 +71,12 @@ def face_edges(
         raise ValueError(f"face {plane} on axis {axis} is not inside fragments of shapes {low.shape} and {high.shape}")
     p, p_owner = _pieces(low)
     q, q_owner = _pieces(high)
-    both = (p > 0) & (q > 0)
-    pairs, shared = _count_pairs(p[both], q[both], len(q_owner))
+    lengths, in_p, in_q = run_lengths(p, q)
+    both = (in_p > 0) & (in_q > 0)
+    pairs, shared = _count_pairs(in_p[both], in_q[both], lengths[both], len(q_owner))
     reach = [_reaching(x, n, axis, plane) for x, n in ((p, len(p_owner)), (q, len(q_owner)))]
-    size_p = np.bincount(p.ravel(), minlength=len(p_owner))[pairs[:, 0]]
-    size_q = np.bincount(q.ravel(), minlength=len(q_owner))[pairs[:, 1]]
+    size_p = totals(in_p, lengths, len(p_owner))[pairs[:, 0]]
+    size_q = totals(in_q, lengths, len(q_owner))[pairs[:, 1]]
     strength = (shared / size_p + shared / size_q) / 2
     smaller = shared / np.minimum(size_p, size_q)
     # Partners are sought among all pieces, but only what reaches the face from both sides becomes an edge.
@@ -85,30 +88,6 @@ def face_edges(
     return _by_fragment(owners, strength, accepted)
 
 
-def touching_pairs(fragments: np.ndarray) -> np.ndarray:
-    """Pairs of different fragments that touch (26-neighbourhood).
-
-    Parameters
-    ----------
-    fragments : (Z, Y, X) uint32
-        0 is background.
-
-    Returns
-    -------
-    (N, 2) uint32
-        Unique, the smaller id first, sorted.
-
-    Examples
-    --------
-    >>> touching_pairs(np.array([[[1, 2, 0, 3]]], np.uint32)).tolist()
-    [[1, 2]]
-    """
-    found = cc3d.region_graph(np.ascontiguousarray(fragments, np.uint32), connectivity=26)
-    pairs = np.array(sorted(found), np.uint32).reshape(-1, 2)
-    pairs.sort(axis=1)
-    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
-
-
 def _pieces(fragments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(Z, Y, X) pieces numbered from 1, and for each number the fragment it belongs to; 0 is background.
 
@@ -116,15 +95,12 @@ def _pieces(fragments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     pieces, count = cc3d.connected_components(np.ascontiguousarray(fragments), connectivity=26, return_N=True)
     owner = np.zeros(count + 1, np.uint32)
-    owner[pieces.ravel()] = fragments.ravel()
+    lengths, piece, fragment = run_lengths(pieces, fragments)
+    owner[piece] = fragment
     owner[0] = 0
-    found = []
-    for step in range(2, _GAP + 2):
-        a, b = pieces[:-step], pieces[step:]
-        across = (a != b) & (fragments[:-step] == fragments[step:]) & (fragments[step:] > 0)
-        found.append(np.stack([a[across], b[across]], axis=1))
-    if found and sum(map(len, found)):
-        ends = np.unique(np.concatenate(found), axis=0).T
+    several = _is_one_of_several(owner)
+    ends = _across_gaps(pieces, fragments, np.repeat(several[piece], lengths)).T if several.any() else np.zeros((2, 0))
+    if ends.size:
         graph = coo_array((np.ones(ends.shape[1], bool), tuple(ends)), shape=(count + 1, count + 1))
         _, name = connected_components(graph, directed=False)
         # Numbers stay in the order of the first piece, and 0 stays the background: nothing is joined to it.
@@ -135,10 +111,29 @@ def _pieces(fragments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return pieces, owner
 
 
-def _count_pairs(a: np.ndarray, b: np.ndarray, size_b: int) -> tuple[np.ndarray, np.ndarray]:
-    """(E, 2) int64 pairs that occur, sorted, and how often."""
-    packed, count = np.unique(a.astype(np.int64) * size_b + b.astype(np.int64), return_counts=True)
-    return np.stack(np.divmod(packed, size_b), axis=1), count
+def _is_one_of_several(owner: np.ndarray) -> np.ndarray:
+    """(N,) bool: which pieces have a fragment of which there are several."""
+    _, fragment, count = np.unique(owner[1:], return_inverse=True, return_counts=True)
+    return np.concatenate([np.zeros(1, bool), count[fragment] > 1])
+
+
+def _across_gaps(pieces: np.ndarray, fragments: np.ndarray, may: np.ndarray) -> np.ndarray:
+    """(E, 2) pairs of pieces of one fragment that lie over each other with skipped slices between; sought where ``may`` (flat)."""
+    at = np.flatnonzero(may)
+    piece, fragment = pieces.ravel(), fragments.ravel()
+    found = [np.zeros((0, 2), pieces.dtype)]
+    for step in range(2, _GAP + 2):
+        low = at[at < pieces.size - step * pieces[0].size]
+        high = low + step * pieces[0].size
+        across = (fragment[low] == fragment[high]) & (piece[low] != piece[high])
+        found.append(np.stack([piece[low[across]], piece[high[across]]], axis=1))
+    return np.unique(np.concatenate(found), axis=0)
+
+
+def _count_pairs(a: np.ndarray, b: np.ndarray, lengths: np.ndarray, size_b: int) -> tuple[np.ndarray, np.ndarray]:
+    """(E, 2) int64 pairs that occur, sorted, and in how many voxels, from (R,) stretches."""
+    packed, pair = np.unique(a.astype(np.int64) * size_b + b.astype(np.int64), return_inverse=True)
+    return np.stack(np.divmod(packed, size_b), axis=1), totals(pair, lengths, len(packed))
 
 
 def _reaching(pieces: np.ndarray, count: int, axis: int, plane: int) -> np.ndarray:

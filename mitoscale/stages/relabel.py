@@ -14,6 +14,7 @@ from mitoscale.core.grid import Block
 from mitoscale.core.provenance import Provenance
 from mitoscale.core.result import BlockResult
 from mitoscale.ops.downsample import mode_downsample
+from mitoscale.ops.run_lengths import renamed
 from mitoscale.stages.pyramid import write_levels
 from mitoscale.stages.reading import read_written_table, table_checksum
 from mitoscale.stages.stage import Key, Stage, Stopwatch
@@ -88,7 +89,7 @@ class Relabel(Stage):
             with watch.phase("compute"):
                 final = np.zeros(int(table["local"].max(initial=0)) + 1, dtype)
                 final[table["local"]] = table["label"]
-                labels = final[fragments]
+                labels = renamed(fragments, final)
         write_levels(self.plan.labels, self.plan.spec, key.core, labels, mode_downsample, watch)
         counts = {"voxels": labels.size, "object_voxels": int(np.count_nonzero(labels)), **watch.bytes}
         return BlockResult(name=key.name, checksum=checksum(labels), counts=counts, seconds=watch.seconds)

@@ -60,7 +60,8 @@ def middle_contacts(fragments: np.ndarray, block: Block) -> Columns:
     for axis in range(3):
         middle = core.shape[axis] // 2
         if middle:
-            planes = contacts(core.take(middle - 1, axis), core.take(middle, axis))
+            before = (slice(None),) * axis  # not take(): it copies the whole core first
+            planes = contacts(core[(*before, middle - 1)], core[(*before, middle)])
             found.append({**planes, "axis": np.full(len(planes["v"]), axis)})
     return {name: np.concatenate([f[name] for f in found]) for name in found[0]} if found else {}
 

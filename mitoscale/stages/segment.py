@@ -18,10 +18,11 @@ from mitoscale.core.volume import Normalisation
 from mitoscale.nets.answers import checked_fragments, checked_masks
 from mitoscale.nets.predictors import MaskSegmenter, VolumeSegmenter, make_segmenter
 from mitoscale.ops.centroids import profiles
-from mitoscale.ops.faces import touching_pairs
 from mitoscale.ops.link import link, open_ends
 from mitoscale.ops.masks import Mask, fill_unclaimed, gate, masks_of, paint, score_of_profiles, suppress
 from mitoscale.ops.prompts import prompts_from_profiles
+from mitoscale.ops.run_lengths import run_lengths, sizes, totals
+from mitoscale.ops.touching import touching_pairs
 from mitoscale.stages.reading import check_seal, read_written, seal, seals_of, table_checksum
 from mitoscale.stages.seams import middle_contacts, planes_path
 from mitoscale.stages.stage import Key, Stage, Stopwatch
@@ -200,14 +201,14 @@ class Segment(Stage):
         """One row a fragment: voxels in the core, how many of them are the segmenter's own, and the sum of their scores."""
         fragments = found.fragments
         size = int(fragments.max(initial=0)) + 1
-        present = np.bincount(fragments.ravel(), minlength=size) > 0
+        present = sizes(fragments, size) > 0
         present[0] = False
-        core = fragments[block.core.within(block.halo)]
-        claimed = core[found.own[block.core.within(block.halo)]]
+        core = block.core.within(block.halo)
+        lengths, fragment, own = run_lengths(fragments[core], found.own[core])
         return {
             "local": np.flatnonzero(present).astype(np.uint32),
-            "core_voxels": np.bincount(core.ravel(), minlength=size)[present],
-            "own_voxels": np.bincount(claimed, minlength=size)[present],
+            "core_voxels": totals(fragment, lengths, size)[present],
+            "own_voxels": totals(fragment, lengths * own, size)[present],
             "score_sum": found.score_sums[present],
         }
 

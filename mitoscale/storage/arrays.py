@@ -6,7 +6,6 @@ there are no locks here. A shard that was never written is an error when read, n
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from contextlib import suppress
@@ -17,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 import tensorstore as ts
+import xxhash
 
 from mitoscale.core.errors import BlockError, InputError, StoppedError
 from mitoscale.core.geometry import Region
@@ -196,7 +196,9 @@ class Array:
         if data.ndim != 3 or len(slot) != 3 or any(n > s for n, s in zip(data.shape, slot, strict=True)):
             raise ValueError(f"data of shape {data.shape} does not fit into a slot of {self.path}: {slot}")
         if data.shape != slot:  # a whole slot replaces an earlier one without reading it, even a broken one
-            data = np.pad(data, [(0, s - n) for n, s in zip(data.shape, slot, strict=True)])
+            padded = np.zeros(slot, data.dtype)
+            padded[tuple(slice(0, n) for n in data.shape)] = data
+            data = padded
         self._write((slice(index, index + 1), *(slice(0, n) for n in slot)), data[None])
 
     @property
@@ -260,8 +262,12 @@ class Array:
 
 
 def checksum(data: np.ndarray) -> str:
-    """Digest of an array's dtype, shape and values, 32 hex digits (BLAKE2b)."""
-    digest = hashlib.blake2b(f"{data.dtype.str}{data.shape}".encode(), digest_size=16)
+    """Digest of an array's dtype, shape and values, 32 hex digits.
+
+    XXH3, 128 bits: tells damaged data as surely as a cryptographic digest, in a thirtieth of the time; it is no proof against
+    someone who wants to deceive.
+    """
+    digest = xxhash.xxh3_128(f"{data.dtype.str}{data.shape}".encode())
     digest.update(np.ascontiguousarray(data).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 

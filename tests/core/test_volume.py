@@ -61,6 +61,18 @@ def test_normalising_keeps_the_order_and_the_bounds(grey: np.ndarray, low: int, 
     assert (norm.model_copy(update={"invert": True}).apply(np.sort(grey)) == 255 - result).all()
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
+def test_large_images_are_normalised_as_their_single_values_are(dtype: str) -> None:
+    norm = Normalisation(low=20.5, high=190.0, invert=dtype == "uint8")
+    image = np.random.default_rng(0).integers(0, 250, (3, 150, 300)).astype(dtype)[:, ::2]
+    result = norm.apply(image)
+    assert result.dtype == np.uint8
+    assert result.flags.writeable
+    assert (result[0] == np.stack([norm.apply(row) for row in image[0]])).all()
+    values = np.unique(image)
+    assert (result == norm.apply(values)[np.searchsorted(values, image)]).all()
+
+
 def test_normalising_wide_values_does_not_wrap() -> None:
     for dtype, values in {"uint16": [0, 65535], "int16": [-32768, 32767], "float32": [-1e9, 1e9]}.items():
         assert Normalisation(low=10, high=20).apply(np.array(values, dtype)).tolist() == [0, 255]

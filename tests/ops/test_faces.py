@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from mitoscale.ops.faces import Edges, face_edges, touching_pairs
+from mitoscale.ops.faces import Edges, face_edges
 
 LABELS = arrays.arrays(np.uint32, st.just((4, 5, 6)), elements=st.integers(0, 4))
 
@@ -178,20 +178,3 @@ def test_invariants(low: np.ndarray, high: np.ndarray, axis: int) -> None:
     assert ((edges["strength"] > 0) & (edges["strength"] <= 1)).all()
     same = face_edges(low, low, axis, 2)
     assert (same["low"] == same["high"]).all() and same["accepted"].all()
-
-
-@settings(max_examples=60, deadline=None)
-@given(LABELS)
-def test_touching_pairs_are_those_of_a_plain_search(fragments: np.ndarray) -> None:
-    expected = set()
-    for z, y, x in np.argwhere(fragments):
-        around = fragments[max(z - 1, 0) : z + 2, max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2]
-        mine = int(fragments[z, y, x])
-        expected |= {(mine, int(other)) for other in np.unique(around) if other > mine}
-    found = touching_pairs(fragments)
-    assert found.dtype == np.uint32
-    assert [tuple(pair) for pair in found.tolist()] == sorted(expected)
-
-
-def test_touching_pairs_of_an_empty_block() -> None:
-    assert touching_pairs(empty()).shape == (0, 2)
