@@ -1,6 +1,6 @@
 """What stitching makes of objects that touch, beside its peers: F1 of the objects for several parts that touch.
 
-    python benchmarks/stitch_quality.py --out stitch-quality.json        (needs pip install dask-image)
+    python benchmarks/stitch_quality.py --out benchmarks/results/stitch-quality.json        (needs pip install '.[benchmarks]')
 
 Each scene is cut into blocks. mitoscale and plain face adjacency get the same fragments, the true objects' parts in each
 block's read region; ``dask_image.ndmeasure.label`` gets the foreground, which is all it takes. Plain face adjacency joins
