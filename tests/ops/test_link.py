@@ -118,6 +118,17 @@ def test_a_gap_does_not_bridge_another_candidate() -> None:
     assert count(link(tubes, NM)) == 2
 
 
+@pytest.mark.parametrize("widths", [(2, 5, 8, 9), (9, 9, 9, 9)])
+@pytest.mark.parametrize("missing", [1, 2])
+def test_a_gap_between_two_objects_that_end_there_stays_open(missing: int, widths: tuple[int, ...]) -> None:
+    """One, or both, narrow to their ends; a tube of which slices are missing is as wide as ever."""
+    ends = stack()
+    for i, (half, other) in enumerate(zip((2, 5, 8, 9), widths, strict=True)):
+        ends[5 - i, 15 - half : 15 + half, 20 - half : 20 + half] = 1
+        ends[6 + missing + i, 15 - other : 15 + other, 20 - other : 20 + other] = 1
+    assert count(link(ends, NM)) == 2
+
+
 def test_objects_apart_stay_apart() -> None:
     tubes = stack()
     tubes[:6, 5:15, 5:15], tubes[6:, 5:15, 25:35] = 1, 1
