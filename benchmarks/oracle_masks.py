@@ -2,8 +2,8 @@
 
 A block gets the 8-connected parts of each true object in each slice of its read region, unlinked. The truth is a scene of
 touching, branching, U- and W-shaped tubes at several z-steps, or (with --truth) any label volume or mask in a TIFF. Objects of
-1,000 voxels and more count. Each miss is listed with what slices show of it: objects that touch only end to end in z, and parts
-that overlap in no pair of slices, cannot be told from slices.
+1,000 voxels and more count. Each miss is listed with what slices show of it. Scores are given over all objects, and over those
+that slices can tell (``undecidable.py`` says which these are, from the truth alone).
 
     python benchmarks/oracle_masks.py --out benchmarks/results/oracle-masks.json
     python benchmarks/oracle_masks.py --truth truth.tif --voxel-size 5,5,5 --out benchmarks/results/oracle-masks-epfl.json
@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import cc3d
 import numpy as np
+from undecidable import undecidable
 
 from mitoscale.core.geometry import Region, Spacing, Triple
 from mitoscale.core.grid import BlockGrid
@@ -25,7 +27,7 @@ from mitoscale.ops.assemble import assemble
 from mitoscale.ops.contingency import contingency
 from mitoscale.ops.instances import instances
 from mitoscale.ops.link import link, open_ends
-from mitoscale.ops.object_metrics import object_scores_3d
+from mitoscale.ops.object_metrics import match, object_scores, object_scores_3d
 from mitoscale.ops.perturb import Mistakes, perturb
 from mitoscale.ops.scene import make_scene
 from mitoscale.stages.label_source import read_labels
@@ -103,22 +105,18 @@ def _box(mask: np.ndarray) -> tuple[slice, ...]:
     return tuple(slice(int(w[0]), int(w[-1]) + 1) for w in where)
 
 
-TOLD = "merged with a neighbour beside it", "its parts overlap too little from slice to slice"
-"""Reasons that better linking could mend; the others are not in the slices."""
-
-
 def reason(miss: dict[str, Any]) -> str:
-    """What of a miss slices cannot tell, in words."""
+    """What slices show of a miss, in words."""
     if miss["fused_with"]:
         most = max(miss["fused_with"], key=lambda c: c["contact_between_slices"])
         if not most["contact_between_slices"] and not most["contact_within_slices"]:
             return "goes on behind one or two slices where the truth has no mask"
         if most["contact_between_slices"] > most["contact_within_slices"]:
             return "touches end to end in z"
-        return TOLD[0]
+        return "merged with a neighbour beside it"
     if any(p["shared_pixels"] == 0 for p in miss["parts"]):
         return "its parts overlap in no pair of slices"
-    return TOLD[1]
+    return "its parts overlap too little from slice to slice"
 
 
 def measure(name: str, truth: np.ndarray, core: Triple, margin: Triple, spacing: Spacing) -> dict[str, Any]:
@@ -127,8 +125,12 @@ def measure(name: str, truth: np.ndarray, core: Triple, margin: Triple, spacing:
     labels = linked(truth, grid, spacing)
     scores = object_scores_3d(labels, truth, LEAST)
     missed = misses(labels, truth, 0.75)
+    untold = undecidable(truth, spacing)
     for miss in missed:
         miss["reason"] = reason(miss)
+        miss["undecidable"] = untold.get(miss["object"], "")
+    told = object_scores([match(contingency(labels, truth), LEAST, untold)])
+    large = set((np.flatnonzero(np.bincount(truth.ravel())[1:] >= LEAST) + 1).tolist())
     return {
         "truth": name,
         "shape": list(truth.shape),
@@ -137,7 +139,13 @@ def measure(name: str, truth: np.ndarray, core: Triple, margin: Triple, spacing:
         "objects": scores["n_true"],
         "f1_50": round(scores["f1_50"], 4),
         "f1_75": round(scores["f1_75"], 4),
-        "misses_that_slices_could_tell": sum(m["reason"] in TOLD for m in missed),
+        "decidable": {
+            "objects": told["n_true"],
+            "f1_50": round(told["f1_50"], 4),
+            "f1_75": round(told["f1_75"], 4),
+            "misses": sum(not m["undecidable"] for m in missed),
+        },
+        "undecidable": dict(Counter(why for label, why in untold.items() if label in large)),
         "misses": missed,
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,7 +105,7 @@ def object_scores_2d(prediction: np.ndarray, truth: np.ndarray, min_truth: int =
     return object_scores(match(contingency(p, t), min_truth) for p, t in pairs)
 
 
-def match(table: Contingency, min_truth: int = 0) -> Matches:
+def match(table: Contingency, min_truth: int = 0, ignore: Collection[int] = ()) -> Matches:
     """Match the objects of one contingency, of a volume or a slice, one to one.
 
     Parameters
@@ -114,6 +114,8 @@ def match(table: Contingency, min_truth: int = 0) -> Matches:
         Which labels meet.
     min_truth : int
         See :func:`object_scores_3d`.
+    ignore : collection of int
+        True labels that are treated as those below ``min_truth`` are, whatever their size.
 
     Examples
     --------
@@ -122,7 +124,7 @@ def match(table: Contingency, min_truth: int = 0) -> Matches:
     """
     pred_size, true_size = table.pred_size, table.true_size
     pred_real, true_real = (table.pred_labels != 0) & (pred_size > 0), (table.true_labels != 0) & (true_size > 0)
-    ignored = true_real & (true_size < min_truth)
+    ignored = true_real & ((true_size < min_truth) | np.isin(table.true_labels, list(ignore)))
     true_real &= ~ignored
     pred_real &= ~_lies_on(ignored, true_real, table)
     usable = pred_real[table.pred] & true_real[table.true]
