@@ -41,6 +41,7 @@ def on_dask(run: Run, workers: int) -> dict[str, Any]:
     with start(ClusterSettings(workers=workers, threads=1)) as cluster:
         cluster.client.wait_for_workers(workers)
         cluster.client.run(partial(_warm, run))
+        _warm(run)  # the client looks at the models too before it sends tasks
         outcomes = execute(run, STAGES, cluster.executor, Observer())
     assert all(o.computed == o.tasks for o in outcomes)
     spent = {stage.name: stage.seconds for stage in progress(run).stages if stage.name in STAGES}
@@ -109,6 +110,7 @@ def main() -> None:
         subprocess.run(command, check=True)
         found: dict[str, Any] = {"region": arguments.region, "block": arguments.block, "blocks": len(load(base).plan.grid)}
         found["machine"] = f"{psutil.cpu_count()} CPUs, {platform.machine()}"
+        found["load_average_before"] = round(os.getloadavg()[0], 1)
         for name, way in (("dask", on_dask), ("independent", independent)):
             for count in (1, 2):
                 run = shutil.copytree(base, f"{scratch}/{name}-{count}")
