@@ -43,8 +43,8 @@ Outcome = BlockResult | Raised | StoppedError
 """What becomes of a key: its result, what it raised, or the news that nothing can go on."""
 
 
-class Pace:
-    """How long keys have taken of late, and how many should travel together therefore.
+class Bundling:
+    """How many keys should travel together, from how long they have taken of late.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class Pace:
             took = sum(result.seconds.values())
             self._seconds = took if self._seconds is None else self._seconds + RECENT * (took - self._seconds)
 
-    def bundle_size(self, slots: int) -> int:
+    def size(self, slots: int) -> int:
         """See :func:`mitoscale.core.load.bundle_size`; 1 before any key is done."""
         return self._fixed or (1 if self._seconds is None else bundle_size(self._seconds, slots))
 

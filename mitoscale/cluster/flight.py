@@ -20,13 +20,13 @@ from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from mitoscale.cluster.bundle import Function, Key, Outcome, Pace, Raised, bundles, call, pack
+from mitoscale.cluster.bundle import Bundling, Function, Key, Outcome, Raised, bundles, call, pack
 from mitoscale.cluster.connection import nobody
 from mitoscale.cluster.fetching import Fetched, fetch
 from mitoscale.cluster.interruption import POLL_SECONDS, put_off, put_off_no_more, raise_if_interrupted
+from mitoscale.cluster.landing import Landing
 from mitoscale.core.errors import StoppedError
 from mitoscale.core.event import Event, ignore
-from mitoscale.core.result import BlockResult
 
 CHECK_SECONDS = 30.0
 """How often the workers' health is looked at."""
@@ -39,22 +39,6 @@ REFILL = 50
 
 NO_WORKER_SECONDS = 600.0
 """A cluster without any worker for this long counts as lost."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Landing:
-    """How a task came back: with a result, with an error, or (with neither) not at all, because its workers died."""
-
-    key: Key
-    """What it worked on."""
-    result: BlockResult | None = None
-    """What it returned."""
-    error: BaseException | None = None
-    """What it raised at last."""
-    traceback: str = ""
-    """Where it raised."""
-    deaths: int = 0
-    """Workers that died while they held it."""
 
 
 @dataclass(kw_only=True)
@@ -117,7 +101,7 @@ class Flight:
             "retries": 0,  # the executor itself tries again, later, and tells
             "pure": False,
         }
-        self._pace = Pace(bundle)
+        self._bundling = Bundling(bundle)
         self._airborne: dict[str, _Airborne] = {}
         self._again: deque[tuple[Key, int]] = deque()
         self._happened: SimpleQueue[Any] = SimpleQueue()
@@ -176,7 +160,7 @@ class Flight:
             key, deaths = self._again.popleft()
             self._submit([(key,)], alone=alone, deaths=deaths)
             room -= 1
-        size = 1 if alone else self._pace.bundle_size(self._slots_now)
+        size = 1 if alone else self._bundling.size(self._slots_now)
         self._submit(islice(bundles(waiting, size), max(0, room)), alone=alone)
 
     def _submit(self, wanted: Iterable[tuple[Key, ...]], *, alone: bool, deaths: int = 0) -> None:
@@ -260,7 +244,7 @@ class Flight:
             raise outcome
         if isinstance(outcome, Raised):
             return Landing(key=key, error=outcome.error, traceback=outcome.traceback, deaths=deaths)
-        self._pace.note(outcome)
+        self._bundling.note(outcome)
         return Landing(key=key, result=outcome, deaths=deaths)
 
     def _lost(self, names: list[str], deaths: int) -> list[Landing]:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from mitoscale.cluster.bundle import Key
-from mitoscale.cluster.flight import Flight, Landing
+from mitoscale.cluster.flight import Flight
+from mitoscale.cluster.landing import Landing
 from mitoscale.core.errors import DamagedError, StoppedError
 from mitoscale.core.event import Event
 from mitoscale.core.result import BlockResult

@@ -12,9 +12,10 @@ from block_tasks import die_at, disk_full_at, fail_at, fail_once, row_of_blocks,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mitoscale.cluster.bundle import Pace, Raised, bundles, call, pack
+from mitoscale.cluster.bundle import Bundling, Raised, bundles, call, pack
 from mitoscale.cluster.clusters import Cluster
-from mitoscale.cluster.executor import DEATHS_ALONE, DEATHS_IN_COMPANY, DaskExecutor
+from mitoscale.cluster.executor import DaskExecutor
+from mitoscale.cluster.rounds import DEATHS_ALONE, DEATHS_IN_COMPANY
 from mitoscale.core.errors import StoppedError
 from mitoscale.core.event import Event
 from mitoscale.core.grid import Block
@@ -37,18 +38,18 @@ def test_keys_are_taken_as_bundles_are_asked_for() -> None:
     assert next(taken) == BLOCKS[3]
 
 
-def test_pace_follows_what_keys_take() -> None:
-    pace = Pace()
-    assert pace.bundle_size(100) == 1
-    pace.note(BlockResult(name="a"))
-    assert pace.bundle_size(100) == 1  # it told no times
+def test_bundles_follow_what_keys_take() -> None:
+    bundling = Bundling()
+    assert bundling.size(100) == 1
+    bundling.note(BlockResult(name="a"))
+    assert bundling.size(100) == 1  # it told no times
     for _ in range(100):
-        pace.note(BlockResult(name="a", seconds={"read": 0.01, "compute": 0.09}))
-    assert pace.bundle_size(100) == bundle_size(0.1, 100) == 7
+        bundling.note(BlockResult(name="a", seconds={"read": 0.01, "compute": 0.09}))
+    assert bundling.size(100) == bundle_size(0.1, 100) == 7
     for _ in range(100):
-        pace.note(BlockResult(name="a", seconds={"compute": 10.0}))
-    assert pace.bundle_size(100) == 1
-    assert Pace(7).bundle_size(1) == 7
+        bundling.note(BlockResult(name="a", seconds={"compute": 10.0}))
+    assert bundling.size(100) == 1
+    assert Bundling(7).size(1) == 7
 
 
 class _OddError(Exception):
