@@ -37,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("volume")
     parser.add_argument("--voxel-size", default="5,5,5")
-    parser.add_argument("--region", default="0:48,0:384,0:512")
+    parser.add_argument("--region", default="0:32,0:256,0:384")
     parser.add_argument("--block", default="16,64,64")
     parser.add_argument("--stage", default="segment")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "dashboard.png")
