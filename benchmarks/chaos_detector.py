@@ -48,6 +48,8 @@ class ChaosDetector:
         if (self.folder / name).exists():
             return
         self._note(name)
+        if fault == "wait":
+            time.sleep(1.0)
         if fault == "raise":
             raise RuntimeError("a passing error")
         if fault == "store":

@@ -37,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("volume")
     parser.add_argument("--voxel-size", default="5,5,5")
-    parser.add_argument("--region", default="0:32,0:256,0:384")
+    parser.add_argument("--region", default="0:32,0:256,0:256")
     parser.add_argument("--block", default="16,64,64")
     parser.add_argument("--stage", default="segment")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "dashboard.png")
@@ -47,7 +47,7 @@ def main() -> None:
         a.out.write_bytes(half_way(a.volume, options, Path(scratch), a.stage))
 
 
-def half_way(volume: str, options: list[str], scratch: Path, stage: str) -> bytes:
+def half_way(volume: str, options: list[str], scratch: Path, stage: str, *, slow: bool = False) -> bytes:
     """A PNG of the page when half of a stage is done; the run is stopped then.
 
     Parameters
@@ -60,6 +60,8 @@ def half_way(volume: str, options: list[str], scratch: Path, stage: str) -> byte
         A folder for the run.
     stage : str
         The stage.
+    slow : bool
+        The detector takes a second longer for each block.
     """
     (scratch / "poison").touch()
     (scratch / "faults.json").write_text("{}")
@@ -68,7 +70,7 @@ def half_way(volume: str, options: list[str], scratch: Path, stage: str) -> byte
     paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     command, environment = [sys.executable, "-m", "mitoscale"], {**os.environ, "PYTHONPATH": paths}
     subprocess.run([*command, "convert", *run], env=environment, check=True)
-    (scratch / "faults.json").write_text(json.dumps(faults(str(scratch / "run"))))
+    (scratch / "faults.json").write_text(json.dumps(faults(str(scratch / "run"), slow)))
     process = subprocess.Popen([*command, "run", *run], env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
     assert process.stderr is not None
     try:
@@ -79,11 +81,13 @@ def half_way(volume: str, options: list[str], scratch: Path, stage: str) -> byte
         process.wait()
 
 
-def faults(run: str) -> dict[str, list[str]]:
+def faults(run: str, slow: bool) -> dict[str, list[str]]:
     """One block of the middle that always fails, and each seventh once."""
     blocks = list(load(run).plan.detect_grid.blocks())
-    planned = {str(block.halo): ["raise"] for block in blocks[::7]}
-    planned[str(blocks[len(blocks) * 3 // 8].halo)] = ["poison"]
+    planned: dict[str, list[str]] = {str(block.halo): ["wait"] if slow else [] for block in blocks}
+    for block in blocks[::7]:
+        planned[str(block.halo)].append("raise")
+    planned[str(blocks[len(blocks) * 3 // 8].halo)].append("poison")
     return planned
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from html import escape
+from pathlib import PurePath
 from typing import Any
 
 from mitoscale.cluster.page_colours import QUARANTINED, RETRYING, RUNNING, WAITING, Legend
@@ -62,7 +63,7 @@ def heading(board: Board, workers: Sequence[Mapping[str, Any]], heard: float, no
     silent = ""
     if not board.ended and now - heard > SILENT_SECONDS and pace.stretches:
         silent = f"nothing new for {_duration(now - heard)}"
-    about = (f"<b>{escape(board.run)}</b>", escape(board.source), f"{shape} voxels of {spacing} nm", silent)
+    about = (f"<b>{escape(board.run)}</b>", escape(PurePath(board.source).name), f"{shape} voxels of {spacing} nm", silent)
     return f'<div class="small">{" &middot; ".join(filter(None, about))}</div><div class="numbers">{tiles}</div>'
 
 
