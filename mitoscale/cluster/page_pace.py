@@ -12,6 +12,9 @@ from bokeh.plotting import figure
 from mitoscale.cluster.page_colours import Legend
 from mitoscale.core.board import Board
 
+SHORTEST = 0.5
+"""Seconds; in a shorter stretch of time a single task would seem very fast."""
+
 
 class PaceGraph:
     """The figure and its data.
@@ -53,7 +56,7 @@ class PaceGraph:
 
 def columns(board: Board | None, legend: Legend) -> dict[str, Any]:
     """For each stretch of time its pace; ``begin`` and ``end`` in ms of local time since 1970."""
-    stretches = [s for s in board.pace.stretches if s.end > s.begin] if board else []
+    stretches = [s for s in board.pace.stretches if s.end - s.begin >= SHORTEST] if board else []
     begin, end = (np.array([getattr(s, name) for s in stretches], float) for name in ("begin", "end"))
     return {
         "begin": (begin + _offset(begin)) * 1e3,
