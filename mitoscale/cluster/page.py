@@ -90,7 +90,7 @@ class View:
             _offer(self.run, max(boards, key=lambda name: boards[name].time), names)
         pinned = boards[self.run.value]
         board = Board.unpacked(pinned.content)
-        self._draw(board)
+        new = self._draw(board)
         running, now = tasks_of(self.scheduler, pinned.client), time.time()
         workers = workers_of(self.scheduler)
         _say(self.heading, text.heading(board, workers, pinned.time, now))
@@ -101,16 +101,22 @@ class View:
         _say(self.faults, text.faults(board))
         self.map.show(board, self.stage.value, self.layer.value, running)
         self.pace.show(board)
+        if new:
+            self._place()
 
-    def _draw(self, board: Board) -> None:
-        """Make the figures, where another run is shown than before."""
+    def _draw(self, board: Board) -> bool:
+        """Make the figures, where another run is shown than before; returns whether they are new."""
         if self._drawn == (wanted := (board.run, tuple(board.tallies), board.cells)):
-            return
+            return False
         self._drawn = wanted
         legend = Legend(tuple(board.tallies))
         self.map, self.pace = BlockMap(legend), PaceGraph(legend)
         _offer(self.stage, EVERYTHING, [EVERYTHING, *board.tallies])
         _offer(self.layer, ALL_LAYERS, [ALL_LAYERS, *layers(board.cells)])
+        return True
+
+    def _place(self) -> None:
+        """Put everything on the page; figures have their data by then, without which a browser cannot draw them."""
         left = column(row(self.stage, self.layer), self.map.figure, self.legend_line, sizing_mode="stretch_both")
         right = column(
             self.stages, self.pace.figure, self.quarantined, self.workers, self.faults, sizing_mode="stretch_height", width=560
