@@ -162,8 +162,9 @@ def main() -> None:
     for way in ("one by one", "bundled"):
         if peer and way in result:
             result[way]["times_the_time_of_plain_dask"] = round(result[way]["ms_a_block"] / peer["ms_a_block"], 2)
-            ratio = result[way]["memory_growth_mib"] / peer["memory_growth_mib"]
-            result[way]["times_the_memory_of_plain_dask"] = round(ratio, 2)
+            if result[way]["blocks"] == peer["blocks"]:
+                ratio = result[way]["memory_growth_mib"] / peer["memory_growth_mib"]
+                result[way]["times_the_memory_of_plain_dask"] = round(ratio, 2)
             print(way, {name: value for name, value in result[way].items() if name.startswith("times")})
     if out:
         out.write_text(json.dumps(result, indent=2) + "\n")
