@@ -17,6 +17,7 @@ from mitoscale.cluster.page_colours import Legend
 from mitoscale.cluster.page_map import ALL_LAYERS, EVERYTHING, BlockMap, layers
 from mitoscale.cluster.page_pace import PaceGraph
 from mitoscale.core.board import Board
+from mitoscale.core.settings import STAGES
 
 _log = logging.getLogger(__name__)
 
@@ -59,9 +60,18 @@ class View:
         self.scheduler = scheduler
         self.run, self.stage, self.layer = Select(width=420, visible=False), Select(width=230), Select(width=160)
         self.heading, self.legend_line, self.stages, self.quarantined, self.workers, self.faults = (_words() for _ in range(6))
-        self.root = column(self.heading, self.run, sizing_mode="stretch_both")
-        self._drawn: tuple[Any, ...] | None = None
+        legend = Legend(STAGES[:-1])
+        self.map, self.pace = BlockMap(legend), PaceGraph(legend)
+        left = column(row(self.stage, self.layer), self.map.figure, self.legend_line, sizing_mode="stretch_both")
+        right = column(
+            self.stages, self.pace.figure, self.quarantined, self.workers, self.faults, sizing_mode="stretch_height", width=560
+        )
+        # All there is is there from the start: a browser refuses figures that are put into an open page.
+        self.root = column(self.heading, self.run, row(left, right, sizing_mode="stretch_both"), sizing_mode="stretch_both")
+        self._offered: tuple[Any, ...] | None = None
         self._busy = False
+        _offer(self.stage, EVERYTHING, [EVERYTHING, *STAGES[:-1]])
+        _offer(self.layer, ALL_LAYERS, [ALL_LAYERS])
         for select in (self.run, self.stage, self.layer):
             select.on_change("value", lambda attribute, old, new: self.update())
 
@@ -90,7 +100,9 @@ class View:
             _offer(self.run, max(boards, key=lambda name: boards[name].time), names)
         pinned = boards[self.run.value]
         board = Board.unpacked(pinned.content)
-        new = self._draw(board)
+        if self._offered != (offered := (board.run, board.cells)):
+            self._offered = offered
+            _offer(self.layer, ALL_LAYERS, [ALL_LAYERS, *layers(board.cells)])
         running, now = tasks_of(self.scheduler, pinned.client), time.time()
         workers = workers_of(self.scheduler)
         _say(self.heading, text.heading(board, workers, pinned.time, now))
@@ -101,27 +113,6 @@ class View:
         _say(self.faults, text.faults(board))
         self.map.show(board, self.stage.value, self.layer.value, running)
         self.pace.show(board)
-        if new:
-            self._place()
-
-    def _draw(self, board: Board) -> bool:
-        """Make the figures, where another run is shown than before; returns whether they are new."""
-        if self._drawn == (wanted := (board.run, tuple(board.tallies), board.cells)):
-            return False
-        self._drawn = wanted
-        legend = Legend(tuple(board.tallies))
-        self.map, self.pace = BlockMap(legend), PaceGraph(legend)
-        _offer(self.stage, EVERYTHING, [EVERYTHING, *board.tallies])
-        _offer(self.layer, ALL_LAYERS, [ALL_LAYERS, *layers(board.cells)])
-        return True
-
-    def _place(self) -> None:
-        """Put everything on the page; figures have their data by then, without which a browser cannot draw them."""
-        left = column(row(self.stage, self.layer), self.map.figure, self.legend_line, sizing_mode="stretch_both")
-        right = column(
-            self.stages, self.pace.figure, self.quarantined, self.workers, self.faults, sizing_mode="stretch_height", width=560
-        )
-        self.root.children = [self.heading, self.run, row(left, right, sizing_mode="stretch_both")]
 
 
 def tasks_of(scheduler: Any, client: str) -> dict[str, list[str]]:

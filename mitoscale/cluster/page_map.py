@@ -16,6 +16,15 @@ from mitoscale.cluster.page_colours import Legend
 from mitoscale.core.board import Board, State
 from mitoscale.core.cells import Cells
 
+PLACES = ("left", "right", "top", "bottom", "z0", "z1", "y0", "y1", "x0", "x1", "blocks")
+"""Columns that say where a cell is drawn, and what it covers."""
+
+COUNTS = ("code", "done", "total", "lost")
+"""Columns that change while a run goes on."""
+
+COLUMNS = (*PLACES, *COUNTS)
+"""All columns."""
+
 EVERYTHING = "how far each block is"
 """Shows the last stage that each cell has behind it, and over it what happens now."""
 
@@ -39,7 +48,7 @@ class BlockMap:
 
     def __init__(self, legend: Legend) -> None:
         self.legend = legend
-        self.source = ColumnDataSource()
+        self.source = ColumnDataSource({name: [] for name in COLUMNS})
         self._titles = ColumnDataSource({"x": [], "y": [], "text": []})
         self._laid: tuple[Cells, str, tuple[float, ...]] | None = None
         colour = linear_cmap("code", legend.palette, low=-0.5, high=len(legend.palette) - 0.5)
@@ -114,7 +123,7 @@ class BlockMap:
         self._laid = wanted
         data, titles = layout(board, chosen)
         count = len(data["left"])
-        data |= {name: np.zeros(count, np.uint32) for name in ("code", "done", "total", "lost")}
+        data |= {name: np.zeros(count, np.uint32) for name in COUNTS}
         self.source.data = data
         self._titles.data = titles
         self.cells.glyph.line_width = 1.0 if count < 1500 else 0.3
