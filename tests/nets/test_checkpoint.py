@@ -132,6 +132,13 @@ def rewrite(path: Path, state: dict[str, torch.Tensor], header: dict[str, object
     save_file(state, path, metadata=None if header is None else {"mitoscale": json.dumps(header)})
 
 
+@pytest.mark.parametrize(("name", "width", "kind"), [("sam_vit_l_0b3195.pth", 768, "vit_b"), ("my_vit_b.pth", 1280, "vit_h")])
+def test_an_official_checkpoint_of_another_type_than_named_is_refused(tmp_path: Path, name: str, width: int, kind: str) -> None:
+    path = tmp_path / name
+    torch.save({"image_encoder.pos_embed": torch.zeros(1, 64, 64, width)}, path)
+    one_line(load_sam, path, f"but its tensors are of a {kind}: rename it, or download it again")
+
+
 def test_weights_that_do_not_fit_are_refused(unet_file: Path) -> None:
     state, header = load_file(unet_file), card("unet", UNET).model_dump(mode="json")
     name = next(n for n in state if n.endswith("weight"))
