@@ -45,7 +45,8 @@ def changed(settings: RunSettings, options: dict[str, Any]) -> RunSettings:
         options, {"detector": "detector", "threshold": "threshold", "options": "detector_option"}
     )
     segment: dict[str, Any] = settings.segment.model_dump() | _given(
-        options, {"segmenter": "segmenter", "sam": "sam", "sam_pixel_nm": "sam_pixel", "options": "segmenter_option"}
+        options,
+        {"segmenter": "segmenter", "sam": "sam", "sam_pixel_nm": "sam_pixel", "options": "segmenter_option", "gate_nm": "gate"},
     )
     relabel: dict[str, Any] = settings.relabel.model_dump() | _given(
         options, {"min_volume_nm3": "min_volume", "into_source": "labels_into_source"}

@@ -102,6 +102,9 @@ def setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 metavar="NM",
                 help="Pixel size SAM works at (default: what it was trained at).",
             ),
+            click.option(
+                "--gate", type=click.FloatRange(min=0), metavar="NM", help="How far masks may leave the foreground (default: 0)."
+            ),
             click.option("--min-volume", type=click.FloatRange(min=0), metavar="NM3", help="Drop smaller objects."),
             report_option,
             click.option(

@@ -17,6 +17,7 @@ from mitoscale.cli.options import learning_options
 @click.option("--phantoms", type=click.IntRange(min=0), default=6, show_default=True, help="Phantoms to mix in.")
 @click.option("--phantom-share", type=click.FloatRange(0, 0.9), default=0.35, show_default=True, help="Their part of the crops.")
 @click.option("--init", metavar="WEIGHTS", help="Start from these weights (name or path) instead of from scratch.")
+@click.option("--keep-init", type=click.FloatRange(0, 1, max_open=True), default=0.0, help="Part of --init in the mean of both.")
 @click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps (default: 1000; report: 20 epochs).")
 def train(cluster: str | None, **options: Any) -> None:
     """Train on VOLUME (TIFF or OME-Zarr) and TRUTH of the same shape; stopped and started again, it goes on.

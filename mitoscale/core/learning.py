@@ -101,6 +101,8 @@ class TrainSettings(LearnSettings):
     """Their part of the crops."""
     init: str | None = None
     """Weights to start from."""
+    keep_init: float = 0.0
+    """Part of those weights that the result keeps, 0..1; see :mod:`mitoscale.training.blend`."""
     steps: int | None = None
     """Optimiser steps; None: the preset's."""
 
@@ -108,6 +110,8 @@ class TrainSettings(LearnSettings):
     def _check_preset(self) -> TrainSettings:
         if self.preset == "report" and self.model == "sam":
             raise InputError("--preset report is unknown for sam: the first report's network is a U-Net; leave --preset out")
+        if self.keep_init and self.init is None:
+            raise InputError(f"--keep-init {self.keep_init:g} keeps a part of the weights of --init, which is missing: give it too")
         return self
 
 

@@ -81,8 +81,9 @@ class SegmentSettings(Settings):
     """Of two masks of a slice with a larger IoU the lower-scored is dropped."""
     nms_iom: float = 0.8
     """The same for intersection over the smaller mask."""
-    gate_nm: float = 5.0
-    """Masks are cut at the foreground dilated by this much."""
+    gate_nm: float = Field(default=0.0, ge=0)
+    """Masks are cut at the foreground dilated by this much. With the embedded weights the foreground's outline is the better one;
+    a SAM that knows the tissue better than the detector does may be let out."""
     min_profile_nm2: float = 2_500.0
     """Smaller 2D profiles that meet no block border are dropped."""
     link_iou: float = 0.3

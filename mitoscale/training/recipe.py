@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from mitoscale.ops.phantom import make_phantom
 from mitoscale.training import report_unet
 from mitoscale.training import sam as sam_training
 from mitoscale.training import unet as unet_training
+from mitoscale.training.blend import blended
 from mitoscale.training.loop import LossError, Progress, Schedule, Task, Trained, train
 from mitoscale.training.samples import Annotated
 
@@ -173,6 +175,9 @@ def train_weights(
         save_weights(out, trained.model, card)
 
     trained = train_kept(settings, plan.task, plan.schedule, token, plan.batch, save, report)
+    if settings.keep_init:
+        trained = _blended(settings, plan, trained, report)
+        save(trained, {"keep_init": settings.keep_init})
     checkpoint.unlink(missing_ok=True)
     return trained
 
@@ -225,6 +230,18 @@ def memory_told(batch: int) -> Iterator[None]:
         if "can't allocate memory" not in str(error):
             raise
         raise InputError(f"training: out of memory with --batch {batch}: lower --batch") from error
+
+
+def _blended(settings: TrainSettings, plan: Plan, trained: Trained, report: Callable[[Progress], None]) -> Trained:
+    """What was trained, with a part of what it started from; its scores end the history."""
+    where = next(trained.model.parameters()).device
+    start = _started(copy.deepcopy(trained.model), settings.init)  # type: ignore[type-var]
+    model = blended(trained.model, start.to(where), settings.keep_init)
+    scores = plan.task.score(model)
+    score = next(iter(scores.values()), 0.0)
+    last = replace(trained.history[-1], score=score, best=score, scores=scores)
+    report(last)
+    return Trained(model=model, history=[*trained.history, last])
 
 
 def _shared(volume: Annotated, share: float) -> Annotated:

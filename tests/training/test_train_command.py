@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import torch
 from commands import this_process
 
 from mitoscale.cli import main
@@ -51,6 +52,22 @@ def test_a_unet_is_trained_and_used(files: list[str], tmp_path: Path, capsys: py
 
 
 @pytest.mark.slow
+def test_a_part_of_what_training_started_from_is_kept(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "mine.safetensors"
+    options = ["--tune", "24:32", "--steps", "1", "--batch", "2", "--init", "unet-small"]
+    main(["train", *files, "--out", str(tmp_path / "all.safetensors"), *options])
+    main(["train", *files, "--out", str(out), *options, "--keep-init", "0.75"])
+    capsys.readouterr()
+    start, end, kept = (load_unet(name)[0].state_dict() for name in ("unet-small", str(tmp_path / "all.safetensors"), str(out)))
+    for name, value in kept.items():
+        if value.dtype.is_floating_point:
+            torch.testing.assert_close(value, start[name] * 0.75 + end[name] * 0.25, atol=2e-3, rtol=2e-3)  # files hold float16
+    assert load_unet(str(out))[1].training["keep_init"] == 0.75
+    rows = (tmp_path / "mine.history.csv").read_text().splitlines()
+    assert len(rows) == 3, "the mean is scored too"
+
+
+@pytest.mark.slow
 def test_a_sam_is_trained_and_used(files: list[str], tmp_path: Path) -> None:
     out = tmp_path / "mine.safetensors"
     main(["train", *files, "--model", "sam", "--out", str(out), "--steps", "1"])
@@ -63,6 +80,7 @@ def test_a_sam_is_trained_and_used(files: list[str], tmp_path: Path) -> None:
     [
         (["--out", "mine.pth"], "must end in .safetensors"),
         (["--model", "sam", "--preset", "report"], "--preset report is unknown for sam"),
+        (["--keep-init", "0.3"], "--keep-init 0.3 keeps a part of the weights of --init, which is missing"),
         (["--slices", "0:20", "--tune", "19:30"], "overlap"),
         (["--slices", "0:99"], "slices 0:99 leave the volume, which has 0:32"),
         (["--slices", "0:20", "--tune", "30:33"], "slices 30:33 leave the volume"),
