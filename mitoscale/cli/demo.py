@@ -13,6 +13,9 @@ SEED = 7
 
 _SHAPE, _OBJECTS, _BLOCK = (96, 384, 384), 110, (48, 192, 192)
 
+_SMALLEST = 2.2e6
+"""``--min-volume`` of the demo, in nm^3: phantoms are made of nothing smaller than an ellipsoid with half-axes of 81 nm."""
+
 
 @click.command()
 @click.argument("folder", default="mitoscale-demo")
@@ -48,7 +51,7 @@ def demo(folder: str, **options: Any) -> None:
         number = int(phantom.labels.max())
         click.echo(f"           {number} mitochondria made, {len(phantom.touching)} of them touch another", err=True)
     source = open_source(image, None)
-    options["block"] = _BLOCK
+    options["block"], options["min_volume"] = _BLOCK, _SMALLEST
     plan = make_plan(source, run, settings_for(source, options, threads_of(options)))
     started = start(plan, source.value_range)
     go(started, STAGES[:-1], options)
