@@ -64,6 +64,7 @@ def make_phantom(
     labels = np.zeros(shape, np.uint32)
     blocked = np.zeros(shape, bool)
     partners: set[int] = set()
+    boxes: list[tuple[slice, ...]] = []
     pairs = round(objects * touching / 2)
     label = 0
     for attempt in range(objects * 30):
@@ -72,7 +73,7 @@ def make_phantom(
         mask = _mitochondrion(rng, nm)
         if len(partners) < 2 * pairs and label and attempt % 2:
             partner = int(rng.integers(1, label + 1))
-            place = None if partner in partners else _against(mask, labels, blocked, partner, rng)
+            place = None if partner in partners else _against(mask, labels, blocked, partner, boxes[partner - 1], rng)
             if place is not None:
                 partners |= {partner, label + 1}
         else:
@@ -80,7 +81,7 @@ def make_phantom(
         if place is None:
             continue
         label += 1
-        _put(mask, place, label, labels, blocked)
+        boxes.append(_put(mask, place, label, labels, blocked))
     image = _cytoplasm(shape, labels, nm, rng)
     _draw_mitochondria(image, labels, nm, rng)
     return Phantom(image=_expose(image, rng), labels=labels, touching=frozenset(partners), spacing=spacing)
@@ -138,15 +139,23 @@ def _free_place(mask: np.ndarray, blocked: np.ndarray, rng: np.random.Generator)
     return None
 
 
-def _against(mask: np.ndarray, labels: np.ndarray, blocked: np.ndarray, partner: int, rng: np.random.Generator) -> Triple | None:
-    """An origin where the mask touches ``partner`` and meets nothing else."""
-    where = np.argwhere(labels == partner)
+def _against(
+    mask: np.ndarray,
+    labels: np.ndarray,
+    blocked: np.ndarray,
+    partner: int,
+    box: tuple[slice, ...],
+    rng: np.random.Generator,
+) -> Triple | None:
+    """An origin where the mask touches ``partner``, which lies in ``box``, and meets nothing else."""
+    other = labels[box] == partner
+    where = np.argwhere(other) + [s.start for s in box]
     centre = where.mean(0)
     direction = rng.normal(size=3)
     direction /= np.linalg.norm(direction)
-    own = ndimage.binary_dilation(_padded_crop(labels == partner, where), iterations=_GAP)
+    own = ndimage.binary_dilation(np.pad(other, _GAP + 1), iterations=_GAP)
     others = blocked.copy()
-    low = where.min(0) - _GAP - 1
+    low = np.array([s.start for s in box]) - _GAP - 1
     inner, outer = _overlap(own.shape, tuple(low), blocked.shape)
     others[outer] &= ~own[inner]
     half = np.array(mask.shape) / 2
@@ -164,12 +173,6 @@ def _against(mask: np.ndarray, labels: np.ndarray, blocked: np.ndarray, partner:
     return None
 
 
-def _padded_crop(mask: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """The mask's bounding box with a border of ``_GAP + 1`` voxels of False."""
-    low, high = where.min(0), where.max(0) + 1
-    return np.pad(mask[tuple(slice(a, b) for a, b in zip(low, high, strict=True))], _GAP + 1)
-
-
 def _overlap(size: Triple, place: Triple, shape: Triple) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
     """Slices into a crop of ``size`` at ``place`` and into a volume of ``shape`` for what they share."""
     inner, outer = [], []
@@ -181,12 +184,14 @@ def _overlap(size: Triple, place: Triple, shape: Triple) -> tuple[tuple[slice, .
     return tuple(inner), tuple(outer)
 
 
-def _put(mask: np.ndarray, place: Triple, label: int, labels: np.ndarray, blocked: np.ndarray) -> None:
-    inner, outer = _overlap(mask.shape, place, labels.shape)
-    labels[outer][mask[inner]] = label
+def _put(mask: np.ndarray, place: Triple, label: int, labels: np.ndarray, blocked: np.ndarray) -> tuple[slice, ...]:
+    """Draw an object; returns the box it lies in."""
+    inner, box = _overlap(mask.shape, place, labels.shape)
+    labels[box][mask[inner]] = label
     grown = ndimage.binary_dilation(np.pad(mask, _GAP), iterations=_GAP)
     inner, outer = _overlap(grown.shape, tuple(p - _GAP for p in place), labels.shape)  # type: ignore[arg-type]
     blocked[outer] |= grown[inner]
+    return box
 
 
 def _smooth_noise(rng: np.random.Generator, shape: Triple, scale: float) -> np.ndarray:
@@ -197,8 +202,13 @@ def _smooth_noise(rng: np.random.Generator, shape: Triple, scale: float) -> np.n
     coarse = (coarse - coarse.mean()) / coarse.std()
     if step == 1:
         return coarse[tuple(slice(0, n) for n in shape)]
-    fine = ndimage.zoom(coarse, step, order=1)
-    return fine[tuple(slice(0, n) for n in shape)]
+    for axis, n in enumerate(shape):  # linear between the coarse points, axis by axis
+        position = np.arange(n) * ((coarse.shape[axis] - 1) / (coarse.shape[axis] * step - 1))
+        low = position.astype(int)
+        part = (position - low).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
+        before, after = np.take(coarse, low, axis), np.take(coarse, low + 1, axis)
+        coarse = before + part * (after - before)
+    return coarse
 
 
 def _cytoplasm(shape: Triple, labels: np.ndarray, nm: float, rng: np.random.Generator) -> np.ndarray:
