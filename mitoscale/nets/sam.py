@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, TwoWayTransformer
 from torch import nn
 
+from mitoscale.nets.attention import FusedAttention
+
 _RGB_MEAN = (123.675, 116.28, 103.53)
 _RGB_STD = (58.395, 57.12, 57.375)
 
@@ -81,6 +83,8 @@ class Sam(nn.Module):
             window_size=config.window,
             out_chans=config.embedding,
         )
+        for block in self.image_encoder.blocks:
+            block.attn = FusedAttention(block.attn)
         self.prompt_encoder = PromptEncoder(
             embed_dim=config.embedding,
             image_embedding_size=(side, side),
