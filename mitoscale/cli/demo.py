@@ -16,6 +16,9 @@ _SHAPE, _OBJECTS, _BLOCK = (72, 352, 352), 102, (36, 176, 176)
 _SMALLEST = 2.2e6
 """``--min-volume`` of the demo, in nm^3: phantoms are made of nothing smaller than an ellipsoid with half-axes of 81 nm."""
 
+_MARGIN = (8, 32, 32)
+"""What neighbouring blocks both read, in voxels: 320 nm across slices, as 64 pixels of 5 nm are."""
+
 
 @click.command()
 @click.argument("folder", default="mitoscale-demo")
@@ -52,7 +55,9 @@ def demo(folder: str, **options: Any) -> None:
         click.echo(f"           {number} mitochondria made, {len(phantom.touching)} of them touch another", err=True)
     source = open_source(image, None)
     options["block"], options["min_volume"] = _BLOCK, _SMALLEST
-    plan = make_plan(source, run, settings_for(source, options, threads_of(options)))
+    settings = settings_for(source, options, threads_of(options))
+    segment = settings.segment.model_copy(update={"margin": _MARGIN})
+    plan = make_plan(source, run, settings.model_copy(update={"segment": segment}))
     started = start(plan, source.value_range)
     go(started, STAGES[:-1], options)
     scores = evaluate(run, truth)

@@ -18,14 +18,6 @@ MAX_LEVELS = 5
 _SMALLEST_LEVEL = 64
 """A level is halved again only while its longest edge is above twice this."""
 
-_MARGIN_SLICES = 8
-"""Slices over which fragments of neighbours are compared, where the settings do not say it."""
-
-_MARGIN_NM = 320.0
-"""The same across slices: 64 pixels of 5 nm, at which the embedded weights work; coarser ones need fewer."""
-
-_LEAST_MARGIN, _MOST_MARGIN = 8, 64
-
 
 class RunPlan(BaseModel):
     """A run's folder, volume and settings, and the grids that follow from them."""
@@ -72,8 +64,7 @@ class RunPlan(BaseModel):
     @property
     def grid(self) -> BlockGrid:
         """Blocks with the margin over which fragments of neighbours are compared."""
-        across = (max(_LEAST_MARGIN, min(_MOST_MARGIN, math.ceil(_MARGIN_NM / s))) for s in self.spec.spacing[1:])
-        margin = self.settings.segment.margin or (_MARGIN_SLICES, *across)
+        margin = self.settings.segment.margin or (8, 64, 64)
         cut = tuple(min(m, c) if n > 1 else 0 for m, c, n in zip(margin, self.core, self.spec.shape, strict=True))
         return BlockGrid(region=self.region, core_shape=self.core, margin=cut)
 

@@ -76,7 +76,7 @@ class SegmentSettings(Settings):
     options: dict[str, Any] = Field(default_factory=dict)
     """Keywords for a factory."""
     margin: Triple | None = None
-    """Margin (z, y, x) of a block in voxels; None: 8 slices and 320 nm (8 to 64 pixels), at most the core."""
+    """Margin (z, y, x) of a block in voxels; None: 8 slices and 64 pixels, at most the core."""
     nms_iou: float = 0.7
     """Of two masks of a slice with a larger IoU the lower-scored is dropped."""
     nms_iom: float = 0.8

@@ -88,12 +88,6 @@ def test_a_single_slice_has_no_margin_in_z() -> None:
     assert all(b.halo.shape[0] == 1 for b in plan.detect_grid.blocks())
 
 
-@pytest.mark.parametrize(("pixel", "pixels"), [(2.0, 64), (5.0, 64), (4.6, 64), (10.0, 32), (16.0, 20), (100.0, 8)])
-def test_the_margin_across_slices_is_a_length(pixel: float, pixels: int) -> None:
-    plan = plan_of((100, 500, 500), (40.0, pixel, pixel), (32, 128, 128))
-    assert plan.grid.margin == (8, pixels, pixels)
-
-
 def test_a_run_that_does_not_fit_is_refused_with_both_sizes() -> None:
     plan = plan_of((100, 1000, 1000), (5.0, 5.0, 5.0), (64, 512, 512))
     plan.validate_plan(10**12)
