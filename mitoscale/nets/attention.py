@@ -50,14 +50,14 @@ class FusedAttention(nn.Module):
         )
         positions = [p.reshape(batch, self.num_heads, height * width, -1).to(q) for p in beside]
         queries = torch.cat([q * self.scale, *positions], dim=-1)
-        keys = torch.cat([k, _places(height, width).to(k).expand(batch, self.num_heads, -1, -1)], dim=-1)
+        keys = torch.cat([k, _places(height, width, k).expand(batch, self.num_heads, -1, -1)], dim=-1)
         values = functional.pad(v, (0, height + width))  # fused kernels want all vectors of one length
         mixed = functional.scaled_dot_product_attention(queries, keys, values, scale=1.0)[..., :size]
         result: torch.Tensor = self.proj(mixed.transpose(1, 2).reshape(batch, height, width, channels))
         return result
 
 
-def _places(height: int, width: int) -> torch.Tensor:
-    """(H * W, H + W) of each token a 1 at its row and a 1 at its column."""
-    rows, columns = torch.eye(height), torch.eye(width)
+def _places(height: int, width: int, like: torch.Tensor) -> torch.Tensor:
+    """(H * W, H + W) of each token a 1 at its row and a 1 at its column; of the dtype, and made on the device, of ``like``."""
+    rows, columns = (torch.eye(n, dtype=like.dtype, device=like.device) for n in (height, width))
     return torch.cat([rows.repeat_interleave(width, 0), columns.repeat(height, 1)], dim=1)
