@@ -11,7 +11,7 @@ from mitoscale.cli.options import where_options
 SEED = 12
 """Seed of the demo's phantom, one of those with which a fifth of the objects touch; training uses seeds from 1000 on."""
 
-_SHAPE, _OBJECTS, _BLOCK = (72, 352, 352), 102, (36, 176, 176)
+_SHAPE, _OBJECTS, _BLOCK = (64, 352, 352), 101, (32, 176, 176)
 
 _SMALLEST = 2.2e6
 """``--min-volume`` of the demo, in nm^3: phantoms are made of nothing smaller than an ellipsoid with half-axes of 81 nm."""

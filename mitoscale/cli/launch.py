@@ -13,6 +13,7 @@ import click
 from mitoscale import pipeline
 from mitoscale.cli.progress import ProgressBars
 from mitoscale.cluster.clusters import Cluster, load_cluster, start
+from mitoscale.cluster.executor import SerialExecutor
 from mitoscale.core.errors import EXIT_QUARANTINED, InputError
 from mitoscale.core.geometry import Region
 from mitoscale.core.plan import chunks_of, default_core
@@ -72,19 +73,16 @@ def _left_out(value: Any) -> bool:
 
 
 def go(run: Run, stages: Sequence[str], options: dict[str, Any]) -> list[StageOutcome]:
-    """Start the cluster, run the stages, show progress and the summary; exits with 3 where blocks were quarantined."""
+    """Run the stages, show progress and the summary; exits with 3 where blocks were quarantined."""
     threads = run.plan.settings.threads
     if threads_of(options) != threads:
         raise InputError(f"{run.plan.run} was begun with {threads} threads a task; write threads: {threads} into the cluster file")
     began = time.monotonic()
-    with running(options) as cluster, ProgressBars() as bars:
-        if options.get("performance_report"):
-            cluster.executor.reports = options["performance_report"]
-        if {"detect", "segment"} & set(stages):
-            settings = run.plan.settings
-            cluster.warm(partial(warm_models, settings.detect, settings.segment, run.plan.spec.spacing))
-        with watched(run, stages, cluster) as watch:
-            outcomes = execute(run, stages, cluster.executor, Audience(bars, watch), redo=options.get("redo"))
+    if any(run.plan.task_count(stage) for stage in stages):
+        outcomes = _on_cluster(run, stages, options)
+    else:  # the report is written by the client alone: no cluster need start for it
+        with ProgressBars() as bars:
+            outcomes = execute(run, stages, SerialExecutor(), bars, redo=options.get("redo"))
     summarise(run, outcomes, time.monotonic() - began)
     quarantined = [name for names in pipeline.quarantined(run).values() for name in names]
     if quarantined:
@@ -96,6 +94,17 @@ def go(run: Run, stages: Sequence[str], options: dict[str, Any]) -> list[StageOu
         )
         raise click.exceptions.Exit(EXIT_QUARANTINED)
     return outcomes
+
+
+def _on_cluster(run: Run, stages: Sequence[str], options: dict[str, Any]) -> list[StageOutcome]:
+    with running(options) as cluster, ProgressBars() as bars:
+        if options.get("performance_report"):
+            cluster.executor.reports = options["performance_report"]
+        if {"detect", "segment"} & set(stages):
+            settings = run.plan.settings
+            cluster.warm(partial(warm_models, settings.detect, settings.segment, run.plan.spec.spacing))
+        with watched(run, stages, cluster) as watch:
+            return execute(run, stages, cluster.executor, Audience(bars, watch), redo=options.get("redo"))
 
 
 @contextmanager

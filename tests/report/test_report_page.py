@@ -89,6 +89,7 @@ def test_a_second_report_replaces_the_pictures(mitoscale: Call, stack: Stack, fi
     Path(RunFolder(run).report).unlink()
     ended = mitoscale("report", run, "--redo", "report")
     assert ended.code == 0 and "report.html" in ended.out
+    assert "dashboard" not in ended.err, "no cluster is started for it"
     assert Path(RunFolder(run).report).is_file()
     assert sorted(p.name for p in Path(RunFolder(run).pictures).iterdir()) == before
 
