@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
-_NET = "10.213.77"
+_NETS = "10.213"
+"""Machines take a /24 of these that no interface of this host has."""
 
 
 def why_not() -> str:
@@ -51,15 +52,15 @@ class Machine:
 def machines(count: int) -> Iterator[list[Machine]]:
     """``count`` machines on one network, which this process is on too."""
     mark = f"{os.getpid() % 100_000}"
-    bridge = f"mb{mark}"
+    bridge, net = f"mb{mark}", _free_net()
     with ExitStack() as stack:
         _ip("link", "add", bridge, "type", "bridge")
         stack.callback(_ip, "link", "del", bridge)
-        _ip("addr", "add", f"{_NET}.254/24", "dev", bridge)
+        _ip("addr", "add", f"{net}.254/24", "dev", bridge)
         _ip("link", "set", bridge, "up")
         made = []
         for number in range(1, count + 1):
-            machine = Machine(name=f"mito-{mark}-{number}", address=f"{_NET}.{number}", link=f"mv{mark}-{number}")
+            machine = Machine(name=f"mito-{mark}-{number}", address=f"{net}.{number}", link=f"mv{mark}-{number}")
             _ip("netns", "add", machine.name)
             stack.callback(_ip, "netns", "del", machine.name)
             _ip("link", "add", machine.link, "type", "veth", "peer", "name", "eth0", "netns", machine.name)
@@ -69,6 +70,14 @@ def machines(count: int) -> Iterator[list[Machine]]:
                 _ip("-n", machine.name, *command.split())
             made.append(machine)
         yield made
+
+
+def _free_net() -> str:
+    """A network that nothing here is on: another test's machines, or those that a killed test left behind, have theirs."""
+    taken = subprocess.run(["ip", "-o", "-4", "addr"], check=True, capture_output=True, text=True).stdout
+    start = os.getpid() % 256
+    nets = (f"{_NETS}.{(start + step) % 256}" for step in range(256))
+    return next(net for net in nets if f" {net}." not in taken)
 
 
 def _gone(link: str) -> None:
