@@ -113,9 +113,9 @@ def test_a_client_without_certificate_is_refused(encrypted: str, certificates: d
     host, port = encrypted.removeprefix("tls://").split(":")
     context = ssl.create_default_context(cafile=certificates["ca"])
     context.check_hostname = False
-    with pytest.raises(ssl.SSLError, match=r"(?i)certificate required"), socket.create_connection((host, int(port))) as raw:  # noqa: SIM117
+    # In TLS 1.3 the refusal follows the handshake: an alert, or, where closing overtakes it, an abrupt end.
+    with pytest.raises((ssl.SSLError, ConnectionError)), socket.create_connection((host, int(port))) as raw:  # noqa: SIM117
         with context.wrap_socket(raw) as secure:
-            secure.sendall(b"\0" * 64)
             secure.recv(1)
     context.load_cert_chain(certificates["certificate"], certificates["key"])
     with socket.create_connection((host, int(port))) as raw, context.wrap_socket(raw) as secure:
