@@ -157,6 +157,10 @@ class DaskExecutor:
         with self._reported(stage):
             return self._run(stage, function, keys, on_result, on_event, resource, priority)
 
+    def _pauses(self) -> list[float]:
+        """Seconds before each further round of tasks that raised."""
+        return [self.waits[min(number, len(self.waits) - 1)] for number in range(self.retries)]
+
     @contextmanager
     def _reported(self, stage: str) -> Iterator[None]:
         """Have Dask write a report of what its workers do meanwhile, where one is wanted."""
@@ -190,14 +194,17 @@ class DaskExecutor:
             more_to_come=self.more_to_come,
             bundle=self.bundle,
         ) as flight:
-            rounds = Rounds(stage, on_result, on_event)
-            rounds.fly(flight, keys, last=self.retries == 0)
-            for attempt in range(1, self.retries + 1):
-                again = rounds.take_raised()
-                if not again:
-                    break
-                pause(self.waits[min(attempt, len(self.waits)) - 1])
-                rounds.fly(flight, again, last=attempt == self.retries)
-            for suspect in rounds.suspects:
-                rounds.fly_alone(flight, suspect)
+            rounds = Rounds(stage, self.retries, on_result, on_event)
+            rounds.fly(flight, keys)
+            for wait in self._pauses():
+                if again := rounds.take_raised():
+                    pause(wait)
+                    rounds.fly(flight, again)
+            alone = rounds.take_suspects()
+            for wait in (0.0, *self._pauses()):
+                if alone:
+                    pause(wait)
+                for suspect in alone:
+                    rounds.fly_alone(flight, suspect)
+                alone = rounds.take_raised()
         return rounds.failures

@@ -46,28 +46,36 @@ class Rounds:
     ----------
     stage : str
         The stage.
+    retries : int
+        How often a task that raised is tried again, in company or alone.
     on_result : callable
         Called with each result.
     on_event : callable
         Called with each fault.
     """
 
-    def __init__(self, stage: str, on_result: Callable[[BlockResult], None], on_event: Callable[[Event], None]) -> None:
+    def __init__(
+        self, stage: str, retries: int, on_result: Callable[[BlockResult], None], on_event: Callable[[Event], None]
+    ) -> None:
         self.failures: list[Failure] = []
         """Tasks that were given up."""
-        self.suspects: list[Key] = []
-        """Tasks that were there when workers died, and are to run alone."""
-        self._stage, self._on_result, self._on_event = stage, on_result, on_event
+        self._stage, self._retries, self._on_result, self._on_event = stage, retries, on_result, on_event
         self._raised: list[Key] = []
+        self._suspects: list[Key] = []
         self._attempts: Counter[str] = Counter()
         self._in_a_row = 0
 
     def take_raised(self) -> list[Key]:
-        """The tasks that raised in the last round."""
+        """The tasks that raised in the last round and are to be tried again."""
         raised, self._raised = self._raised, []
         return raised
 
-    def fly(self, flight: Flight, keys: Iterable[Key], *, last: bool) -> None:
+    def take_suspects(self) -> list[Key]:
+        """The tasks that were there when workers died, and are to run alone."""
+        suspects, self._suspects = self._suspects, []
+        return suspects
+
+    def fly(self, flight: Flight, keys: Iterable[Key]) -> None:
         """One round in company.
 
         Parameters
@@ -76,8 +84,6 @@ class Rounds:
             On the cluster.
         keys : iterable of Block or Face
             What is to be done.
-        last : bool
-            A task that raises is given up at once.
 
         Raises
         ------
@@ -86,11 +92,11 @@ class Rounds:
         """
         for landing in flight.over(keys, deaths=DEATHS_IN_COMPANY):
             if _lost(landing):
-                self.suspects.append(landing.key)
+                self._suspects.append(landing.key)
                 detail = f"{DEATHS_IN_COMPANY} workers died while they held it; it will run alone"
                 self._on_event(Event(kind="taken back", stage=self._stage, task=landing.key.name, detail=detail))
             else:
-                self._settle(landing, last)
+                self._settle(landing)
 
     def fly_alone(self, flight: Flight, key: Key) -> None:
         """A suspect by itself."""
@@ -98,9 +104,9 @@ class Rounds:
             if _lost(landing):
                 self.failures.append(_killer(key))
             else:
-                self._settle(landing, last=True)
+                self._settle(landing)
 
-    def _settle(self, landing: Landing, last: bool) -> None:
+    def _settle(self, landing: Landing) -> None:
         key = landing.key
         if landing.error is None:
             assert landing.result is not None
@@ -118,7 +124,7 @@ class Rounds:
                 f"{self._stage}: {self._in_a_row} tasks in a row failed, the last with {failure.error}; "
                 "repair what they have in common, then start the same command again"
             )
-        if last or failure.damaged:
+        if failure.attempts > self._retries or failure.damaged:
             self.failures.append(failure)
         else:
             self._raised.append(key)

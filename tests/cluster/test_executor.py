@@ -16,7 +16,7 @@ import pytest
 from distributed import Worker
 
 from mitoscale.cluster.clusters import Cluster
-from mitoscale.cluster.executor import DaskExecutor, Executor, SerialExecutor
+from mitoscale.cluster.executor import RETRIES, DaskExecutor, Executor, SerialExecutor
 from mitoscale.cluster.flight import IN_FLIGHT
 from mitoscale.cluster.rounds import DEATHS_ALONE, DEATHS_IN_COMPANY
 from mitoscale.core.errors import BlockError, DamagedError, StoppedError
@@ -58,6 +58,16 @@ def kills(bad: str, times: int, folder: str, key: Block) -> BlockResult:
     noted(folder, key)
     if key.name == bad and tries(folder, bad) <= times:
         os.kill(os.getpid(), signal.SIGKILL)
+    return measured(key)
+
+
+def kills_then_raises(bad: str, deaths: int, errors: int, folder: str, key: Block) -> BlockResult:
+    noted(folder, key)
+    if key.name == bad:
+        if tries(folder, bad) <= deaths:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if tries(folder, bad) <= deaths + errors:
+            raise OSError("try again")
     return measured(key)
 
 
@@ -275,6 +285,17 @@ def test_a_block_that_always_kills_its_worker_is_given_up_and_the_others_are_don
     assert failure.name == bad and "out of memory" in failure.error and "--block" in failure.error
     # Dask may start the task once more before it hears that the task was taken back, both times.
     assert DEATHS_IN_COMPANY + DEATHS_ALONE <= tries(tmp_path, bad) <= DEATHS_IN_COMPANY + DEATHS_ALONE + 2
+
+
+def test_a_block_that_runs_alone_may_raise_as_often_as_any_other(cluster: Cluster, blocks: list[Block], tmp_path: Path) -> None:
+    """It may have been there by chance when workers died; an error that passes then costs nothing."""
+    bad, events = blocks[3].name, list[Event]()
+    function = partial(kills_then_raises, bad, DEATHS_IN_COMPANY, RETRIES, str(tmp_path))
+    results, failures = run(cluster.executor, function, blocks[:12], on_event=events.append)
+    assert failures == [] and [r.name for r in results] == [b.name for b in blocks[:12]]
+    kinds = [e.kind for e in events if e.task == bad]
+    # Dask may start it once more before it hears that it was taken back; nobody hears of an error then.
+    assert kinds[0] == "taken back" and kinds[-1] == "healed" and set(kinds[1:-1]) == {"raised"}, kinds
 
 
 def test_a_resource_that_is_there_is_used(cluster: Cluster, blocks: list[Block]) -> None:
