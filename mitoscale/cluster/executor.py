@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from mitoscale.cluster.bundle import Function, Key
 from mitoscale.cluster.connection import nobody
 from mitoscale.cluster.flight import Flight
+from mitoscale.cluster.hearing import Hearing
 from mitoscale.cluster.interruption import pause
 from mitoscale.cluster.placement import Place
 from mitoscale.cluster.rounds import Failure, Rounds, failure_of, raised
@@ -139,6 +140,7 @@ class DaskExecutor:
         self.waits = waits
         self.more_to_come = more_to_come
         self.bundle = bundle
+        self._hearing = Hearing(client)
         self.reports: str | None = None
         """Folder that gets Dask's own report of each stage, ``STAGE.html``; None: there are none."""
 
@@ -185,6 +187,7 @@ class DaskExecutor:
     ) -> list[Failure]:
         with Flight(
             self.client,
+            self._hearing,
             stage,
             function,
             resource=self.place(resource).resource,

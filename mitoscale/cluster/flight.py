@@ -14,6 +14,7 @@ import traceback
 from asyncio import CancelledError
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -23,6 +24,7 @@ from typing import Any
 from mitoscale.cluster.bundle import Bundling, Function, Key, Outcome, Raised, bundles, call, pack
 from mitoscale.cluster.connection import nobody
 from mitoscale.cluster.fetching import Fetched, fetch
+from mitoscale.cluster.hearing import Hearing
 from mitoscale.cluster.interruption import POLL_SECONDS, put_off, put_off_no_more, raise_if_interrupted
 from mitoscale.cluster.landing import Landing
 from mitoscale.core.errors import StoppedError
@@ -57,6 +59,8 @@ class Flight:
     ----------
     client : distributed.Client
         Connected to the cluster.
+    hearing : Hearing
+        What happens to its workers.
     stage : str
         First part of the tasks' names, by which the dashboard groups them.
     function : callable
@@ -78,6 +82,7 @@ class Flight:
     def __init__(
         self,
         client: Any,
+        hearing: Hearing,
         stage: str,
         function: Function,
         *,
@@ -89,6 +94,8 @@ class Flight:
         bundle: int | None = None,
     ) -> None:
         self._client = client
+        self._hearing = hearing
+        self._open = ExitStack()
         self._more_to_come = more_to_come
         self._stage = stage
         self._slots = slots
@@ -113,15 +120,15 @@ class Flight:
 
     def __enter__(self) -> Flight:
         put_off()
-        self._client.subscribe_topic("all", self._hear)
+        self._open.enter_context(self._hearing.waking(partial(self._happened.put, None)))
         self._follow_workers()
         return self
 
     def __exit__(self, *_: object) -> None:
         put_off_no_more()
+        self._open.close()
         if self._client.status != "running":
             return
-        self._client.unsubscribe_topic("all")
         if self._airborne:
             self._client.cancel([task.future for task in self._airborne.values()])
 
@@ -177,12 +184,6 @@ class Flight:
             self._airborne[name] = _Airborne(keys=keys, future=future, deaths=deaths)
             future.add_done_callback(self._happened.put)
 
-    def _hear(self, event: tuple[float, Any]) -> None:
-        """Called in the client's event loop with what the scheduler reports."""
-        message = event[1]
-        if isinstance(message, dict) and message.get("action") in ("remove-worker", "add-worker"):
-            self._happened.put(message)
-
     def _wait(self, deaths: int) -> list[Landing]:
         """What came back since the last call; waits for something to happen, at most until the next check."""
         raise_if_interrupted()
@@ -192,13 +193,14 @@ class Flight:
                 happened.append(self._happened.get_nowait())
         except Empty:
             happened = []
-        dead = [name for h in happened if isinstance(h, dict) for name in self._under(h)]
-        ended = [h for h in happened if not isinstance(h, dict | Fetched) and h.key in self._airborne]
+        heard = self._hearing.take()
+        dead = [name for message in heard for name in self._under(message)]
+        ended = [h for h in happened if not isinstance(h, Fetched | None) and h.key in self._airborne]
         if ended:  # others were taken back earlier
             fetch(self._client, ended, self._happened.put)
         landed = [landing for h in happened if isinstance(h, Fetched) for landing in self._landed(h)]
         lost = self._lost(dead, deaths)
-        if time.monotonic() >= self._next_check or any(isinstance(h, dict) for h in happened):
+        if time.monotonic() >= self._next_check or heard:
             self._follow_workers()
         return landed + lost
 

@@ -275,6 +275,19 @@ def test_a_worker_that_is_killed_once_costs_nothing(cluster: Cluster, blocks: li
     assert any(blocks[3].name in e.detail for e in lost), lost
 
 
+def test_a_worker_that_dies_between_two_stages_is_told_in_the_next(cluster: Cluster, blocks: list[Block]) -> None:
+    run(cluster.executor, measured, blocks[:2])  # it listens from the first stage on
+    lost, process = next(iter(cluster.client.run(os.getpid).items()))
+    os.kill(process, signal.SIGKILL)
+    ends = time.monotonic() + 60
+    while lost in cluster.client.scheduler_info()["workers"]:
+        assert time.monotonic() < ends
+        time.sleep(0.1)
+    events: list[Event] = []
+    run(cluster.executor, measured, blocks[:2], on_event=events.append)
+    assert [e.worker for e in events if e.kind == "worker lost"] == [lost]
+
+
 def test_a_block_that_always_kills_its_worker_is_given_up_and_the_others_are_done(
     cluster: Cluster, blocks: list[Block], tmp_path: Path
 ) -> None:
