@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ import numpy as np
 import psutil
 from chaos_faults import Fault, match, table
 
+from mitoscale.core.event import Event
 from mitoscale.pipeline import load, quarantined
 from mitoscale.pipeline.standing import Standing
 from mitoscale.storage.arrays import open_array
@@ -36,7 +37,7 @@ from mitoscale.storage.layout import RunFolder
 INSIDE = {"raise": 18, "store": 8, "die": 6, "memory": 2}
 """Faults inside a block, and how many of each."""
 
-OUTSIDE = {"kill": 8, "stop": 2, "client": 3}
+OUTSIDE = {"kill": 9, "stop": 2, "client": 4}
 """What is done from outside, in random order and at random times."""
 
 DAMAGES = 2
@@ -120,7 +121,7 @@ class Chaos:
             "exit_code_of_retry": healed,
             "quarantined_after_retry": quarantined(load(self.run)),
             "table": table(self.faults),
-            "untold": [f"{f.kind} {f.block} {f.told}" for f in self.faults if f.used is None],
+            "untold": [f"{f.kind} {f.block} {f.told} {_around(f.time, events)}" for f in self.faults if f.used is None],
             "events": dict(Counter(e.kind for e in events)),
             "objects": int(labels(self.run).max()),
             "blocks": len(load(self.run).plan.grid),
@@ -162,7 +163,9 @@ class Chaos:
         return process.wait()
 
     def _hurt_a_worker(self, how: str, process: subprocess.Popen[bytes]) -> bool:
-        """Whether there was one."""
+        """Whether there was one with a stage under way: of what happens when all is done, nobody hears."""
+        if not self._at_work():
+            return False
         old = [w for w in workers_of(process.pid) if time.time() - w.create_time() > YOUNG_SECONDS]
         if not old:
             return False
@@ -177,6 +180,12 @@ class Chaos:
         if worker.is_running():
             worker.resume()
         return True
+
+    def _at_work(self) -> bool:
+        """Whether tasks are on the cluster now."""
+        path = RunFolder(self.run).events
+        told = [e for e in EventLog(path).read() if e.kind in ("started", "ended")] if Path(path).exists() else []
+        return bool(told) and told[-1].kind == "started" and told[-1].stage != "report"
 
     def _damage(self) -> list[str]:
         """Destroy what detect has written of some blocks, each in another way; returns options that have it read again."""
@@ -243,6 +252,12 @@ def workers_of(client: int) -> list[psutil.Process]:
         return [p for p in found if p.is_running() and "spawn_main" in " ".join(p.cmdline())]
     except (psutil.NoSuchProcess, psutil.ZombieProcess):
         return []
+
+
+def _around(moment: float, events: Sequence[Event]) -> str:
+    """What the log tells before and after a moment."""
+    near = sorted(events, key=lambda e: abs(e.time - moment))[:4]
+    return "; ".join(f"{e.time - moment:+.1f} s {e.kind} {e.stage}" for e in sorted(near, key=lambda e: e.time))
 
 
 def destroy(shard: Path, how: str, chance: random.Random) -> None:

@@ -113,7 +113,8 @@ def start(plan: RunPlan, value_range: tuple[float, float] | None, redo: str | No
     if Path(folder.run_json).exists():
         _check_same(load(plan.run).plan, plan, redo)
         with locked(folder.path):
-            if redo and redo != "convert" and not Path(folder.work).is_dir():
+            cleaned = Path(folder.ledger("detect")).exists() and not Path(folder.work).is_dir()
+            if cleaned and redo and redo != "convert":
                 raise InputError(f"--redo {redo}: the working files of {plan.run} were cleaned; use --redo convert")
             write_json(folder.run_json, content)
     else:

@@ -1,10 +1,12 @@
-"""How benchmarks/chaos.py finds each fault in a run's log of events."""
+"""The small sister of benchmarks/chaos.py: faults of each kind, the same labels, and each fault found in the log of events."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
+from commands import Stack
 
 from mitoscale.core.event import Event
 
@@ -41,3 +43,23 @@ def test_each_fault_wants_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch) -> 
     assert told["kill", 31.0] is None and told["damage", 40.0] is None and told["stop", 50.0] is None
     rows = {row["fault"]: (row["times"], row["told"], row["client_killed_before"]) for row in chaos.table(faults)}
     assert rows["kill"] == (2, 1, 0) and rows["damage"] == (1, 0, 0) and rows["stop"] == (1, 0, 1)
+
+
+@pytest.mark.slow
+def test_a_run_among_faults_ends_with_the_labels_of_one_in_peace(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import chaos
+
+    inside = {"raise": 4, "store": 2, "die": 2, "memory": 1}
+    found = chaos.Chaos(stack.image, ["--block", "16,32,32"], tmp_path, seed=3).go(inside, {"kill": 3, "client": 1})
+    for name in ("chaos", "chaos_faults"):
+        sys.modules.pop(name, None)
+    assert found["labels_bit_identical"] and found["objects"] > 3
+    assert found["exit_code_with_poison"] == 3 and sum(map(len, found["quarantined"].values())) >= 1
+    assert found["objects_away_from_it"] > 0 and found["objects_away_from_it_unchanged"]
+    assert found["exit_code_of_retry"] == 0 and not any(found["quarantined_after_retry"].values())
+    assert found["faults"] >= 14 and found["told_in_the_log"] >= found["faults"] - 1, found["untold"]
+    reports = {path.name for path in (tmp_path / "reports").iterdir()}
+    assert "detect.html" in reports

@@ -123,6 +123,18 @@ def test_redo_with_other_settings_runs_from_there(mitoscale: Call, stack: Stack,
     assert np.array_equal(labels_of(copy), labels_of(f"{copy}-fresh"))
 
 
+def test_redo_of_a_run_that_was_killed_before_it_did_anything(
+    mitoscale: Call, stack: Stack, finished: Finished, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    content = Path(RunFolder(finished.run).run_json).read_text().replace(finished.run, str(run))
+    Path(RunFolder(str(run)).run_json).write_text(content)
+    ended = mitoscale("run", stack.image, str(run), *stack.exact(), "--redo", "segment")
+    assert ended.code == 0, ended.err
+    assert np.array_equal(labels_of(str(run)), labels_of(finished.run))
+
+
 def test_redo_of_a_late_stage_leaves_the_early_ones(mitoscale: Call, stack: Stack, copy: str) -> None:
     ended = mitoscale("relabel", copy, "--redo", "relabel", "--min-volume", "1e15")
     assert ended.code == 0, ended.err
