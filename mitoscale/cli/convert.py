@@ -22,9 +22,11 @@ def convert(src: str, run: str, **options: Any) -> None:
     Example:  mitoscale convert slices/ RUN --voxel-size 50,4.6,4.6
     """
     from mitoscale.cli.launch import go, settings_for, threads_of
-    from mitoscale.pipeline import make_plan, start
+    from mitoscale.pipeline import make_plan, start, taken_back
     from mitoscale.stages.source import open_source
 
     source = open_source(src, options["voxel_size"])
     settings = settings_for(source, options, threads_of(options))
-    go(start(make_plan(source, run, settings), source.value_range, options["redo"]), ["convert"], options)
+    begun = start(make_plan(source, run, settings), source.value_range, options["redo"])
+    with taken_back(begun):
+        go(begun, ["convert"], options)

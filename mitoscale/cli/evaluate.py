@@ -13,7 +13,13 @@ from mitoscale.cli.options import SliceRange, where_options
 @click.argument("labels")
 @click.argument("truth")
 @click.option("--slices", type=SliceRange(), help="Only these slices (half-open); cropped before anything is labelled.")
-@click.option("--min-truth", type=click.IntRange(min=0), default=0, metavar="N", help="Ignore truth objects below N voxels.")
+@click.option(
+    "--min-truth",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="Ignore truth objects below N voxels (in 2D: pixels), and what was found mostly on them.",
+)
 @click.option(
     "--truth-threshold",
     type=click.IntRange(min=0),
@@ -35,7 +41,7 @@ def evaluate(
 ) -> None:
     """Score LABELS against TRUTH; each is a run, an OME-Zarr, a Zarr array, a TIFF, or a folder of TIFF or PNG slices.
 
-    Volumes of any size, block by block: here, or with --workers or --cluster on a cluster.
+    Volumes of any size, block by block: here, or with --workers or --cluster on a cluster. Of a run with --region, that part.
 
     \b
     Example:  mitoscale evaluate RUN truth.tif --slices 132:165 --json

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from mitoscale.cli.options import SliceRange, learning_options
+from mitoscale.cli.options import Amount, SliceRange, learning_options
 
 
 @click.command()
@@ -15,14 +15,14 @@ from mitoscale.cli.options import SliceRange, learning_options
 @click.option("--sam", required=True, metavar="WEIGHTS", help="SAM to start from: a name, or a checkpoint by path.")
 @learning_options
 @click.option("--test", type=SliceRange(), help="Slices that are only scored, before and after.")
-@click.option("--sam-pixel", "sam_pixel_nm", type=click.FloatRange(0, min_open=True), metavar="NM", help="Pixel size SAM works at.")
+@click.option("--sam-pixel", "sam_pixel_nm", type=Amount(0, min_open=True), metavar="NM", help="Pixel size SAM works at.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Times all windows are seen.")
 @click.option("--every", type=click.IntRange(min=1), default=1, show_default=True, help="Learn from and test each so many slices.")
 @click.option("--prompts", type=click.IntRange(min=1), help="Prompts a window.")
 @click.option("--versions", type=click.IntRange(min=1), help="Versions of each window, the plain one and augmented ones.")
 @click.option("--cache", metavar="FOLDER", help="Where embeddings are kept (default: ~/.cache/mitoscale/embeddings).")
 @click.option(
-    "--cache-size", type=click.FloatRange(0, min_open=True), default=20.0, show_default=True, metavar="GB", help="Its largest size."
+    "--cache-size", type=Amount(0, min_open=True), default=20.0, show_default=True, metavar="GB", help="Its largest size."
 )
 @click.option("--accept-any", is_flag=True, help="Write the new weights even where held-out slices are no better.")
 def finetune(cluster: str | None, cache: str | None, cache_size: float, **options: Any) -> None:

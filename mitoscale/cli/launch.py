@@ -52,6 +52,10 @@ def changed(settings: RunSettings, options: dict[str, Any]) -> RunSettings:
     relabel: dict[str, Any] = settings.relabel.model_dump() | _given(
         options, {"min_volume_nm3": "min_volume", "into_source": "labels_into_source"}
     )
+    if detect["detector"] != settings.detect.detector:  # what was said to another one means nothing to it
+        detect["options"] = options.get("detector_option") or {}
+    if segment["segmenter"] != settings.segment.segmenter:
+        segment["options"] = options.get("segmenter_option") or {}
     detect["weights"] = weights_digest(detect["detector"])
     segment["weights"] = weights_digest(segment["sam"]) if segment["segmenter"] == "sam" else ""
     return settings.model_copy(
@@ -77,6 +81,7 @@ def go(run: Run, stages: Sequence[str], options: dict[str, Any]) -> list[StageOu
     threads = run.plan.settings.threads
     if threads_of(options) != threads:
         raise InputError(f"{run.plan.run} was begun with {threads} threads a task; write threads: {threads} into the cluster file")
+    pipeline.check_ready(run, stages[0])  # before a cluster is started in vain
     began = time.monotonic()
     if any(run.plan.task_count(stage) for stage in stages):
         outcomes = _on_cluster(run, stages, options)

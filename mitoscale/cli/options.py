@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import click
+
+
+class Amount(click.FloatRange):
+    """A number in a range; ``nan``, which is in none, is refused."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the text."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number", param, ctx)
+        return number
 
 
 class Numbers(click.ParamType):
@@ -15,10 +27,14 @@ class Numbers(click.ParamType):
     ----------
     kind : type
         ``int`` or ``float``; all must be above 0.
+    most : float
+        The largest that any may be.
+    such : str
+        An example.
     """
 
-    def __init__(self, kind: type) -> None:
-        self.kind = kind
+    def __init__(self, kind: type, most: float = 1e9, such: str = "5,5,5") -> None:
+        self.kind, self.most, self.such = kind, most, such
         self.name = "Z,Y,X"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -29,8 +45,8 @@ class Numbers(click.ParamType):
             numbers = tuple(self.kind(part) for part in str(value).split(","))
         except ValueError:
             numbers = ()
-        if len(numbers) != 3 or any(not 0 < n < 1e9 for n in numbers):
-            self.fail(f"{value!r} is not three numbers above 0 such as 5,5,5 (z,y,x)", param, ctx)
+        if len(numbers) != 3 or any(not 0 < n <= self.most for n in numbers):
+            self.fail(f"{value!r} is not three numbers above 0, at most {self.most:g}, such as {self.such} (z,y,x)", param, ctx)
         return numbers
 
 
@@ -77,7 +93,9 @@ def setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
         (
             click.option("--region", metavar="Z0:Z1,Y0:Y1,X0:X1", help="Work on this part of the volume only (voxels)."),
             click.option("--invert/--no-invert", default=None, help="Membranes are bright: swap dark and bright."),
-            click.option("--block", type=Numbers(int), help="Core of a block in voxels; also the shard of the arrays."),
+            click.option(
+                "--block", type=Numbers(int, 16384, "64,512,512"), help="Core of a block in voxels; also the shard of the arrays."
+            ),
             click.option("--detector", help="Embedded weights, a weights file, or pkg.module:factory."),
             click.option(
                 "--detector-option",
@@ -86,7 +104,7 @@ def setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 metavar="K=V",
                 help="Keyword for a detector factory.",
             ),
-            click.option("--threshold", type=click.FloatRange(0, 1), help="Foreground probability from which a voxel counts."),
+            click.option("--threshold", type=Amount(0, 1), help="Foreground probability from which a voxel counts."),
             click.option("--segmenter", help="sam, unet (watershed of the U-Net alone, fast), or pkg.module:factory."),
             click.option(
                 "--segmenter-option",
@@ -98,14 +116,12 @@ def setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--sam", help="SAM: embedded weights by name, or any checkpoint (.pth, .safetensors) by path."),
             click.option(
                 "--sam-pixel",
-                type=float,
+                type=Amount(0, min_open=True),
                 metavar="NM",
                 help="Pixel size SAM works at (default: what it was trained at).",
             ),
-            click.option(
-                "--gate", type=click.FloatRange(min=0), metavar="NM", help="How far masks may leave the foreground (default: 0)."
-            ),
-            click.option("--min-volume", type=click.FloatRange(min=0), metavar="NM3", help="Drop smaller objects."),
+            click.option("--gate", type=Amount(min=0), metavar="NM", help="How far masks may leave the foreground (default: 0)."),
+            click.option("--min-volume", type=Amount(min=0), metavar="NM3", help="Drop smaller objects."),
             report_option,
             click.option(
                 "--redo",
@@ -134,7 +150,7 @@ def learning_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--slices", type=SliceRange(), help="Learn from these slices (default: all before those held out)."),
             click.option("--tune", type=SliceRange(), help="Slices that choose the best weights; never learnt from."),
             click.option("--batch", type=click.IntRange(min=1), help="Crops, slices or windows a step (default: the preset's)."),
-            click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="Default: the preset's."),
+            click.option("--learning-rate", type=Amount(0, min_open=True), help="Default: the preset's."),
             click.option(
                 "--patience", type=click.IntRange(min=0), help="Stop after so many scores without a better one; 0: never."
             ),

@@ -67,9 +67,8 @@ class ProgressBars(Observer):
             self.bars.update(self._tasks[outcome.name], completed=max(outcome.tasks, 1))
         if not self.console.is_terminal:
             left = f", {len(outcome.quarantined)} quarantined" if outcome.quarantined else ""
-            self.console.print(
-                f"{outcome.name:9} {outcome.computed} of {outcome.tasks} tasks computed{left}, {outcome.seconds:.1f} s"
-            )
+            what = f"{outcome.computed} of {outcome.tasks} tasks computed{left}" if outcome.tasks else "done"
+            self.console.print(f"{outcome.name:9} {what}, {outcome.seconds:.1f} s")
 
 
 Heard = Callable[[int, int | None], None]

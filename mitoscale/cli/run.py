@@ -25,10 +25,12 @@ def run(src: str, run: str, **options: Any) -> None:
     """
     from mitoscale.cli.launch import go, settings_for, threads_of
     from mitoscale.core.settings import STAGES
-    from mitoscale.pipeline import make_plan, start
+    from mitoscale.pipeline import make_plan, start, taken_back
     from mitoscale.stages.source import open_source
 
     source = open_source(src, options["voxel_size"])
     settings = settings_for(source, options, threads_of(options))
     plan = make_plan(source, run, settings, options["labels_into_source"])
-    go(start(plan, source.value_range, options["redo"]), STAGES, options)
+    begun = start(plan, source.value_range, options["redo"])
+    with taken_back(begun):
+        go(begun, STAGES, options)

@@ -6,11 +6,13 @@ import time
 
 import click
 
+from mitoscale.cli.options import Amount
+
 
 @click.command()
 @click.argument("run")
 @click.option("--watch", is_flag=True, help="Show it again every few seconds until the run is finished.")
-@click.option("--every", type=click.FloatRange(min=0.1), default=2.0, metavar="SECONDS", help="How often with --watch.")
+@click.option("--every", type=Amount(min=0.1), default=2.0, metavar="SECONDS", help="How often with --watch.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
 def status(run: str, watch: bool, every: float, as_json: bool) -> None:
     """Tell what of RUN is done, given up, and left; also while nothing is running, and from another machine.

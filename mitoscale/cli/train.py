@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from mitoscale.cli.options import learning_options
+from mitoscale.cli.options import Amount, learning_options
 
 
 @click.command()
@@ -15,9 +15,9 @@ from mitoscale.cli.options import learning_options
 @learning_options
 @click.option("--model", type=click.Choice(["unet", "sam"]), default="unet", show_default=True, help="What to train.")
 @click.option("--phantoms", type=click.IntRange(min=0), default=6, show_default=True, help="Phantoms to mix in.")
-@click.option("--phantom-share", type=click.FloatRange(0, 0.9), default=0.35, show_default=True, help="Their part of the crops.")
+@click.option("--phantom-share", type=Amount(0, 0.9), default=0.35, show_default=True, help="Their part of the crops.")
 @click.option("--init", metavar="WEIGHTS", help="Start from these weights (name or path) instead of from scratch.")
-@click.option("--keep-init", type=click.FloatRange(0, 1, max_open=True), default=0.0, help="Part of --init in the mean of both.")
+@click.option("--keep-init", type=Amount(0, 1, max_open=True), default=0.0, help="Part of --init in the mean of both.")
 @click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps (default: 1000; report: 20 epochs).")
 def train(cluster: str | None, **options: Any) -> None:
     """Train on VOLUME (TIFF or OME-Zarr) and TRUTH of the same shape; stopped and started again, it goes on.

@@ -115,11 +115,12 @@ def start(settings: ClusterSettings) -> Iterator[Cluster]:
         client.register_plugin(WorkerSetup(threads=settings.threads))
         groups = settings.all_groups if settings.kind != "address" else {}
         placement = Placement(client, groups, connection.more_to_come)
-        yield Cluster(
-            executor=DaskExecutor(client, place=placement.of, more_to_come=placement.more_to_come),
-            placement=placement,
-            dashboard_link=connection.dashboard,
-            page_link=add_page(client, connection.dashboard),
-            client=client,
-            expected=settings.expected,
-        )
+        with DaskExecutor(client, place=placement.of, more_to_come=placement.more_to_come) as executor:
+            yield Cluster(
+                executor=executor,
+                placement=placement,
+                dashboard_link=connection.dashboard,
+                page_link=add_page(client, connection.dashboard),
+                client=client,
+                expected=settings.expected,
+            )

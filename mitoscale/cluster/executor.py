@@ -102,7 +102,7 @@ class SerialExecutor:
 
 
 class DaskExecutor:
-    """Runs tasks on a Dask cluster, one stage at a time.
+    """Runs tasks on a Dask cluster, one stage at a time; a context manager that listens to the scheduler until its end.
 
     A task that raises is tried again after all others; one whose worker dies is computed again by another. A task that
     was there when two workers died waits until the others are done, then runs alone: so what shared a worker with it is
@@ -143,6 +143,12 @@ class DaskExecutor:
         self._hearing = Hearing(client)
         self.reports: str | None = None
         """Folder that gets Dask's own report of each stage, ``STAGE.html``; None: there are none."""
+
+    def __enter__(self) -> DaskExecutor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._hearing.close()
 
     def run(
         self,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 
 class Hearing:
-    """Listens from the first stage on, for as long as the client lives.
+    """Listens from the first stage on, until it is closed.
 
     Parameters
     ----------
@@ -21,15 +21,12 @@ class Hearing:
         self._client = client
         self._messages: deque[dict[str, Any]] = deque()
         self._wake: Callable[[], object] | None = None
-        self._subscribed = False
 
     @contextmanager
     def waking(self, wake: Callable[[], object]) -> Iterator[None]:
         """Meanwhile, call ``wake`` in the client's event loop when there is something to take."""
         self._wake = wake
-        if not self._subscribed:
-            self._client.subscribe_topic("all", self._hear)
-            self._subscribed = True
+        self._client.subscribe_topic("all", self._hear)
         if self._messages:
             wake()
         try:
@@ -40,6 +37,12 @@ class Hearing:
     def take(self) -> list[dict[str, Any]]:
         """What was said since it was last taken: the scheduler's own messages, ``action`` says which."""
         return [self._messages.popleft() for _ in range(len(self._messages))]
+
+    def close(self) -> None:
+        """Listen no more."""
+        if self._client.status == "running":
+            with suppress(ValueError):  # nobody listens
+                self._client.unsubscribe_topic("all")
 
     def _hear(self, event: tuple[float, Any]) -> None:
         message = event[1]

@@ -122,7 +122,7 @@ class RunPlan(BaseModel):
         needed = copied + (4 * voxels + voxels + 4 * math.prod(self.slot_shape) * len(self.grid)) // 8
         if needed > free_bytes:
             raise InputError(
-                f"convert: the run needs about {needed / 1e9:.1f} GB, {free_bytes / 1e9:.1f} GB are free at {self.run}; "
+                f"convert: the run needs about {needed / 1e9:.3g} GB, {free_bytes / 1e9:.3g} GB are free at {self.run}; "
                 "free space, or give another RUN"
             )
 

@@ -165,8 +165,9 @@ def _read_official(path: Path) -> Mapping[str, torch.Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except _DAMAGED as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0][:120]
-        raise InputError(f"SAM checkpoint {path} cannot be read ({reason}): download it again") from error
+        raise InputError(
+            f"SAM checkpoint {path} is damaged, or no checkpoint ({type(error).__name__}): download it again, or give another file"
+        ) from error
     if not isinstance(state, Mapping) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise InputError(f"SAM checkpoint {path} is not a table of tensors like the official ones")
     return state

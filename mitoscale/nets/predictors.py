@@ -44,10 +44,10 @@ embedded networks are imported when they are asked for.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache, wraps
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 
@@ -151,10 +151,14 @@ def load_factory(name: str) -> Callable[..., Any]:
     """
     module, _, function = name.partition(":")
     try:
-        factory: Callable[..., Any] = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
+        found = importlib.import_module(module)
+    except ImportError as error:
         raise InputError(f"predictor {name!r} cannot be imported ({error}): is its package installed on every worker?") from error
-    return factory
+    if not callable(factory := getattr(found, function, None)):
+        raise InputError(
+            f"predictor {name!r}: {found.__name__} holds no function {function}; give the factory as pkg.module:factory"
+        )
+    return cast(Callable[..., Any], factory)
 
 
 def make_detector(settings: DetectSettings, spacing: Spacing) -> Detector:
@@ -173,6 +177,7 @@ def make_detector(settings: DetectSettings, spacing: Spacing) -> Detector:
     from mitoscale.nets.unet_detector import UNetDetector
 
     model, pixel_nm = _unet(settings.detector, settings.weights)
+    _no_options("detector", settings.detector, settings.options)
     return UNetDetector(model, pixel_nm=pixel_nm, spacing=spacing, mirror=settings.mirror)
 
 
@@ -185,6 +190,7 @@ def make_segmenter(settings: SegmentSettings, spacing: Spacing) -> MaskSegmenter
         If there is none, or it has neither ``masks`` nor ``fragments``.
     """
     if settings.segmenter == "unet":
+        _no_options("segmenter", settings.segmenter, settings.options)
         return None
     if is_factory(settings.segmenter):
         segmenter = _made(settings.segmenter, tuple(sorted(settings.options.items())))
@@ -198,7 +204,13 @@ def make_segmenter(settings: SegmentSettings, spacing: Spacing) -> MaskSegmenter
     from mitoscale.nets.sam_segmenter import SamSegmenter
 
     model, pixel_nm = _sam(settings.sam, settings.weights)
+    _no_options("segmenter", settings.segmenter, settings.options)
     return SamSegmenter(model, pixel_nm=settings.sam_pixel_nm or pixel_nm, spacing=spacing)
+
+
+def _no_options(kind: str, name: str, options: Mapping[str, Any]) -> None:
+    if options:
+        raise InputError(f"--{kind}-option {next(iter(options))}: {kind} {name!r} takes no options, only a pkg.module:factory does")
 
 
 def warm_models(detect: DetectSettings, segment: SegmentSettings, spacing: Spacing) -> None:

@@ -7,8 +7,8 @@ task whose data is found missing or broken is done again first. Other settings a
 stage they concern.
 """
 
-from mitoscale.pipeline.cleaning import clean
-from mitoscale.pipeline.execution import execute
+from mitoscale.pipeline.cleaning import clean, taken_back
+from mitoscale.pipeline.execution import check_ready, execute
 from mitoscale.pipeline.observer import Audience, Observer, StageOutcome
 from mitoscale.pipeline.run import FORMAT, Run, load, make_plan, start
 from mitoscale.pipeline.standing import FINISHED, begun, finished, quarantined
@@ -23,6 +23,7 @@ __all__ = [
     "StageOutcome",
     "Watch",
     "begun",
+    "check_ready",
     "clean",
     "execute",
     "finished",
@@ -30,4 +31,5 @@ __all__ = [
     "make_plan",
     "quarantined",
     "start",
+    "taken_back",
 ]

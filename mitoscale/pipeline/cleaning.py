@@ -1,7 +1,9 @@
-"""Removing what a finished run no longer needs."""
+"""Removing what a finished run no longer needs, and what was made of a run that cannot be."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mitoscale.core.errors import InputError
@@ -28,3 +30,23 @@ def clean(run: Run) -> int:
         freed = sum(f.stat().st_size for f in Path(folder.work).rglob("*") if f.is_file())
         remove_tree(folder.work)
     return freed
+
+
+@contextmanager
+def taken_back(run: Run) -> Iterator[None]:
+    """Where a new run's source turns out to be unfit while it is read, remove what was made: wrong input changes nothing.
+
+    Parameters
+    ----------
+    run : Run
+        From :func:`mitoscale.pipeline.start`.
+    """
+    folder = RunFolder(run.plan.run)
+    new = not Path(folder.events).exists()
+    try:
+        yield
+    except InputError:
+        if new and not finished(run, "convert"):
+            with suppress(InputError), locked(folder.path):  # somebody else's by now, where that is refused
+                remove_tree(folder.path)
+        raise

@@ -73,7 +73,7 @@ def _execute(run: Run, names: Sequence[str], executor: Executor, observer: Obser
     todo = list(names)
     while todo:
         name = todo.pop(0)
-        _check_before(run, name)
+        check_ready(run, name)
         outcome = StageRun(run, name, executor, observer, events).go()
         if outcome.damaged:
             _forget(run, outcome.damaged, damages, events, observer)
@@ -85,7 +85,8 @@ def _execute(run: Run, names: Sequence[str], executor: Executor, observer: Obser
     return [outcomes[name] for name in STAGES if name in outcomes]
 
 
-def _check_before(run: Run, name: str) -> None:
+def check_ready(run: Run, name: str) -> None:
+    """Raise InputError where a stage before this one is not finished."""
     for earlier in STAGES[: STAGES.index(name)]:
         if not finished(run, earlier):
             raise InputError(f"{name}: {earlier} is not done in {run.plan.run}; run mitoscale {earlier} first")

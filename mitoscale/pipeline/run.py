@@ -111,7 +111,7 @@ def start(plan: RunPlan, value_range: tuple[float, float] | None, redo: str | No
         "provenance": Provenance.of(plan.settings).model_dump(mode="json"),
     }
     if Path(folder.run_json).exists():
-        _check_same(load(plan.run).plan, plan, redo)
+        _check_same(load(plan.run).plan, plan, redo, folder)
         with locked(folder.path):
             cleaned = Path(folder.ledger("detect")).exists() and not Path(folder.work).is_dir()
             if cleaned and redo and redo != "convert":
@@ -154,11 +154,14 @@ def load(run: str) -> Run:
     return Run(plan=plan.moved_to(folder.path), value_range=value_range)
 
 
-def _check_same(old: RunPlan, new: RunPlan, redo: str | None) -> None:
+def _check_same(old: RunPlan, new: RunPlan, redo: str | None, folder: RunFolder) -> None:
+    """Raise where other settings are wanted than those that work was done with."""
     a, b = old.settings.convert, new.settings.convert
     if a.fingerprint != b.fingerprint:
         raise InputError(f"RUN {new.run} holds another volume ({a.source}); give another RUN for {b.source}")
-    allowed = STAGES[STAGES.index(redo) :] if redo else ()
+    begun = [i for i, stage in enumerate(STAGES) if Path(folder.ledger(stage)).exists()]
+    first_free = max(begun, default=-1) + 1
+    allowed = STAGES[min(STAGES.index(redo), first_free) if redo else first_free :]
     for stage in STAGES:
         was, now = (getattr(p.settings, stage).model_dump() for p in (old, new))
         changed = [name for name in was if was[name] != now[name] and name != "source"]
@@ -168,7 +171,7 @@ def _check_same(old: RunPlan, new: RunPlan, redo: str | None) -> None:
                 f"RUN {new.run} was made with other settings: {stage} {name} is {was[name]!r} there, {now[name]!r} here; "
                 f"add --redo {stage} to do it again from there, or give another RUN"
             )
-    if old.settings.threads != new.settings.threads and redo not in STAGES[:2]:
+    if old.settings.threads != new.settings.threads and "detect" not in allowed:
         raise InputError(
             f"RUN {new.run} was made with {old.settings.threads} threads a task, {new.settings.threads} here; "
             "use the same, add --redo detect, or give another RUN"

@@ -58,7 +58,7 @@ def evaluate(
     labels, truth : str
         A run folder, an OME-Zarr group, a Zarr array, a TIFF file, or a folder or glob of TIFF or PNG slices.
     slices : (start, stop), optional
-        Only these slices; cropped before anything is labelled.
+        Only these slices; cropped before anything is labelled, as is what a run with ``--region`` has not worked on.
     min_truth : int
         Truth objects of fewer voxels (in 2D: pixels) are ignored, and so are predictions that lie mostly on them.
     threshold : int, optional
@@ -85,9 +85,12 @@ def evaluate(
         If one cannot be read, is no label image, or their shapes differ.
     """
     pair = open_labels(labels), open_labels(truth)
-    region, wanted = (one.cropped(slices) for one in pair)
-    if region != wanted:
-        raise InputError(f"{labels} has shape {region.shape}, {truth} has {wanted.shape} (z, y, x): they must be the same")
+    if pair[0].shape != pair[1].shape:
+        raise InputError(f"{labels} has shape {pair[0].shape}, {truth} has {pair[1].shape} (z, y, x): they must be the same")
+    parts = [one.cropped(slices) for one in pair]
+    region = parts[0].intersection(parts[1])
+    if region is None:
+        raise InputError(f"{labels} and {truth} were run on parts that do not meet: {parts[0]} and {parts[1]}")
     _check_no_image(pair[0], region, SIDES[0], labels)
     if threshold is None:
         _check_no_image(pair[1], region, SIDES[1], truth)

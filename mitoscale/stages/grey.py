@@ -35,4 +35,6 @@ def normalisation(plan: RunPlan, value_range: tuple[float, float] | None) -> Nor
     try:
         return Normalisation.from_histogram(counts, values, settings.percentiles, settings.invert)
     except ValueError as error:
-        raise InputError(f"convert: {settings.source} has no contrast ({error})") from error
+        raise InputError(
+            f"convert: {settings.source} has no contrast ({error}): nothing can be found in it; is it the right file?"
+        ) from error

@@ -30,6 +30,8 @@ class LabelSource:
     """What the user named."""
     reader: Array | TiffSource
     """Where the voxels are."""
+    region: Region | None = None
+    """The part that holds labels, where it is known to be a part: of a run with ``--region``."""
 
     @property
     def shape(self) -> Triple:
@@ -56,7 +58,7 @@ class LabelSource:
         return self.reader.read(region)
 
     def cropped(self, slices: tuple[int, int] | None) -> Region:
-        """The region of some slices, or of all.
+        """The region of some slices, or of all; of a run with ``--region`` what lies in that.
 
         Raises
         ------
@@ -67,7 +69,11 @@ class LabelSource:
         start, stop = slices or (0, z)
         if not 0 <= start < stop <= z:
             raise InputError(f"slices {start}:{stop} are not within those of {self.path}, 0:{z}; give others with --slices")
-        return Region(start=(start, 0, 0), stop=(stop, y, x))
+        wanted = Region(start=(start, 0, 0), stop=(stop, y, x))
+        part = self.region.intersection(wanted) if self.region else wanted
+        if part is None:
+            raise InputError(f"slices {start}:{stop} hold no labels of {self.path}: it was run on {self.region}")
+        return part
 
 
 def open_labels(path: str) -> LabelSource:
@@ -83,9 +89,9 @@ def open_labels(path: str) -> LabelSource:
     InputError
         If there is nothing there that holds labels, or a run has not finished them.
     """
-    named = path
+    named, region = path, None
     if Path(RunFolder(path).run_json).is_file():
-        path = _labels_of_run(path)
+        path, region = _labels_of_run(path)
     if is_ome_zarr(path):
         path = open_image(path, spacing=_ANY_SPACING).level_paths[0]
     reader: Array | TiffSource
@@ -97,7 +103,7 @@ def open_labels(path: str) -> LabelSource:
         reader = open_tiff(path, labels=True)
     if np.dtype(reader.dtype).kind not in "biu":
         raise InputError(f"{path} holds {reader.dtype} values; labels are whole numbers")
-    return LabelSource(path=named, reader=reader)
+    return LabelSource(path=named, reader=reader, region=region)
 
 
 def read_labels(path: str, slices: tuple[int, int] | None = None) -> np.ndarray:
@@ -118,8 +124,8 @@ def read_labels(path: str, slices: tuple[int, int] | None = None) -> np.ndarray:
     return source.read(source.cropped(slices))
 
 
-def _labels_of_run(path: str) -> str:
-    """The labels group of a run whose relabel stage has ended."""
+def _labels_of_run(path: str) -> tuple[str, Region | None]:
+    """The labels group of a run whose relabel stage has ended, and the part it worked on."""
     run = RunFolder(os.path.abspath(path))
     try:
         plan = RunPlan.model_validate(read_json(run.run_json)["plan"])
@@ -132,4 +138,5 @@ def _labels_of_run(path: str) -> str:
             f"run {path} has labels in {len(plan.grid) - len(missing)} of {len(plan.grid)} blocks; "
             "finish it with mitoscale run, or mitoscale relabel"
         )
-    return run.labels if is_ome_zarr(run.labels) else plan.labels
+    part = None if plan.region == Region.of_shape(plan.spec.shape) else plan.region
+    return run.labels if is_ome_zarr(run.labels) else plan.labels, part

@@ -11,6 +11,10 @@ from mitoscale.storage.ome import is_ome_zarr, open_image
 from mitoscale.storage.tiff import open_tiff
 
 _ANSWER = "--voxel-size Z,Y,X in nm, for example --voxel-size 5,5,5"
+_SPACING_NM = (0.01, 1e6)
+"""What a voxel may measure."""
+_ANISOTROPY = 1000.0
+"""How many times longer than wide it may be."""
 _DTYPES = ("uint8", "int8", "uint16", "int16", "float32")
 
 
@@ -54,6 +58,7 @@ def open_source(path: str, voxel_size: Spacing | None) -> Source:
     if is_ome_zarr(path):
         image = open_image(path, spacing=voxel_size)
         _check_dtype(image.spec.dtype, path)
+        _check_spacing(image.spec.spacing, path)
         return Source(
             path=os.path.abspath(path),
             shape=image.spec.shape,
@@ -67,6 +72,7 @@ def open_source(path: str, voxel_size: Spacing | None) -> Source:
     spacing = voxel_size or tiff.spacing
     if spacing is None:
         raise InputError(f"source {path} does not tell its voxel size; give it as {_ANSWER}")
+    _check_spacing(spacing, path)
     value_range = tiff.value_range() if tiff.dtype.startswith("float") else None
     return Source(
         path=os.path.abspath(path),
@@ -77,6 +83,16 @@ def open_source(path: str, voxel_size: Spacing | None) -> Source:
         level0=None,
         value_range=value_range,
     )
+
+
+def _check_spacing(spacing: Spacing, path: str) -> None:
+    low, high = _SPACING_NM
+    if not all(low <= s <= high for s in spacing) or max(spacing) > _ANISOTROPY * min(spacing):
+        size = " x ".join(f"{s:g}" for s in spacing)
+        raise InputError(
+            f"source {path}: a voxel of {size} nm (z, y, x) is not between {low:g} and {high:g} nm, or more than {_ANISOTROPY:g} "
+            f"times longer than wide; give the right one as {_ANSWER}"
+        )
 
 
 def _check_dtype(dtype: str, path: str) -> None:

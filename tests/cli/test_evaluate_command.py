@@ -120,6 +120,15 @@ def test_run_and_labels_group_are_read(mitoscale: Call, finished: Finished, stac
         assert scores_of(mitoscale, path, truth)["objects_3d"]["f1_75"] == 1
 
 
+def test_a_run_on_a_part_is_scored_there(mitoscale: Call, stack: Stack, tmp_path: Path) -> None:
+    run, truth = str(tmp_path / "run"), saved(tmp_path / "t.tif", stack.phantom.labels.astype(np.uint16))
+    assert mitoscale("run", stack.image, run, *stack.exact(), "--region", "0:16,0:128,32:128").code == 0
+    assert scores_of(mitoscale, run, truth)["foreground"]["recall"] > 0.95  # small cut-off pieces are dropped
+    assert scores_of(mitoscale, truth, run, "--slices", "4:30")["foreground"]["precision"] > 0.95
+    ended = mitoscale("evaluate", run, truth, "--slices", "20:30")
+    assert ended.code == 1 and "it was run on 0:16,0:128,32:128" in ended.err and len(ended.err.splitlines()) == 1
+
+
 def test_a_relative_run_and_a_table_for_people(mitoscale: Call, finished: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(finished.run).parent)
     ended = mitoscale("evaluate", "run", "run")

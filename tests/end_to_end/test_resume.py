@@ -112,7 +112,7 @@ def test_lost_ledger_lines_are_computed_again(mitoscale: Call, stack: Stack, cop
 
 def test_redo_with_other_settings_runs_from_there(mitoscale: Call, stack: Stack, copy: str) -> None:
     convert, detect = names(copy, "convert"), names(copy, "detect")
-    ended = mitoscale("run", stack.image, copy, *stack.oracle(), "--segmenter-option", f"truth={stack.truth}", "--redo", "segment")
+    ended = mitoscale("run", stack.image, copy, *stack.oracle(), "--redo", "segment")
     assert ended.code == 0, ended.err
     assert "convert   0 of 4" in ended.err and "detect    0 of 8" in ended.err
     for stage, tasks in {"segment": 8, "stitch": 12, "relabel": 8, "measure": 8}.items():
@@ -135,6 +135,14 @@ def test_redo_of_a_run_that_was_killed_before_it_did_anything(
     assert np.array_equal(labels_of(str(run)), labels_of(finished.run))
 
 
+def test_settings_are_free_until_their_stage_has_begun(mitoscale: Call, stack: Stack, finished: Finished, tmp_path: Path) -> None:
+    run = str(tmp_path / "run")
+    assert mitoscale("convert", stack.image, run, *stack.exact(), "--threshold", "0.9").code == 0
+    ended = mitoscale("run", stack.image, run, *stack.exact())
+    assert ended.code == 0 and "convert   0 of 4" in ended.err, ended.err
+    assert np.array_equal(labels_of(run), labels_of(finished.run))
+
+
 def test_redo_of_a_late_stage_leaves_the_early_ones(mitoscale: Call, stack: Stack, copy: str) -> None:
     ended = mitoscale("relabel", copy, "--redo", "relabel", "--min-volume", "1e15")
     assert ended.code == 0, ended.err
@@ -147,7 +155,7 @@ def test_redo_of_a_late_stage_leaves_the_early_ones(mitoscale: Call, stack: Stac
 @pytest.mark.parametrize(
     "changes",
     [
-        ["--segmenter", "unet"],
+        ["--gate", "5"],
         ["--threshold", "0.7"],
         ["--min-volume", "5"],
         ["--region", "0:16,:,:"],

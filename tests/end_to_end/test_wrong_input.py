@@ -206,6 +206,18 @@ def test_constant_volume(mitoscale: Call, stack: Stack, tmp_path: Path) -> None:
     ended = mitoscale("run", str(tmp_path / "flat.tif"), str(tmp_path / "run"), *stack.exact())
     assert ended.code == 1
     assert "no contrast" in ended.err.splitlines()[-1]
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_voxel_size_that_no_microscope_has(mitoscale: Call, stack: Stack, tmp_path: Path) -> None:
+    for size in ("1e-30,5,5", "0.01,50,50"):
+        check_refused(mitoscale, tmp_path, ["run", stack.image, str(tmp_path / "run"), "--voxel-size", size], "nm (z, y, x) is not")
+
+
+def test_a_stage_is_refused_before_a_cluster_is_started(mitoscale: Call, stack: Stack, tmp_path: Path) -> None:
+    run = str(tmp_path / "run")
+    assert mitoscale("convert", stack.image, run, *stack.oracle()).code == 0
+    check_refused(mitoscale, tmp_path, ["measure", run], "run mitoscale detect first")
 
 
 @pytest.mark.parametrize(
@@ -217,6 +229,9 @@ def test_constant_volume(mitoscale: Call, stack: Stack, tmp_path: Path) -> None:
         ["run", "a.tif", "run", "--voxel-size", "5,5,nan"],
         ["run", "a.tif", "run", "--workers", "0"],
         ["run", "a.tif", "run", "--threshold", "2"],
+        ["run", "a.tif", "run", "--threshold", "nan"],
+        ["run", "a.tif", "run", "--min-volume", "inf"],
+        ["run", "a.tif", "run", "--block", "1000000,64,64"],
         ["run", "a.tif", "run", "--redo", "everything"],
         ["run", "a.tif", "run", "--detector-option", "no equals sign"],
         ["fly"],

@@ -60,6 +60,18 @@ def useless_factory(folder: Path) -> list[str]:
     return ["--detector", "known_truth:neither"]
 
 
+def missing_function(folder: Path) -> list[str]:
+    return ["--segmenter", "known_truth:nothing"]
+
+
+def options_for_a_network(folder: Path) -> list[str]:
+    return ["--detector-option", "speed=9"]
+
+
+def options_for_sam(folder: Path) -> list[str]:
+    return ["--segmenter-option", "speed=9"]
+
+
 def missing_cluster_file(folder: Path) -> list[str]:
     return ["--cluster", str(folder / "nowhere.yaml")]
 
@@ -80,6 +92,9 @@ MODELS: dict[Callable[[Path], list[str]], str] = {
     sam_named_detector: "a unet is wanted",
     unknown_segmenter: "magic",
     missing_factory: "no_such_module",
+    missing_function: "no function nothing",
+    options_for_a_network: "takes no options",
+    options_for_sam: "takes no options",
     useless_factory: "no method foreground",
     missing_cluster_file: "nowhere.yaml",
     wrong_cluster_file: "cluster.yaml",

@@ -99,7 +99,7 @@ def test_wrong_factories_are_refused(lab: str) -> None:
     with pytest.raises(InputError, match="neither a method masks nor fragments"):
         make_segmenter(SegmentSettings(segmenter=f"{lab}:nothing"), SPACING)
     for name in ("no_such_lab:make", f"{lab}:no_such_model", "broken_lab_of_a_test:make"):
-        with pytest.raises(InputError, match="cannot be imported") as caught:
+        with pytest.raises(InputError, match=r"cannot be imported|no function no_such_model") as caught:
             load_factory(name)
         assert "\n" not in str(caught.value)
 
