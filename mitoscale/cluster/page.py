@@ -62,12 +62,20 @@ class View:
         self.heading, self.legend_line, self.stages, self.quarantined, self.workers, self.faults = (_words() for _ in range(6))
         legend = Legend(STAGES[:-1])
         self.map, self.pace = BlockMap(legend), PaceGraph(legend)
-        left = column(row(self.stage, self.layer), self.map.figure, self.legend_line, sizing_mode="stretch_both")
+        left = column(
+            row(self.stage, self.layer),
+            self.map.figure,
+            self.legend_line,
+            sizing_mode="stretch_both",
+            min_width=420,
+            min_height=480,
+        )
         right = column(
             self.stages, self.pace.figure, self.quarantined, self.workers, self.faults, sizing_mode="stretch_height", width=560
         )
         # All there is is there from the start: a browser refuses figures that are put into an open page.
-        self.root = column(self.heading, self.run, row(left, right, sizing_mode="stretch_both"), sizing_mode="stretch_both")
+        both = row(left, right, sizing_mode="stretch_both", styles={"flex-wrap": "wrap"})  # a narrow window has one below the other
+        self.root = column(self.heading, self.run, both, sizing_mode="stretch_both")
         self._offered: tuple[Any, ...] | None = None
         self._busy = False
         _offer(self.stage, EVERYTHING, [EVERYTHING, *STAGES[:-1]])
