@@ -27,6 +27,9 @@ _GAP = 2
 _BESIDE = 0.25
 """Part of the slices of the shorter fragment in which two must touch to be different objects."""
 
+_SLIVER = 0.1
+"""What two fragments share beside what each shares with another partner, below which it is little."""
+
 _SEEN = 0.3
 """Pairs below this strength are not even listed."""
 
@@ -48,7 +51,8 @@ def face_edges(
         Two pieces are one where they are each other's best and the mean of the two overlap fractions is above this.
     split_overlap : float
         A piece takes a further partner from this intersection over the smaller piece on, unless the partners lie side by
-        side as different fragments of one block: they touch within a quarter or more of their slices.
+        side as different fragments of one block: they touch within a quarter or more of their slices. Nor does a sliver
+        that both blocks give to different ones of two such fragments join these.
 
     Returns
     -------
@@ -84,7 +88,8 @@ def face_edges(
     owners = np.stack([p_owner[pairs[:, 0]], q_owner[pairs[:, 1]]], axis=1)
     _add_splits(accepted, pairs, owners, smaller, split_overlap, low, high)
     reaching = reach[0][pairs[:, 0]] & reach[1][pairs[:, 1]]
-    owners, strength, accepted = owners[reaching], strength[reaching], accepted[reaching]
+    owners, strength, accepted, shared = owners[reaching], strength[reaching], accepted[reaching], shared[reaching]
+    _refuse_slivers(accepted, owners, shared, low, high)
     return _by_fragment(owners, strength, accepted)
 
 
@@ -183,6 +188,30 @@ def _add_splits(
         if not clash:
             accepted[i] = True
             _add_partner(partners, pairs[i], owners[i])
+
+
+def _refuse_slivers(accepted: np.ndarray, owners: np.ndarray, shared: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
+    """Refuse, in place, what would fuse two objects that both blocks tell apart by a piece that they give to different ones.
+
+    That is a pair of fragments which share little, while each shares much with another partner, and these lie side by side
+    with them in one of the blocks.
+    """
+    pairs, which = np.unique(owners[accepted], axis=0, return_inverse=True)
+    voxels = np.bincount(which.ravel(), weights=shared[accepted], minlength=len(pairs))
+    best: tuple[dict[int, tuple[float, int]], ...] = ({}, {})  # of each fragment the partner that it shares most with
+    for (a, b), n in zip(pairs.tolist(), voxels.tolist(), strict=True):
+        best[0][a] = max(best[0].get(a, (0.0, 0)), (n, b))
+        best[1][b] = max(best[1].get(b, (0.0, 0)), (n, a))
+    little = [
+        (number, _ordered(a, best[1][b][1]), _ordered(b, best[0][a][1]))
+        for number, ((a, b), n) in enumerate(zip(pairs.tolist(), voxels.tolist(), strict=True))
+        if n < _SLIVER * min(best[0][a][0], best[1][b][0])
+    ]
+    if not little:
+        return
+    apart = [_side_by_side(side) for side in (low, high)]
+    wrong = [number for number, in_low, in_high in little if in_low in apart[0] or in_high in apart[1]]
+    accepted[np.flatnonzero(accepted)[np.isin(which.ravel(), wrong)]] = False
 
 
 def _side_by_side(fragments: np.ndarray) -> set[tuple[int, int]]:

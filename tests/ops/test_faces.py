@@ -156,6 +156,18 @@ def test_skipped_slices_do_not_cut_a_piece(missing: int, joined: bool) -> None:
     assert (edges["strength"][0] > 0.9) is np.True_ if joined else edges["strength"][0] < 0.9
 
 
+@pytest.mark.parametrize(("gap", "fused"), [(0, False), (2, True)])
+def test_a_sliver_does_not_fuse_what_both_blocks_tell_apart(gap: int, fused: bool) -> None:
+    """Two tubes run through the face, and a speck beside them is the first one's in one block, the second one's in the other."""
+    low = empty((6, 24, 16))
+    low[:, 0:8], low[:, 8 + gap : 16 + gap] = 1, 2
+    high = low * 10
+    low[3, 22, 6:10], high[3, 22, 6:10] = 1, 20
+    found = listed(face_edges(low, high, 2, 8))
+    assert found[1, 10] and found[2, 20]
+    assert found[1, 20] == fused  # where they do not touch, they may be arms of one object
+
+
 def test_wrong_faces_are_refused() -> None:
     with pytest.raises(ValueError, match="shapes"):
         face_edges(empty(), empty((6, 10, 15)), 2, 8)
