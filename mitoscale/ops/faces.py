@@ -52,7 +52,8 @@ def face_edges(
     split_overlap : float
         A piece takes a further partner from this intersection over the smaller piece on, unless the partners lie side by
         side as different fragments of one block: they touch within a quarter or more of their slices. Nor does a sliver
-        that both blocks give to different ones of two such fragments join these.
+        that the blocks give to different ones of two fragments join these, where they lie side by side or it is seen
+        differently.
 
     Returns
     -------
@@ -89,7 +90,7 @@ def face_edges(
     _add_splits(accepted, pairs, owners, smaller, split_overlap, low, high)
     reaching = reach[0][pairs[:, 0]] & reach[1][pairs[:, 1]]
     owners, strength, accepted, shared = owners[reaching], strength[reaching], accepted[reaching], shared[reaching]
-    _refuse_slivers(accepted, owners, shared, low, high)
+    _refuse_slivers(accepted, owners, shared, strength >= split_overlap, low, high)
     return _by_fragment(owners, strength, accepted)
 
 
@@ -190,14 +191,18 @@ def _add_splits(
             _add_partner(partners, pairs[i], owners[i])
 
 
-def _refuse_slivers(accepted: np.ndarray, owners: np.ndarray, shared: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
+def _refuse_slivers(
+    accepted: np.ndarray, owners: np.ndarray, shared: np.ndarray, alike: np.ndarray, low: np.ndarray, high: np.ndarray
+) -> None:
     """Refuse, in place, what would fuse two objects that both blocks tell apart by a piece that they give to different ones.
 
-    That is a pair of fragments which share little, while each shares much with another partner, and these lie side by side
-    with them in one of the blocks.
+    That is a pair of fragments which share little, while each shares much with another partner; and either the blocks see
+    that little differently (no two pieces are ``alike``), or the fragments lie side by side in one of the blocks.
     """
     pairs, which = np.unique(owners[accepted], axis=0, return_inverse=True)
-    voxels = np.bincount(which.ravel(), weights=shared[accepted], minlength=len(pairs))
+    which = which.ravel()
+    voxels = np.bincount(which, weights=shared[accepted], minlength=len(pairs))
+    sure = np.bincount(which, weights=alike[accepted], minlength=len(pairs)) > 0
     best: tuple[dict[int, tuple[float, int]], ...] = ({}, {})  # of each fragment the partner that it shares most with
     for (a, b), n in zip(pairs.tolist(), voxels.tolist(), strict=True):
         best[0][a] = max(best[0].get(a, (0.0, 0)), (n, b))
@@ -210,8 +215,8 @@ def _refuse_slivers(accepted: np.ndarray, owners: np.ndarray, shared: np.ndarray
     if not little:
         return
     apart = [_side_by_side(side) for side in (low, high)]
-    wrong = [number for number, in_low, in_high in little if in_low in apart[0] or in_high in apart[1]]
-    accepted[np.flatnonzero(accepted)[np.isin(which.ravel(), wrong)]] = False
+    wrong = [n for n, in_low, in_high in little if not sure[n] or in_low in apart[0] or in_high in apart[1]]
+    accepted[np.flatnonzero(accepted)[np.isin(which, wrong)]] = False
 
 
 def _side_by_side(fragments: np.ndarray) -> set[tuple[int, int]]:

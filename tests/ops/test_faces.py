@@ -156,16 +156,16 @@ def test_skipped_slices_do_not_cut_a_piece(missing: int, joined: bool) -> None:
     assert (edges["strength"][0] > 0.9) is np.True_ if joined else edges["strength"][0] < 0.9
 
 
-@pytest.mark.parametrize(("gap", "fused"), [(0, False), (2, True)])
-def test_a_sliver_does_not_fuse_what_both_blocks_tell_apart(gap: int, fused: bool) -> None:
+@pytest.mark.parametrize(("gap", "unlike", "fused"), [(0, 0, False), (2, 0, True), (2, 6, False)])
+def test_a_sliver_does_not_fuse_what_both_blocks_tell_apart(gap: int, unlike: int, fused: bool) -> None:
     """Two tubes run through the face, and a speck beside them is the first one's in one block, the second one's in the other."""
     low = empty((6, 24, 16))
     low[:, 0:8], low[:, 8 + gap : 16 + gap] = 1, 2
     high = low * 10
-    low[3, 22, 6:10], high[3, 22, 6:10] = 1, 20
+    low[3, 22, 6 - unlike : 10], high[3, 22, 6:10] = 1, 20
     found = listed(face_edges(low, high, 2, 8))
     assert found[1, 10] and found[2, 20]
-    assert found[1, 20] == fused  # where they do not touch, they may be arms of one object
+    assert found[1, 20] == fused  # where they do not touch and see the same, they may be arms of one object
 
 
 def test_wrong_faces_are_refused() -> None:
