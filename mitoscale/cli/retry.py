@@ -21,11 +21,15 @@ def retry(run: str, **options: Any) -> None:
     Afterwards the run is bit for bit what it would have been without the failure.
     """
     from mitoscale.cli.launch import go
-    from mitoscale.pipeline import begun, load, quarantined
+    from mitoscale.core.errors import InputError
+    from mitoscale.pipeline import begun, finished, load, locked, quarantined
 
     there = load(run)
     lost = quarantined(there)
     if not lost:
+        with locked(there.plan.run):  # refused where somebody works on it
+            if not finished(there, "report"):
+                raise InputError(f"{run} has nothing to heal and is not finished; start the same mitoscale run again")
         click.echo(f"nothing to heal in {run}")
         return
     click.echo(f"healing    {', '.join(f'{len(names)} of {stage}' for stage, names in lost.items())}", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -34,10 +35,11 @@ def running_scheduler(settings: ClusterSettings) -> Iterator[Connection]:
     """
     from distributed import Client
 
+    _check_host(settings.address or "")
     try:
         client = Client(settings.address, security=security_of(settings), timeout=CONNECT_SECONDS)
     except (OSError, TimeoutError) as error:
-        reason = (str(error.__cause__ or error) or type(error).__name__).splitlines()[0]
+        reason = _cause(error)
         raise InputError(
             f"no scheduler takes us in at {settings.address} ({reason}): does it run there, "
             "is its port open to this machine, and did the same authority sign both certificates?"
@@ -53,8 +55,27 @@ def running_scheduler(settings: ClusterSettings) -> Iterator[Connection]:
         try:
             yield Connection(client=client, dashboard=client.dashboard_link or "")
         finally:
-            with suppress(OSError):  # the scheduler is gone: nothing is left to tidy
-                client.run_on_scheduler(_forget_models)
+            if client.status == "running":  # otherwise the scheduler is gone: nothing is left to tidy
+                with suppress(OSError):
+                    client.run_on_scheduler(_forget_models)
+
+
+def _check_host(address: str) -> None:
+    """Raise at once where nobody knows the host; one that does not answer yet may be starting."""
+    host = address.partition("://")[2].rpartition(":")[0].strip("[]")
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError as error:
+        raise InputError(f"no scheduler at {address}: the host {host!r} is not known ({error.strerror}); mend address") from error
+
+
+def _cause(error: BaseException) -> str:
+    """What went wrong in the system's words, where it has some."""
+    reason, link = type(error).__name__, error.__cause__ or error.__context__
+    while link is not None:
+        reason = getattr(link, "strerror", None) or reason
+        link = link.__cause__ or link.__context__
+    return reason
 
 
 def _forget_models(dask_scheduler: Any) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+CANCELLED = (asyncio.CancelledError, concurrent.futures.CancelledError)
+"""What a future raises when its scheduler is gone: Dask knows both."""
 
 
 def nobody() -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from asyncio import CancelledError
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from mitoscale.cluster.connection import CANCELLED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,7 @@ def fetch(client: Any, futures: Sequence[Any], put: Callable[[Fetched], None]) -
 async def _fetch(client: Any, futures: Sequence[Any], put: Callable[[Fetched], None]) -> None:
     try:
         answers = await client.gather(list(futures), asynchronous=True)
-    except (Exception, CancelledError):  # one of them has raised, was lost or was taken back
+    except (Exception, *CANCELLED):  # one of them has raised, was lost or was taken back
         answers = [await _answer(client, future) for future in futures]
     put(Fetched(futures=futures, answers=answers))
 
@@ -44,7 +45,7 @@ async def _fetch(client: Any, futures: Sequence[Any], put: Callable[[Fetched], N
 async def _answer(client: Any, future: Any) -> Any:
     try:
         (answer,) = await client.gather([future], asynchronous=True)
-    except (Exception, CancelledError) as error:
+    except (Exception, *CANCELLED) as error:
         return error
     else:
         return answer

@@ -11,7 +11,6 @@ import pickle
 import secrets
 import time
 import traceback
-from asyncio import CancelledError
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -22,7 +21,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from mitoscale.cluster.bundle import Bundling, Function, Key, Outcome, Raised, bundles, call, pack
-from mitoscale.cluster.connection import nobody
+from mitoscale.cluster.connection import CANCELLED, nobody
 from mitoscale.cluster.fetching import Fetched, fetch
 from mitoscale.cluster.hearing import Hearing
 from mitoscale.cluster.interruption import POLL_SECONDS, put_off, put_off_no_more, raise_if_interrupted
@@ -230,7 +229,7 @@ class Flight:
             task = self._airborne.pop(future.key, None)
             if task is None:
                 continue  # taken back meanwhile
-            if isinstance(answer, CancelledError):
+            if isinstance(answer, CANCELLED):
                 raise StoppedError("the cluster was shut down; start the same command again to go on") from answer
             if not isinstance(answer, BaseException):
                 landings += [self._landing(key, outcome, task.deaths) for key, outcome in zip(task.keys, answer, strict=False)]
@@ -274,7 +273,8 @@ class Flight:
             workers, stuck = self._client.run_on_scheduler(_workers_and_stuck)
             self._slots_now = self._slots()
         except Exception as error:
-            raise StoppedError(f"the cluster is lost ({error}); start the same command again to go on") from error
+            reason = str(error) if self._client.status == "running" else "its scheduler answers no more"
+            raise StoppedError(f"the cluster is lost ({reason}); start the same command again to go on") from error
         if self._more_to_come() or workers:
             self._last_worker = time.monotonic()
         elif time.monotonic() - self._last_worker > NO_WORKER_SECONDS:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from mitoscale.cluster.connection import CANCELLED
 from mitoscale.cluster.interruption import POLL_SECONDS, put_off, put_off_no_more, raise_if_interrupted
 from mitoscale.core.errors import StoppedError
 
@@ -70,15 +71,13 @@ def _next(happened: SimpleQueue[dict[str, Any] | None]) -> dict[str, Any] | None
 
 
 def _outcome(future: Any) -> Any:
-    from asyncio import CancelledError
-
     from distributed import KilledWorker
 
     try:
         return future.result()
     except KilledWorker as error:
         raise StoppedError(f"the job's worker died again and again ({error}): give it more memory in cluster.yaml") from error
-    except CancelledError as error:
+    except CANCELLED as error:
         raise StoppedError("the cluster was shut down; start the same command again to go on") from error
 
 

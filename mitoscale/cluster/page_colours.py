@@ -40,7 +40,7 @@ class Legend:
     def names(self) -> list[str]:
         """What each code means."""
         done = [f"{name} done" for name in self.stages]
-        return ["waiting", *done, "partly done", "with a worker", "failed, to be tried again", "quarantined"]
+        return ["waiting", *done, "partly done", "sent to a worker", "failed, to be tried again", "quarantined"]
 
     @property
     def palette(self) -> list[str]:

@@ -113,7 +113,7 @@ class ClusterSettings(Settings):
         if self.kind == "kubernetes" and self.tls:
             yield "kind kubernetes has no tls: the operator's scheduler speaks tcp within the cluster"
         if self.kind == "slurm" and self.host.startswith("127."):
-            yield "kind slurm needs host: an address of this machine that the jobs reach"
+            yield f"kind slurm needs host: an address of this machine that the jobs reach; {self.host} is the machine's own"
         if self.kind == "cuda" and self.groups and not any(g.gpus for g in self.groups.values()):
             yield "kind cuda needs a group with gpus: 1"
         for name, group in self.all_groups.items():

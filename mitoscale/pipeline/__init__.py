@@ -10,7 +10,7 @@ stage they concern.
 from mitoscale.pipeline.cleaning import clean, taken_back
 from mitoscale.pipeline.execution import check_ready, execute
 from mitoscale.pipeline.observer import Audience, Observer, StageOutcome
-from mitoscale.pipeline.run import FORMAT, Run, load, make_plan, start
+from mitoscale.pipeline.run import FORMAT, Run, load, locked, make_plan, start
 from mitoscale.pipeline.standing import FINISHED, begun, finished, quarantined
 from mitoscale.pipeline.watch import Watch
 
@@ -28,6 +28,7 @@ __all__ = [
     "execute",
     "finished",
     "load",
+    "locked",
     "make_plan",
     "quarantined",
     "start",

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from commands import Call, Finished, contents
+from commands import Call, Finished, Stack, contents
 
 from mitoscale.core.event import Event
 from mitoscale.core.result import BlockResult
@@ -34,6 +34,18 @@ def test_a_finished_run_is_told_and_left_as_it_was(mitoscale: Call, finished: Fi
     assert all(table[stage][-1] == "done" for stage in STAGES)
     assert contents(finished.run) == before
     assert mitoscale("retry", finished.run).out == f"nothing to heal in {finished.run}\n"
+    Path(finished.run, ".lock").touch()
+    with Path(finished.run, ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        busy = mitoscale("retry", finished.run)
+    assert busy.code == 1 and "another mitoscale is working" in busy.err
+
+
+def test_an_unfinished_run_has_nothing_to_heal_yet(mitoscale: Call, stack: Stack, tmp_path: Path) -> None:
+    run = str(tmp_path / "run")
+    assert mitoscale("convert", stack.image, run, *stack.exact()).code == 0
+    ended = mitoscale("retry", run)
+    assert ended.code == 1 and "is not finished; start the same mitoscale run again" in ended.err
 
 
 def test_json_tells_voxels_bytes_and_seconds(mitoscale: Call, finished: Finished) -> None:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import socket
 import ssl
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from block_tasks import row_of_blocks, square
+from block_tasks import row_of_blocks, square, timed
 from by_hand import make_certificates, scheduler, tls_options, workers
 
 from mitoscale.cluster import address
 from mitoscale.cluster.clusters import ClusterSettings, start
 from mitoscale.cluster.placement import Place
 from mitoscale.cluster.settings import Tls
-from mitoscale.core.errors import InputError
+from mitoscale.core.errors import InputError, StoppedError
+from mitoscale.core.event import Event
 from mitoscale.core.result import BlockResult
 
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed (apt-get install openssl)")
@@ -93,6 +97,32 @@ def test_nothing_at_the_address_is_one_clear_line(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(InputError, match=r"no scheduler takes us in at tcp://127.*does it run there") as caught, start(settings):
         pass
     assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_host_is_told_at_once() -> None:
+    with (
+        pytest.raises(InputError, match=r"'nosuch.invalid' is not known"),
+        start(ClusterSettings(kind="address", address="tcp://nosuch.invalid:8786")),
+    ):
+        pass
+
+
+def test_a_scheduler_that_dies_stops_the_run(tmp_path: Path) -> None:
+    """Resumable, and no block is blamed."""
+    events: list[Event] = []
+    with scheduler("127.0.0.1", free_port(), tmp_path) as where, workers(where, [[]], tmp_path):
+
+        def kill(result: BlockResult) -> None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+        with (
+            pytest.raises(StoppedError, match="start the same command again"),
+            start(ClusterSettings(kind="address", address=where)) as cluster,
+        ):
+            pid = cluster.client.run_on_scheduler(os.getpid)
+            cluster.executor.run("detect", timed, row_of_blocks(400), on_result=kill, on_event=events.append)
+    assert "raised" not in {event.kind for event in events}
 
 
 def test_another_version_on_the_workers_is_refused(plain: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,6 +105,10 @@ def test_dask_settings_nested_or_dotted_leave_their_neighbours_alone(tmp_path: P
 @pytest.mark.parametrize(
     ("text", "says"),
     [
+        ("workers: 2\nworkers: 3", r"line 2: workers is there twice"),
+        ("dask: {distributed.comm.timeouts.conect: 60 s}", "no setting distributed.comm.timeouts.conect; is .*connect meant"),
+        ("dask: {distributed: {nosuch: {setting: 5}}}", "no setting distributed.nosuch.setting"),
+        ("kind: slurm\nhost: 127.0.0.1", "127.0.0.1 is the machine's own"),
         ("kind: pbs", "'pbs' is not supported; this version knows local, cuda, slurm, kubernetes, address"),
         ("kind: [local]", "is not supported"),
         ("wrokers: 4", "wrokers.*known names are kind, threads, workers"),
@@ -150,6 +154,16 @@ def test_what_is_not_understood_is_one_clear_line(tmp_path: Path, text: str, say
         load_cluster(written(tmp_path, text))
     assert "cluster.yaml" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_certificates_are_sought_beside_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ca", "me", "key"):
+        (tmp_path / f"{name}.pem").touch()
+    text = "kind: address\naddress: tls://h:1\ntls: {ca: ca.pem, certificate: me.pem, key: elsewhere.pem}"
+    monkeypatch.chdir("/")
+    found = load_cluster(written(tmp_path, text)).tls
+    assert found is not None and (found.ca, found.certificate) == (str(tmp_path / "ca.pem"), str(tmp_path / "me.pem"))
+    assert found.key == "elsewhere.pem"  # told where the command was started
 
 
 def test_a_missing_file_is_an_input_error(tmp_path: Path) -> None:
