@@ -93,7 +93,7 @@ def go(run: Run, stages: Sequence[str], options: dict[str, Any]) -> list[StageOu
     if quarantined:
         some = ", ".join(quarantined[:3]) + (" ..." if len(quarantined) > 3 else "")
         click.echo(
-            f"mitoscale: {len(quarantined)} tasks were given up ({some}); why stands in "
+            f"mitoscale: {len(quarantined)} task{'s were' if len(quarantined) > 1 else ' was'} given up ({some}); why stands in "
             f"{run.plan.run}/ledger; heal them with mitoscale retry {run.plan.run}, or start the same command again",
             err=True,
         )

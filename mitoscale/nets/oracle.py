@@ -50,7 +50,7 @@ class Truth:
         InputError
             If the truth does not cover it.
         """
-        part = np.ascontiguousarray(self.labels[region.slices])
+        part = np.array(self.labels[region.slices])  # a copy: what is memory-mapped cannot be written, which cc3d wants
         if part.shape != region.shape:
             raise InputError(f"the truth has shape {self.labels.shape}, it does not cover {region}; is it of another volume?")
         return part

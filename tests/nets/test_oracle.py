@@ -47,6 +47,15 @@ def test_the_truth_is_read_by_region(truth: str) -> None:
         assert len(np.unique(labels[fragments == value])) == 1
 
 
+@pytest.mark.parametrize("start", [0, 8])
+def test_whole_slices_of_the_truth_are_fragments_too(truth: str, start: int) -> None:
+    """They lie in the file in one piece, and can be handed out without a copy."""
+    region = Region(start=(start, 0, 0), stop=(40, 48, 48))
+    labels, image = np.load(truth)[region.slices], np.zeros(region.shape, np.uint8)
+    fragments = segmenter(truth).fragments(image, (labels > 0).astype(np.float32), region)
+    np.testing.assert_array_equal(fragments > 0, labels > 0)
+
+
 def test_masks_answer_the_prompts(truth: str) -> None:
     made = make_segmenter(SegmentSettings(segmenter="mitoscale.nets.oracle:Masks", options={"truth": truth}), SPACING)
     assert isinstance(made, MaskSegmenter)
