@@ -239,9 +239,8 @@ def _warnings(quarantined: Table, seams: Table) -> list[str]:
     warnings = []
     if quarantined.rows:
         lost = len(quarantined.rows)
-        warnings.append(
-            f"{lost} task{'s were' if lost > 1 else ' was'} given up and their objects are missing; see below. mitoscale retry heals them."
-        )
+        were = "task was given up and its" if lost == 1 else "tasks were given up and their"
+        warnings.append(f"{lost} {were} objects are missing; see below. mitoscale retry heals them.")
     if seams.rows:
         warnings.append("Some joins at block faces are in doubt; see Seams, and tables/edges.parquet for all of them.")
     if any(row[0].startswith("open") for row in seams.rows):
