@@ -166,7 +166,7 @@ def _read_official(path: Path) -> Mapping[str, torch.Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except _DAMAGED as error:
         raise InputError(
-            f"SAM checkpoint {path} is damaged, or no checkpoint ({type(error).__name__}): download it again, or give another file"
+            f"SAM checkpoint {path} cannot be read ({type(error).__name__}): it is damaged, or no checkpoint; download it again"
         ) from error
     if not isinstance(state, Mapping) or not all(isinstance(v, torch.Tensor) for v in state.values()):
         raise InputError(f"SAM checkpoint {path} is not a table of tensors like the official ones")

@@ -91,7 +91,7 @@ def test_a_single_slice_has_no_margin_in_z() -> None:
 def test_a_run_that_does_not_fit_is_refused_with_both_sizes() -> None:
     plan = plan_of((100, 1000, 1000), (5.0, 5.0, 5.0), (64, 512, 512))
     plan.validate_plan(10**12)
-    with pytest.raises(InputError, match=r"needs about 0\.\d GB, 0\.0 GB are free at /run") as caught:
+    with pytest.raises(InputError, match=r"needs about 0\.\d+ GB, 0\.001 GB are free at /run") as caught:
         plan.validate_plan(10**6)
     assert "\n" not in str(caught.value)
 
