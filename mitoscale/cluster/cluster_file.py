@@ -64,6 +64,8 @@ def _beside(path: str, file: str) -> str:
 
 def _check_dask(path: str, settings: Mapping[str, Any]) -> None:
     """Raise where the scheduler or the workers are told a setting that Dask does not have."""
+    if not settings:
+        return
     import dask
     import distributed  # noqa: F401 - knows its own settings once it is imported
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mitoscale.core.errors import InputError
-from mitoscale.pipeline.run import Run, locked
+from mitoscale.pipeline.run import LOCK, Run, locked
 from mitoscale.pipeline.standing import finished, quarantined
 from mitoscale.storage.layout import RunFolder, remove_tree
 
@@ -41,12 +41,15 @@ def taken_back(run: Run) -> Iterator[None]:
     run : Run
         From :func:`mitoscale.pipeline.start`.
     """
-    folder = RunFolder(run.plan.run)
-    new = not Path(folder.events).exists()
+    folder = Path(run.plan.run)
+    new = {entry.name for entry in folder.iterdir()} <= {Path(RunFolder(run.plan.run).run_json).name, LOCK}
     try:
         yield
     except InputError:
         if new and not finished(run, "convert"):
-            with suppress(InputError), locked(folder.path):  # somebody else's by now, where that is refused
-                remove_tree(folder.path)
+            with suppress(InputError), locked(str(folder)):  # somebody else's by now, where that is refused
+                for entry in folder.iterdir():
+                    remove_tree(str(entry))
+                with suppress(OSError):  # a link or a mount point stays, empty as it was
+                    folder.rmdir()
         raise

@@ -33,6 +33,9 @@ from mitoscale.storage.layout import RunFolder, check_writable, free_bytes, read
 FORMAT = 1
 """Version of run.json."""
 
+LOCK = ".lock"
+"""File in a run folder that is held by whoever works on it."""
+
 _Range: TypeAdapter[tuple[float, float] | None] = TypeAdapter(tuple[float, float] | None)
 
 
@@ -181,7 +184,7 @@ def _check_same(old: RunPlan, new: RunPlan, redo: str | None, folder: RunFolder)
 @contextmanager
 def locked(path: str) -> Iterator[None]:
     """Hold the run folder: two processes that write one run would destroy it."""
-    with Path(path, ".lock").open("w") as file:
+    with Path(path, LOCK).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

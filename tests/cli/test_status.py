@@ -34,7 +34,6 @@ def test_a_finished_run_is_told_and_left_as_it_was(mitoscale: Call, finished: Fi
     assert all(table[stage][-1] == "done" for stage in STAGES)
     assert contents(finished.run) == before
     assert mitoscale("retry", finished.run).out == f"nothing to heal in {finished.run}\n"
-    Path(finished.run, ".lock").touch()
     with Path(finished.run, ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         busy = mitoscale("retry", finished.run)

@@ -220,6 +220,14 @@ def test_objects_that_touch() -> None:
     assert table["surface_nm2"][2] == pytest.approx(alone["surface_nm2"][0], rel=0.02)  # a contact is surface
 
 
+@pytest.mark.parametrize(("height", "width"), [(7, 8), (10, 10), (30, 30)])
+def test_area_of_a_small_flat_wall_is_as_documented(height: int, width: int) -> None:
+    labels = np.zeros((40, 40, 40), np.uint32)
+    labels[5 : 5 + height, 5 : 5 + width, 5:20], labels[5 : 5 + height, 5 : 5 + width, 20:35] = 1, 2
+    table = table_of(measure_in_blocks(labels, (16, 16, 16)), (1.0, 1.0, 1.0), labels.shape)
+    assert 0.78 < table["contact_nm2"][0] / (height * width) < 1.0
+
+
 def test_labels_beyond_32_bits_and_in_any_order() -> None:
     labels = np.zeros((2, 3, 3), np.uint64)
     labels[0, 0, 0], labels[1, 1, 1] = 2**63 + 5, 9
