@@ -52,7 +52,8 @@ def epoch(task: DecoderTask, windows: WindowSet, model: Sam | None) -> tuple[flo
     began, processor = time.monotonic(), time.process_time()
     for start in range(0, len(windows), task.recipe.windows):
         chosen = list(range(start, min(start + task.recipe.windows, len(windows))))
-        found = [simulate(windows.profiles(i), task.recipe.prompts, task.rng) for i in chosen]
+        rng = np.random.default_rng(start)
+        found = [simulate(windows.profiles(i), task.recipe.prompts, rng) for i in chosen]
         prompted = [p for p in found if p is not None]
         if model is None:
             embeddings = windows.embeddings(chosen)
@@ -61,7 +62,7 @@ def epoch(task: DecoderTask, windows: WindowSet, model: Sam | None) -> tuple[flo
             with torch.inference_mode(), autocast(device()):
                 embeddings = model.encode(images.to(device())).half()
             embeddings = embeddings.clone()
-        loss = task.loss_of(embeddings, prompted)
+        loss = task.loss_of(embeddings, prompted, rng)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

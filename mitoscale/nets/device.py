@@ -42,9 +42,14 @@ def _cpu_has_bfloat16() -> bool:
     return bool(torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.cpu._is_avx512_bf16_supported())
 
 
+def cpus() -> int:
+    """CPUs this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 def set_threads(threads: int | None) -> None:
     """Compute with this many CPU threads; None: one a CPU this process may use."""
-    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(threads or cpus())
 
 
 def limit_threads() -> None:

@@ -11,6 +11,7 @@ from mitoscale.core.errors import InputError
 from mitoscale.core.learning import FinetuneSettings
 from mitoscale.nets.checkpoint import WeightsCard, save_weights
 from mitoscale.nets.sam import Sam
+from mitoscale.training.ahead import spare_processes
 from mitoscale.training.embeddings import CacheSize, EmbeddingCache, embedding_shape, encoder_digest
 from mitoscale.training.loop import Progress, Schedule, Trained
 from mitoscale.training.patches import AugmentedCrops, PatchGrid
@@ -159,7 +160,7 @@ def cut_windows(
     each = cache.size(plain.keys[:1], embedding_shape(model)).window_bytes
     room = settings.cache_bytes // each - fixed
     versions = max(1, min(chosen_recipe(settings).versions, room // len(plain)))
-    sampler = CropSampler([learnt], size=size, pixel_nm=pixel, context_nm=(0.0,), object_share=0.95, seed=settings.seed)
+    sampler = CropSampler([learnt], size=size, pixel_nm=pixel, context_nm=(0.0,), object_share=0.95)
     crops = [AugmentedCrops(sampler, count=len(plain), seed=settings.seed * 1000 + v) for v in range(1, versions)]
     return Windowed(
         versions=[plain, *(window_set(c, cache, encoder, size) for c in crops)],
@@ -217,7 +218,14 @@ def finetune_decoder(
     where = next(model.parameters()).device
     base = copy.deepcopy(decoder).eval()
     embed(windowed.sets, model, embedded)
-    task = DecoderTask(decoder.to(where), windowed.versions, windowed.tuning, recipe.prompts, seed=settings.seed)
+    task = DecoderTask(
+        decoder.to(where),
+        windowed.versions,
+        windowed.tuning,
+        recipe.prompts,
+        seed=settings.seed,
+        processes=spare_processes(settings.threads),
+    )
     schedule = Schedule(
         steps=recipe.epochs * task.epoch_steps,
         learning_rate=recipe.learning_rate,

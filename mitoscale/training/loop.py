@@ -26,20 +26,14 @@ class Task(Protocol):
 
     model: nn.Module
 
-    def loss(self) -> torch.Tensor:
-        """The loss of a fresh batch, a scalar."""
+    def loss(self, step: int) -> torch.Tensor:
+        """The loss of the batch of a step, counted from 0: a scalar, the same for the same step and model."""
 
     def score(self, model: nn.Module) -> dict[str, float]:
         """Scores of ``model`` on slices that are not trained on.
 
         The first one chooses the weights that are kept, larger is better; without any the last weights are kept.
         """
-
-    def random_state(self) -> Any:
-        """The state of the task's random generator."""
-
-    def set_random_state(self, state: Any) -> None:
-        """Go on from a state that :meth:`random_state` gave."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +154,6 @@ def train(task: Task, schedule: Schedule, checkpoint: Path, report: Callable[[Pr
         task.model.load_state_dict(state["model"])
         averaged.load_state_dict(state["averaged"])
         optimiser.load_state_dict(state["optimiser"])
-        task.set_random_state(state["random"])
         torch.set_rng_state(state["torch_random"])
         step, best, best_state, spent = state["step"], state["best"], state["best_state"], state["seconds"]
         history = [Progress(**h) for h in state["history"]]
@@ -170,7 +163,7 @@ def train(task: Task, schedule: Schedule, checkpoint: Path, report: Callable[[Pr
         for group in optimiser.param_groups:
             group["lr"] = schedule.rate(step)
         task.model.train()
-        loss = task.loss()
+        loss = task.loss(step)
         if not torch.isfinite(loss):
             averaged.load_state_dict(best_state)
             raise LossError(
@@ -207,7 +200,6 @@ def train(task: Task, schedule: Schedule, checkpoint: Path, report: Callable[[Pr
                 "model": task.model.state_dict(),
                 "averaged": averaged.state_dict(),
                 "optimiser": optimiser.state_dict(),
-                "random": task.random_state(),
                 "torch_random": torch.get_rng_state(),
                 "step": step,
                 "best": best,

@@ -116,13 +116,13 @@ class AugmentedCrops:
         return self.count
 
     def __getitem__(self, index: int) -> Window:
-        self.sampler.rng = np.random.default_rng([self.seed, index])
+        rng = np.random.default_rng([self.seed, index])
         for _ in range(100):
-            crop = self.sampler.draw()
-            profiles = profiles_of(crop.labels.numpy())
+            crop = self.sampler.draw(rng)
+            profiles = profiles_of(crop.labels)
             if can_be_asked(profiles):
                 break
-        return Window(image=(crop.image[0].numpy() * 255).round().astype(np.uint8), profiles=profiles)
+        return Window(image=crop.image[0], profiles=profiles)
 
 
 def can_be_asked(profiles: np.ndarray) -> bool:

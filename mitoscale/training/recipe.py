@@ -19,6 +19,7 @@ from mitoscale.ops.phantom import make_phantom
 from mitoscale.training import report_unet
 from mitoscale.training import sam as sam_training
 from mitoscale.training import unet as unet_training
+from mitoscale.training.ahead import spare_processes
 from mitoscale.training.blend import blended
 from mitoscale.training.loop import LossError, Progress, Schedule, Task, Trained, train
 from mitoscale.training.samples import Annotated
@@ -92,11 +93,12 @@ def plan_training(settings: TrainSettings, volume: Annotated, tuning: Annotated 
     batch = settings.batch or _BATCH[settings.model]
     patience = _PATIENCE if settings.patience is None else settings.patience or None
     steps = settings.steps or _STEPS
+    processes = spare_processes(settings.threads)
     if settings.model == "sam":
         sam_config = sam.PRESETS["small"]
         model = _started(sam.Sam(sam_config), settings.init)
         return Plan(
-            task=sam_training.SamTask(model, volumes, tuning, batch=batch, seed=settings.seed),
+            task=sam_training.SamTask(model, volumes, tuning, batch=batch, seed=settings.seed, processes=processes),
             schedule=Schedule(steps=steps, learning_rate=settings.learning_rate or 8e-4, weight_decay=0.05, patience=patience),
             pixel_nm=sam_training.PIXEL_NM,
             batch=batch,
@@ -107,7 +109,7 @@ def plan_training(settings: TrainSettings, volume: Annotated, tuning: Annotated 
     shown = [unet_training.with_mistakes(network, v) for v in volumes] if settings.init else volumes
     rate = settings.learning_rate or (1e-3 if settings.init else 2e-3)
     return Plan(
-        task=unet_training.UNetTask(network, shown, tuning, batch=batch, seed=settings.seed),
+        task=unet_training.UNetTask(network, shown, tuning, batch=batch, seed=settings.seed, processes=processes),
         schedule=Schedule(steps=steps, learning_rate=rate, patience=patience),
         pixel_nm=unet_training.pixel_size(unet_config),
         batch=batch,

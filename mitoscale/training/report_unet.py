@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import nn
@@ -58,17 +56,15 @@ class ReportTask:
         self.tuning = _resized(tuning) if tuning is not None else None
         self.batch = batch
         self.seed = seed
-        self.step = 0
 
     @property
     def epoch_steps(self) -> int:
         """Steps of an epoch."""
         return epoch_steps(len(self.images), self.batch)
 
-    def loss(self) -> torch.Tensor:
+    def loss(self, step: int) -> torch.Tensor:
         """See :class:`mitoscale.training.loop.Task`."""
-        _, chosen = epoch_batch(len(self.images), self.batch, self.step, self.seed)
-        self.step += 1
+        _, chosen = epoch_batch(len(self.images), self.batch, step, self.seed)
         return functional.binary_cross_entropy_with_logits(_logits(self.model, self.images[chosen]), self.masks[chosen])
 
     def score(self, model: nn.Module) -> dict[str, float]:
@@ -84,14 +80,6 @@ class ReportTask:
             "iou": float((found & wanted).sum() / (found | wanted).sum().clamp(min=1)),
             "val_loss": float(functional.binary_cross_entropy_with_logits(logits, masks)),
         }
-
-    def random_state(self) -> Any:
-        """See :class:`mitoscale.training.loop.Task`."""
-        return self.step
-
-    def set_random_state(self, state: Any) -> None:
-        """See :class:`mitoscale.training.loop.Task`."""
-        self.step = state
 
 
 def _logits(model: nn.Module, images: torch.Tensor) -> torch.Tensor:

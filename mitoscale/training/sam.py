@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch.nn import functional
 from mitoscale.core.errors import InputError
 from mitoscale.nets.device import autocast, device
 from mitoscale.nets.sam import Sam
+from mitoscale.training.ahead import Ahead
 from mitoscale.training.losses import mask_losses
 from mitoscale.training.patches import profiles_of
 from mitoscale.training.prompts import Prompted, simulate
@@ -20,8 +21,39 @@ from mitoscale.training.samples import Annotated, CropSampler
 PIXEL_NM = 5.0
 """Pixel size the small SAM works at."""
 
+_TRIES = 100
+"""Crops looked at for one with a profile to ask for."""
+
 _LOSS_SIZE = 128
 """Height and width masks are compared at."""
+
+
+class PromptedWindows:
+    """Windows and the prompts for them by number: what the processes that make them need to know.
+
+    Parameters
+    ----------
+    sampler : CropSampler
+        Draws the windows.
+    prompts : int
+        Prompts a window.
+    seed : int
+        Another seed gives other windows.
+    """
+
+    def __init__(self, sampler: CropSampler, prompts: int, seed: int) -> None:
+        self.sampler = sampler
+        self.prompts = prompts
+        self.seed = seed
+
+    def __getitem__(self, number: int) -> tuple[np.ndarray, Prompted] | None:
+        rng = np.random.default_rng([self.seed, number])
+        for _ in range(_TRIES):
+            crop = self.sampler.draw(rng)
+            prompted = simulate(profiles_of(crop.labels), self.prompts, rng)
+            if prompted is not None:
+                return crop.image[0], prompted
+        return None
 
 
 class SamTask:
@@ -41,6 +73,8 @@ class SamTask:
         Prompts a window.
     seed : int
         Seed of windows and prompts.
+    processes : int
+        See :class:`~mitoscale.training.ahead.Ahead`.
     """
 
     def __init__(
@@ -52,28 +86,21 @@ class SamTask:
         batch: int = 12,
         prompts: int = 6,
         seed: int = 0,
+        processes: int = 0,
     ) -> None:
         self.model: nn.Module = model.to(device())
         size = model.config.image_size
-        self.sampler = CropSampler(volumes, size=size, pixel_nm=PIXEL_NM, context_nm=(0.0,), object_share=0.95, seed=seed)
-        self.batch = batch
-        self.prompts = prompts
+        sampler = CropSampler(volumes, size=size, pixel_nm=PIXEL_NM, context_nm=(0.0,), object_share=0.95)
+        windows = PromptedWindows(sampler, prompts, seed)
+        self.windows = Ahead(windows, lambda step: list(range(step * batch, (step + 1) * batch)), processes)
         self.tuning = _fixed_windows(tuning, size, 48) if tuning is not None else []
 
-    def loss(self) -> torch.Tensor:
+    def loss(self, step: int) -> torch.Tensor:
         """See :class:`mitoscale.training.loop.Task`."""
-        windows: list[torch.Tensor] = []
-        prompted: list[Prompted] = []
-        for _ in range(1000 * self.batch):
-            if len(windows) == self.batch:
-                break
-            crop = self.sampler.draw()
-            found = simulate(profiles_of(crop.labels.numpy()), self.prompts, self.sampler.rng)
-            if found is not None:
-                windows.append(crop.image[0])
-                prompted.append(found)
-        if not windows:
+        made = [sample for sample in self.windows.of(step) if sample is not None]
+        if not made:
             raise InputError("training: no crop holds a profile large enough to be asked for; train on larger mitochondria")
+        windows, prompted = zip(*made, strict=True)
         masks, ious, target = _forward(self.model, windows, prompted)
         losses = mask_losses(masks, target)
         ambiguous = losses[:, 1:].min(dim=1).values.mean()
@@ -93,25 +120,16 @@ class SamTask:
             for start in range(0, len(windows), 16):
                 part = slice(start, start + 16)
                 with torch.no_grad():
-                    masks, ious, target = _forward(model, list(windows[part]), list(prompted[part]))
+                    masks, ious, target = _forward(model, windows[part], prompted[part])
                 chosen = torch.zeros_like(ious[:, 0], dtype=torch.long) if kind == "box" else ious[:, 1:].argmax(1) + 1
                 inside, wanted = masks[torch.arange(len(masks)), chosen] > 0, target > 0.5
                 values.append((inside & wanted).sum((-2, -1)) / (inside | wanted).sum((-2, -1)).clamp(min=1))
             found[f"{kind}_iou"] = float(torch.cat(values).mean())
         return {"score": (found["box_iou"] + found["point_iou"]) / 2, **found}
 
-    def random_state(self) -> Any:
-        """See :class:`mitoscale.training.loop.Task`."""
-        return self.sampler.rng.bit_generator.state
-
-    def set_random_state(self, state: Any) -> None:
-        """See :class:`mitoscale.training.loop.Task`."""
-        self.sampler.rng = np.random.default_rng()
-        self.sampler.rng.bit_generator.state = state
-
 
 def _forward(
-    model: nn.Module, windows: list[torch.Tensor], prompted: list[Prompted]
+    model: nn.Module, windows: Sequence[np.ndarray], prompted: Sequence[Prompted]
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """(P, 4, L, L) logits, (P, 4) predicted IoUs and (P, L, L) targets for all prompts of all windows."""
     assert isinstance(model, Sam)
@@ -120,26 +138,24 @@ def _forward(
     points = torch.from_numpy(np.concatenate([p.points for p in prompted])).to(where)
     meaning = torch.from_numpy(np.concatenate([p.meaning for p in prompted])).to(where)
     with autocast(where):
-        embeddings = model.encode(torch.stack(windows).to(where) * 255.0)
+        embeddings = model.encode(torch.from_numpy(np.stack(windows)).to(where).float())
         masks, ious = model.decode(embeddings, which, points, meaning)
     masks = functional.interpolate(masks.float(), (_LOSS_SIZE, _LOSS_SIZE), mode="bilinear", align_corners=False)
-    truth = torch.from_numpy(np.concatenate([p.masks for p in prompted])).float().to(where)
+    truth = torch.from_numpy(np.concatenate([p.masks for p in prompted])).to(where).float()
     target = functional.adaptive_avg_pool2d(truth[:, None], _LOSS_SIZE)[:, 0]
     return masks, ious.float(), target
 
 
-def _fixed_windows(volume: Annotated, size: int, count: int) -> list[tuple[torch.Tensor, dict[str, Prompted]]]:
+def _fixed_windows(volume: Annotated, size: int, count: int) -> list[tuple[np.ndarray, dict[str, Prompted]]]:
     """Windows at native scale around profiles, each with its box and its point prompts."""
-    sampler = CropSampler(
-        [volume], size=size, pixel_nm=volume.spacing[2], context_nm=(0.0,), scale=(1.0, 1.0), object_share=1.0, seed=1
-    )
+    sampler = CropSampler([volume], size=size, pixel_nm=volume.spacing[2], context_nm=(0.0,), scale=(1.0, 1.0), object_share=1.0)
     rng = np.random.default_rng(1)
-    chosen: list[tuple[torch.Tensor, dict[str, Prompted]]] = []
+    chosen: list[tuple[np.ndarray, dict[str, Prompted]]] = []
     for _ in range(100 * count):
         if len(chosen) == count:
             break
-        crop = sampler.draw()
-        profiles = profiles_of(crop.labels.numpy())
+        crop = sampler.draw(rng)
+        profiles = profiles_of(crop.labels)
         box, point = (simulate(profiles, 4, rng, kind=k) for k in ("box", "point"))
         if box is not None and point is not None:
             chosen.append((crop.image[0], {"box": box, "point": point}))

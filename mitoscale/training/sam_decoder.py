@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from mitoscale.nets.device import autocast
 from mitoscale.nets.sam import BOX_START, Sam, decode
+from mitoscale.training.ahead import Ahead
 from mitoscale.training.epochs import epoch_batch, epoch_steps
 from mitoscale.training.losses import mask_losses
 from mitoscale.training.prompted_scores import prompted_scores
@@ -60,6 +61,33 @@ class PromptRecipe:
     """Whether the predicted IoU is trained too."""
 
 
+class PromptedEmbeddings:
+    """Embeddings and the prompts for them, by epoch and number of the window: what the processes that make them need to know.
+
+    Parameters
+    ----------
+    versions : list of WindowSet
+        Of equal length; each epoch takes the next one.
+    recipe : PromptRecipe
+        Prompts.
+    seed : int
+        Another seed gives other prompts.
+    """
+
+    def __init__(self, versions: list[WindowSet], recipe: PromptRecipe, seed: int) -> None:
+        self.versions = versions
+        self.recipe = recipe
+        self.seed = seed
+
+    def __getitem__(self, name: tuple[int, int]) -> tuple[np.ndarray, Prompted]:
+        epoch, number = name
+        version = self.versions[epoch % len(self.versions)]
+        rng = np.random.default_rng([self.seed, epoch, number])
+        found = simulate(version.profiles(number), self.recipe.prompts, rng, false_share=self.recipe.false_share)
+        assert found is not None, "a window set holds only windows with a profile to ask for"
+        return version.embeddings([number])[0].numpy(), found
+
+
 class DecoderTask:
     """What the loop needs to fine-tune a mask decoder.
 
@@ -75,44 +103,53 @@ class DecoderTask:
         Prompts.
     seed : int
         Seed of order and prompts.
+    processes : int
+        See :class:`~mitoscale.training.ahead.Ahead`.
     """
 
     def __init__(
-        self, model: Decoder, versions: list[WindowSet], tuning: WindowSet | None, recipe: PromptRecipe, *, seed: int = 0
+        self,
+        model: Decoder,
+        versions: list[WindowSet],
+        tuning: WindowSet | None,
+        recipe: PromptRecipe,
+        *,
+        seed: int = 0,
+        processes: int = 0,
     ) -> None:
         self.model: nn.Module = model
-        self.versions = versions
+        self.count = len(versions[0])
         self.tuning = tuning
         self.recipe = recipe
         self.seed = seed
-        self.rng = np.random.default_rng(seed)
-        self.step = 0
+        self.samples = Ahead(PromptedEmbeddings(versions, recipe, seed), self.chosen, processes)
 
     @property
     def epoch_steps(self) -> int:
         """Steps of an epoch."""
-        return epoch_steps(len(self.versions[0]), self.recipe.windows)
+        return epoch_steps(self.count, self.recipe.windows)
 
-    def loss(self) -> torch.Tensor:
+    def chosen(self, step: int) -> list[tuple[int, int]]:
+        """Epoch and number of each window of a step."""
+        epoch, numbers = epoch_batch(self.count, self.recipe.windows, step, self.seed)
+        return [(epoch, number) for number in numbers]
+
+    def loss(self, step: int) -> torch.Tensor:
         """See :class:`mitoscale.training.loop.Task`."""
-        version, chosen = self._chosen()
-        prompted = []
-        for i in chosen:
-            found = simulate(version.profiles(i), self.recipe.prompts, self.rng, false_share=self.recipe.false_share)
-            assert found is not None, "a window set holds only windows with a profile to ask for"
-            prompted.append(found)
-        self.step += 1
-        return self.loss_of(version.embeddings(chosen), prompted)
+        embeddings, prompted = zip(*self.samples.of(step), strict=True)
+        return self.loss_of(torch.from_numpy(np.stack(embeddings)), prompted, np.random.default_rng([self.seed, step]))
 
-    def loss_of(self, embeddings: torch.Tensor, prompted: list[Prompted]) -> torch.Tensor:
+    def loss_of(self, embeddings: torch.Tensor, prompted: Sequence[Prompted], rng: np.random.Generator) -> torch.Tensor:
         """The loss of windows and their prompts, corrections included.
 
         Parameters
         ----------
         embeddings : (N, C, h, w) float
             One a window.
-        prompted : list of Prompted
+        prompted : sequence of Prompted
             One a window.
+        rng : numpy Generator
+            Chooses where corrections lie.
         """
         where = next(self.model.parameters()).device
         size = prompted[0].masks.shape[-1]
@@ -131,7 +168,7 @@ class DecoderTask:
             total = total + self._one_loss(masks, ious.float(), target)
             if turn < self.recipe.corrections:
                 found = masks[torch.arange(len(masks)), _answers(ious, meaning)].detach() > 0
-                more = corrections(found.cpu().numpy(), (target > 0.5).cpu().numpy(), size, self.rng)
+                more = corrections(found.cpu().numpy(), (target > 0.5).cpu().numpy(), size, rng)
                 points, meaning = (np.concatenate(pair, axis=1) for pair in zip((points, meaning), more, strict=True))
         return total / (1 + self.recipe.corrections)
 
@@ -147,26 +184,12 @@ class DecoderTask:
             true = (inside & wanted).sum((-2, -1)) / (inside | wanted).sum((-2, -1)).clamp(min=1)
         return loss + functional.mse_loss(ious, true)
 
-    def _chosen(self) -> tuple[WindowSet, list[int]]:
-        """The windows of this step; each epoch goes over the next version."""
-        count = len(self.versions[0])
-        epoch, chosen = epoch_batch(count, self.recipe.windows, self.step, self.seed)
-        return self.versions[epoch % len(self.versions)], chosen
-
     def score(self, model: nn.Module) -> dict[str, float]:
         """Mean of point and box IoU on the tuning windows, then what it is made of."""
         if self.tuning is None:
             return {}
         scores = prompted_scores(model, self.tuning)
         return {"score": (scores["point_iou"] + scores["box_iou"]) / 2, **scores}
-
-    def random_state(self) -> Any:
-        """See :class:`mitoscale.training.loop.Task`."""
-        return self.rng.bit_generator.state, self.step
-
-    def set_random_state(self, state: Any) -> None:
-        """See :class:`mitoscale.training.loop.Task`."""
-        self.rng.bit_generator.state, self.step = state
 
 
 def _answers(ious: torch.Tensor, meaning: np.ndarray) -> torch.Tensor:

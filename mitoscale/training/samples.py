@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch.nn import functional
 
 from mitoscale.core.geometry import Spacing
@@ -36,10 +37,10 @@ class Annotated:
 class Crop:
     """One training window."""
 
-    image: torch.Tensor
-    """(C, S, S) float, 0..1: context slices as channels."""
-    labels: torch.Tensor
-    """(S, S) int64 instances of the slice itself."""
+    image: np.ndarray
+    """(C, S, S) uint8 normalised grey values: context slices as channels."""
+    labels: np.ndarray
+    """(S, S) int32 instances of the slice itself."""
 
 
 class CropSampler:
@@ -61,8 +62,6 @@ class CropSampler:
         Part of the crops that is centred near a mitochondrion.
     bodies : float
         Chance that a crop gets a drawn dark body which is no mitochondrion, and then of another one.
-    seed : int
-        Seed of all randomness.
     """
 
     def __init__(
@@ -75,7 +74,6 @@ class CropSampler:
         scale: tuple[float, float] = (0.75, 1.33),
         object_share: float = 0.5,
         bodies: float = 0.0,
-        seed: int = 0,
     ) -> None:
         self.size = size
         self.pixel_nm = pixel_nm
@@ -83,47 +81,52 @@ class CropSampler:
         self.scale = scale
         self.object_share = object_share
         self.bodies = bodies
-        self.rng = np.random.default_rng(seed)
         self.volumes = volumes
         self._shares = np.array([v.share for v in volumes]) / sum(v.share for v in volumes)
         self._coarse = [mean_downsample(v.image, (1, 2, 2)) for v in volumes]
-        self._objects = [_object_voxels(v.labels, self.rng) for v in volumes]
+        self._objects = [_object_voxels(v.labels) for v in volumes]
 
-    def draw(self) -> Crop:
-        """A new augmented crop."""
-        which = int(self.rng.choice(len(self.volumes), p=self._shares))
+    def draw(self, rng: np.random.Generator) -> Crop:
+        """An augmented crop; ``rng`` decides all of it."""
+        which = int(rng.choice(len(self.volumes), p=self._shares))
         volume = self.volumes[which]
-        centre = self._centre(which)
-        grid = self._grid(centre, volume.spacing)
-        slices = self._slices(int(centre[0]), volume)
+        centre = self._centre(which, rng)
+        grid = self._grid(centre, volume.spacing, rng)
+        slices = self._slices(int(centre[0]), volume, rng)
         ratio = self.pixel_nm / volume.spacing[2]
         if ratio >= 1.5:  # the half-size image is the antialiased one at this scale
             image = _sample(self._coarse[which][slices], (grid - 0.5) / 2, "bilinear")
         else:
             image = _sample(volume.image[slices], grid, "bilinear")
-        labels = _sample(volume.labels[int(centre[0])][None], grid, "nearest")[0].round().long()
+        labels = _sample(volume.labels[int(centre[0])][None], grid, "nearest")[0].round().int()
         image = image / 255.0
-        while self.rng.random() < self.bodies:
-            self._add_body(image, labels, grid, volume, slices)
-        return Crop(image=self._vary(image), labels=labels)
+        while rng.random() < self.bodies:
+            self._add_body(image, labels, grid, volume, slices, rng)
+        varied = (self._vary(image, rng) * 255.0).round().to(torch.uint8)
+        return Crop(image=varied.numpy(), labels=labels.numpy())
 
     def _add_body(
-        self, image: torch.Tensor, labels: torch.Tensor, grid: torch.Tensor, volume: Annotated, slices: list[int]
+        self,
+        image: torch.Tensor,
+        labels: torch.Tensor,
+        grid: torch.Tensor,
+        volume: Annotated,
+        slices: list[int],
+        rng: np.random.Generator,
     ) -> None:
         """Draw a dark body that is no mitochondrion, in place."""
-        rng = self.rng
         offsets = (np.array(slices) - slices[len(slices) // 2]) * volume.spacing[0]
         body = place_body(self.size, self.pixel_nm, offsets, rng)
         if body is None:
             return
-        donor = self._donor(grid[body.rows, body.columns], volume, slices) if rng.random() < 0.4 else None
+        donor = self._donor(grid[body.rows, body.columns], volume, slices, rng) if rng.random() < 0.4 else None
         draw_body(image.numpy(), body, (labels == 0).numpy(), self.pixel_nm, offsets, rng, donor)
 
-    def _donor(self, grid: torch.Tensor, volume: Annotated, slices: list[int]) -> np.ndarray | None:
+    def _donor(self, grid: torch.Tensor, volume: Annotated, slices: list[int], rng: np.random.Generator) -> np.ndarray | None:
         """(C, H, W) what stands at another place of the volume, the liveliest of a few; None where mitochondria are in the way."""
         best: np.ndarray | None = None
         for _ in range(3):
-            place = self.rng.uniform(0, np.array(volume.image.shape) - 1)
+            place = rng.uniform(0, np.array(volume.image.shape) - 1)
             there = grid - grid.mean((0, 1)) + torch.from_numpy(place[1:].astype(np.float32))
             if _sample(volume.labels[int(place[0])][None], there, "nearest").any():
                 continue
@@ -134,41 +137,42 @@ class CropSampler:
                 best = found
         return best
 
-    def _centre(self, which: int) -> np.ndarray:
+    def _centre(self, which: int, rng: np.random.Generator) -> np.ndarray:
         volume, objects = self.volumes[which], self._objects[which]
-        if volume.mistaken is not None and len(volume.mistaken) and self.rng.random() < _MISTAKEN_SHARE:
+        if volume.mistaken is not None and len(volume.mistaken) and rng.random() < _MISTAKEN_SHARE:
             objects = volume.mistaken
-        if len(objects) and self.rng.random() < self.object_share:
-            jitter = self.rng.normal(0, 0.2 * self.size * self.pixel_nm / volume.spacing[2], 3) * (0, 1, 1)
-            centre: np.ndarray = np.clip(objects[self.rng.integers(len(objects))] + jitter, 0, np.array(volume.image.shape) - 1)
+        if len(objects) and rng.random() < self.object_share:
+            jitter = rng.normal(0, 0.2 * self.size * self.pixel_nm / volume.spacing[2], 3) * (0, 1, 1)
+            centre: np.ndarray = np.clip(objects[rng.integers(len(objects))] + jitter, 0, np.array(volume.image.shape) - 1)
             return centre
-        return self.rng.uniform(0, np.array(volume.image.shape) - 1).round()
+        return rng.uniform(0, np.array(volume.image.shape) - 1).round()
 
-    def _grid(self, centre: np.ndarray, spacing: Spacing) -> torch.Tensor:
+    def _grid(self, centre: np.ndarray, spacing: Spacing, rng: np.random.Generator) -> torch.Tensor:
         """(S, S, 2) voxel coordinates (y, x) of each pixel: rotated, flipped and scaled."""
-        angle = self.rng.uniform(0, 2 * np.pi) if self.rng.random() < 0.5 else self.rng.integers(4) * np.pi / 2
-        step = self.pixel_nm * np.exp(self.rng.uniform(*np.log(self.scale)))
+        angle = rng.uniform(0, 2 * np.pi) if rng.random() < 0.5 else rng.integers(4) * np.pi / 2
+        step = self.pixel_nm * np.exp(rng.uniform(*np.log(self.scale)))
         axes = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        if self.rng.random() < 0.5:
+        if rng.random() < 0.5:
             axes[1] *= -1
-        steps = (np.arange(self.size) - (self.size - 1) / 2) * step
-        offsets = steps[:, None, None] * axes[0] + steps[None, :, None] * axes[1]
-        return torch.from_numpy((offsets / np.array(spacing[1:]) + centre[1:]).astype(np.float32))
+        steps = ((np.arange(self.size) - (self.size - 1) / 2) * step).astype(np.float32)
+        along = axes / np.array(spacing[1:])
+        offsets = steps[:, None, None] * along[0].astype(np.float32) + steps[None, :, None] * along[1].astype(np.float32)
+        return torch.from_numpy(offsets + centre[1:].astype(np.float32))
 
-    def _slices(self, z: int, volume: Annotated) -> list[int]:
+    def _slices(self, z: int, volume: Annotated, rng: np.random.Generator) -> list[int]:
         """Slice of each channel; a part of the crops plays a thick-sliced volume or a volume with shifted slices."""
         steps = np.rint(np.array(self.context_nm) / volume.spacing[0]).astype(int)
-        if self.rng.random() < 0.25:
+        if rng.random() < 0.25:
             steps[:] = 0
-        elif self.rng.random() < 0.15:
-            steps = np.rint(steps * self.rng.uniform(0.0, 1.6)).astype(int)
-        if self.rng.random() < 0.5:
+        elif rng.random() < 0.15:
+            steps = np.rint(steps * rng.uniform(0.0, 1.6)).astype(int)
+        if rng.random() < 0.5:
             steps = -steps
         return [int(np.clip(z + s, 0, len(volume.image) - 1)) for s in steps]
 
-    def _vary(self, image: torch.Tensor) -> torch.Tensor:
+    @staticmethod
+    def _vary(image: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
         """Contrast, brightness, gamma, blur, noise and slow shading."""
-        rng = self.rng
         mean = image.mean()
         image = (image - mean) * rng.uniform(0.6, 1.4) + mean + rng.uniform(-0.15, 0.15)
         image = image.clamp(0, 1) ** float(np.exp(rng.uniform(-0.35, 0.35)))
@@ -176,18 +180,19 @@ class CropSampler:
             shade = torch.from_numpy(rng.normal(0, 0.12, (1, 1, 4, 4)).astype(np.float32))
             image = image + functional.interpolate(shade, image.shape[-2:], mode="bicubic", align_corners=False)[0]
         if rng.random() < 0.3:
-            image = _blur(image, rng.uniform(0.4, 1.3))
+            sigma = rng.uniform(0.4, 1.3)
+            image = torch.from_numpy(ndimage.gaussian_filter(image.numpy(), (0, sigma, sigma), mode="mirror", truncate=3.0))
         if rng.random() < 0.5:
-            noise = rng.normal(0, rng.uniform(0.01, 0.09), image.shape).astype(np.float32)
-            image = image + torch.from_numpy(noise)
+            strength = np.float32(rng.uniform(0.01, 0.09))
+            image = image + torch.from_numpy(rng.standard_normal(image.shape, np.float32) * strength)
         return image.clamp(0, 1)
 
 
-def _object_voxels(labels: np.ndarray, rng: np.random.Generator, most: int = 20_000) -> np.ndarray:
-    """(N, 3) voxels inside objects, at most ``most``."""
+def _object_voxels(labels: np.ndarray, most: int = 20_000) -> np.ndarray:
+    """(N, 3) voxels inside objects, at most ``most``, always the same."""
     flat = np.flatnonzero(labels)
     if len(flat) > most:
-        flat = rng.choice(flat, most, replace=False)
+        flat = np.random.default_rng(0).choice(flat, most, replace=False)
     return np.stack(np.unravel_index(flat, labels.shape), axis=1)
 
 
@@ -205,12 +210,3 @@ def _sample(slices: np.ndarray, grid: torch.Tensor, mode: str) -> torch.Tensor:
         part[None], normal.flip(-1)[None], mode=mode, padding_mode="reflection", align_corners=True
     )
     return sampled[0]
-
-
-def _blur(image: torch.Tensor, sigma: float) -> torch.Tensor:
-    reach = int(np.ceil(3 * sigma))
-    kernel = torch.exp(-(torch.arange(-reach, reach + 1, dtype=torch.float32) ** 2) / (2 * sigma**2))
-    kernel = kernel / kernel.sum()
-    padded = functional.pad(image[:, None], (reach,) * 4, mode="reflect")
-    blurred = functional.conv2d(functional.conv2d(padded, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))
-    return blurred[:, 0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,8 +13,9 @@ from torch.nn import functional
 from mitoscale.nets.device import autocast, device
 from mitoscale.nets.unet import UNet, UNetConfig
 from mitoscale.nets.unet_detector import UNetDetector
+from mitoscale.training.ahead import Ahead
 from mitoscale.training.losses import foreground_loss
-from mitoscale.training.samples import Annotated, CropSampler
+from mitoscale.training.samples import Annotated, Crop, CropSampler
 
 _COARSE_NM = 10.0
 """Pixel size of the first level."""
@@ -24,6 +24,25 @@ _COARSE_NM = 10.0
 def pixel_size(config: UNetConfig) -> float:
     """Pixel size a U-Net works at, in nm."""
     return _COARSE_NM / config.fold
+
+
+class Crops:
+    """Crops by their number: what the processes that make them need to know.
+
+    Parameters
+    ----------
+    sampler : CropSampler
+        Draws them.
+    seed : int
+        Another seed gives other crops.
+    """
+
+    def __init__(self, sampler: CropSampler, seed: int) -> None:
+        self.sampler = sampler
+        self.seed = seed
+
+    def __getitem__(self, number: int) -> Crop:
+        return self.sampler.draw(np.random.default_rng([self.seed, number]))
 
 
 class UNetTask:
@@ -45,6 +64,8 @@ class UNetTask:
         Chance of a drawn dark body, and of each further one: such bodies are mistaken most, and volumes hold few to learn from.
     seed : int
         Seed of the crops.
+    processes : int
+        See :class:`~mitoscale.training.ahead.Ahead`.
     """
 
     def __init__(
@@ -57,29 +78,28 @@ class UNetTask:
         size: int = 256,
         bodies: float = 0.45,
         seed: int = 0,
+        processes: int = 0,
     ) -> None:
         self.model: nn.Module = model
-        self.config = model.config
-        self.sampler = CropSampler(
+        sampler = CropSampler(
             volumes,
             size=size * model.config.fold,
             pixel_nm=pixel_size(model.config),
             context_nm=model.config.context_nm,
             bodies=bodies,
-            seed=seed,
         )
+        self.crops = Ahead(Crops(sampler, seed), lambda step: list(range(step * batch, (step + 1) * batch)), processes)
         self.tuning = tuning
-        self.batch = batch
         model.to(device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def loss(self) -> torch.Tensor:
+    def loss(self, step: int) -> torch.Tensor:
         """See :class:`mitoscale.training.loop.Task`."""
-        crops = [self.sampler.draw() for _ in range(self.batch)]
+        crops = self.crops.of(step)
         where = next(self.model.parameters()).device
-        image = torch.stack([c.image for c in crops]).to(where, memory_format=torch.channels_last)
-        target, weight = separated_foreground(torch.stack([c.labels for c in crops])[:, None].to(where))
+        image = torch.from_numpy(np.stack([c.image for c in crops])).to(where, memory_format=torch.channels_last)
+        target, weight = separated_foreground(torch.from_numpy(np.stack([c.labels for c in crops]))[:, None].to(where))
         with autocast(where):
-            logits = self.model(image)
+            logits = self.model(image.float() / 255.0)
         return foreground_loss(logits.float(), target, weight)
 
     def score(self, model: nn.Module) -> dict[str, float]:
@@ -92,15 +112,6 @@ class UNetTask:
         probability = detector.probability(self.tuning.image, chosen)
         truth = self.tuning.labels[list(chosen)] > 0
         return validation_scores(probability, truth)
-
-    def random_state(self) -> Any:
-        """See :class:`mitoscale.training.loop.Task`."""
-        return self.sampler.rng.bit_generator.state
-
-    def set_random_state(self, state: Any) -> None:
-        """See :class:`mitoscale.training.loop.Task`."""
-        self.sampler.rng = np.random.default_rng()
-        self.sampler.rng.bit_generator.state = state
 
 
 def validation_scores(probability: np.ndarray, truth: np.ndarray) -> dict[str, float]:
@@ -158,7 +169,7 @@ def separated_foreground(labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
 
     Parameters
     ----------
-    labels : (N, 1, H, W) int64
+    labels : (N, 1, H, W) integer
         Instances.
 
     Returns

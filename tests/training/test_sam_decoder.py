@@ -70,16 +70,16 @@ def test_an_epoch_sees_every_window_once(model: Sam, windows: WindowSet) -> None
     task = DecoderTask(Decoder(model), [windows, windows], None, RECIPE)
     seen: list[int] = []
     for step in range(task.epoch_steps):
-        task.step = step
-        seen += task._chosen()[1]
+        seen += [number for _, number in task.chosen(step)]
     assert sorted(seen) == list(range(len(windows)))
+    assert {epoch for epoch, _ in task.chosen(task.epoch_steps)} == {1}, "then the next version of them"
 
 
 def test_false_prompts_teach_the_score_alone(model: Sam, windows: WindowSet) -> None:
     prompted = simulate(windows.profiles(0), 3, np.random.default_rng(0), false_share=1.0)
     assert prompted is not None and not prompted.masks.any()
     task = DecoderTask(Decoder(model), [windows], None, replace(RECIPE, corrections=0))
-    task.loss_of(windows.embeddings([0]), [prompted]).backward()
+    task.loss_of(windows.embeddings([0]), [prompted], np.random.default_rng(0)).backward()
     gradients = {name: p.grad for name, p in task.model.named_parameters() if p.requires_grad}
     assert all(g is None or not g.any() for n, g in gradients.items() if "hypernetworks" in n or "upscaling" in n)
     assert any(g is not None and g.any() for n, g in gradients.items() if "iou_prediction_head" in n)
