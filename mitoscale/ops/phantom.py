@@ -32,7 +32,7 @@ class Phantom(BaseModel):
 
 
 def make_phantom(
-    shape: Triple, *, objects: int, seed: int, touching: float = 0.25, spacing: Spacing = (10.0, 10.0, 10.0)
+    shape: Triple, seed: int, *, objects: int, touching: float = 0.25, spacing: Spacing = (10.0, 10.0, 10.0)
 ) -> Phantom:
     """Make a phantom.
 
@@ -40,10 +40,10 @@ def make_phantom(
     ----------
     shape : (z, y, x)
         Shape in voxels, at least 32 on each axis.
-    objects : int
-        Number of mitochondria wanted; fewer where they do not fit.
     seed : int
         The same seed gives the same phantom.
+    objects : int
+        Number of mitochondria wanted; fewer where they do not fit.
     touching : float
         Part of the mitochondria, 0..1, that is placed against another one.
     spacing : (z, y, x)

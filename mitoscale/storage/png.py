@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import struct
 
-import imagecodecs
 import numpy as np
 
 from mitoscale.core.errors import BlockError, InputError
@@ -47,6 +46,8 @@ def read_png(path: str, rows: slice, columns: slice) -> np.ndarray:
     BlockError
         If it cannot be decoded.
     """
+    import imagecodecs  # slow to import, and only PNG slices need it
+
     try:
         with open(path, "rb") as file:
             return imagecodecs.png_decode(file.read())[rows, columns]

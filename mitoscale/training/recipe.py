@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import multiprocessing
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +18,7 @@ from mitoscale.core.errors import InputError
 from mitoscale.core.learning import LearnSettings, TrainSettings
 from mitoscale.nets import sam, unet
 from mitoscale.nets.checkpoint import WeightsCard, load_sam, load_unet, save_weights
+from mitoscale.nets.device import cpus
 from mitoscale.ops.phantom import make_phantom
 from mitoscale.training import report_unet
 from mitoscale.training import sam as sam_training
@@ -37,7 +41,7 @@ _BATCH = {"unet": 8, "sam": 12, "report": 16}
 _PATIENCE = 10
 
 
-def training_phantoms(count: int, share: float) -> list[Annotated]:
+def training_phantoms(count: int, share: float, processes: int = 1) -> list[Annotated]:
     """Phantoms to train on beside real volumes.
 
     Parameters
@@ -46,8 +50,15 @@ def training_phantoms(count: int, share: float) -> list[Annotated]:
         How many, with seeds from :data:`PHANTOM_SEEDS`.
     share : float
         Their part of the crops in all, where the real volumes' parts add up to ``1 - share``.
+    processes : int
+        How many are made at a time, each in a process of its own.
     """
-    phantoms = [make_phantom((48, 256, 256), objects=32, seed=s, touching=0.5) for s in PHANTOM_SEEDS[:count]]
+    make = partial(make_phantom, (48, 256, 256), objects=32, touching=0.5)
+    if processes > 1 and count > 1:
+        with ProcessPoolExecutor(min(processes, count), multiprocessing.get_context("spawn")) as pool:
+            phantoms = list(pool.map(make, PHANTOM_SEEDS[:count]))
+    else:
+        phantoms = [make(seed) for seed in PHANTOM_SEEDS[:count]]
     return [Annotated(image=p.image, labels=p.labels.astype("int32"), spacing=p.spacing, share=share / count) for p in phantoms]
 
 
@@ -89,7 +100,9 @@ def plan_training(settings: TrainSettings, volume: Annotated, tuning: Annotated 
         return _report_plan(settings, volume, tuning)
     volumes = [volume]
     if settings.phantoms:
-        volumes = [_shared(volume, 1 - settings.phantom_share), *training_phantoms(settings.phantoms, settings.phantom_share)]
+        alone = multiprocessing.current_process().daemon  # may have no processes of its own
+        phantoms = training_phantoms(settings.phantoms, settings.phantom_share, 1 if alone else settings.threads or cpus())
+        volumes = [_shared(volume, 1 - settings.phantom_share), *phantoms]
     batch = settings.batch or _BATCH[settings.model]
     patience = _PATIENCE if settings.patience is None else settings.patience or None
     steps = settings.steps or _STEPS

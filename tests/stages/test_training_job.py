@@ -134,7 +134,7 @@ def test_what_cannot_be_tuned_is_refused(files: Path, tmp_path: Path, changes: d
 
 
 def test_weights_that_are_no_better_are_not_written(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(DecoderTask, "loss", lambda self: self.model.mask_decoder.iou_token.weight.sum() * 0)
+    monkeypatch.setattr(DecoderTask, "loss", lambda self, step: self.model.mask_decoder.iou_token.weight.sum() * 0)
     refused = finetuning(files, tmp_path, accept_any=False, epochs=1, versions=1, learning_rate=1e-12)
     with pytest.raises(InputError, match=r"no better on the held-out slices \(mean IoU 0\.\d+ before, 0\.\d+ after\)"):
         finetune_job(refused, lambda event: None)
@@ -194,7 +194,7 @@ def test_a_loss_that_is_not_finite_keeps_the_best_weights_and_says_where(
     files: Path, tmp_path: Path, narrow: None, monkeypatch: pytest.MonkeyPatch, one_thread: None
 ) -> None:
     loss = ReportTask.loss
-    monkeypatch.setattr(ReportTask, "loss", lambda self: loss(self) * (float("nan") if self.step > 5 else 1.0))
+    monkeypatch.setattr(ReportTask, "loss", lambda self, step: loss(self, step) * (float("nan") if step >= 5 else 1.0))
     with pytest.raises(InputError) as caught:
         train_job(training(files, tmp_path, preset="report", batch=4), lambda event: None)
     message = str(caught.value)
