@@ -96,7 +96,7 @@ def main() -> None:
         task = DecoderTask(Decoder(model).to(device()), [windows], None, recipe)
         epoch(task, windows, None)  # the first steps are slower: memory is taken
         cached = min(epoch(task, windows, None) for _ in range(arguments.repeats))
-        encoded = min(epoch(task, windows, model) for _ in range(arguments.repeats if arguments.sam == "small" else 1))
+        encoded = min(epoch(task, windows, model) for _ in range(arguments.repeats))
         bytes_each = windows.cache.size(windows.keys, (model.config.embedding, size // 16, size // 16)).window_bytes
     result = {
         "claim": "an epoch of fine-tuning from cached embeddings against one that encodes its windows again",
