@@ -17,7 +17,7 @@ from mitoscale.cli.options import Amount, SliceRange, learning_options
 @click.option("--test", type=SliceRange(), help="Slices that are only scored, before and after.")
 @click.option("--sam-pixel", "sam_pixel_nm", type=Amount(0, min_open=True), metavar="NM", help="Pixel size SAM works at.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Times all windows are seen.")
-@click.option("--every", type=click.IntRange(min=1), default=1, show_default=True, help="Learn from and test each so many slices.")
+@click.option("--every", type=click.IntRange(min=1), default=1, show_default=True, help="Learn from only each so many slices.")
 @click.option("--prompts", type=click.IntRange(min=1), help="Prompts a window.")
 @click.option("--versions", type=click.IntRange(min=1), help="Versions of each window, the plain one and augmented ones.")
 @click.option("--cache", metavar="FOLDER", help="Where embeddings are kept (default: ~/.cache/mitoscale/embeddings).")

@@ -129,7 +129,7 @@ class FinetuneSettings(LearnSettings):
     prompts: int | None = None
     """Prompts a window; None: the preset's."""
     every: int = 1
-    """Of the slices to learn from and to test only each so many: thin neighbouring slices are nearly the same picture."""
+    """Of the slices to learn from only each so many: thin neighbouring slices are nearly the same picture."""
     versions: int | None = None
     """Versions of each window that are kept, the plain one and augmented ones; None: the preset's."""
     cache: str

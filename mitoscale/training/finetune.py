@@ -155,7 +155,7 @@ def cut_windows(
 
     grid, plain = cut(learnt, settings.every)
     chosen = cut(tuning, most=_TUNING_WINDOWS)[1] if tuning is not None else None
-    tested = cut(test, settings.every)[1] if test is not None else None
+    tested = cut(test)[1] if test is not None else None
     fixed = sum(len(one) for one in (chosen, tested) if one is not None)
     each = cache.size(plain.keys[:1], embedding_shape(model)).window_bytes
     room = settings.cache_bytes // each - fixed
