@@ -156,6 +156,7 @@ def main() -> None:
     parser.add_argument("--voxel-size", default="10,10,10")
     parser.add_argument("--shape", default="240,320,320")
     parser.add_argument("--objects", type=int, default=170)
+    parser.add_argument("--seeds", default="0,1,2,3,4", help="seeds of the scenes")
     parser.add_argument("--steps", default="1,2,4", help="slices left out of the scene: its z-steps")
     parser.add_argument("--out")
     arguments = parser.parse_args()
@@ -166,11 +167,12 @@ def main() -> None:
         rows.append(measure(Path(arguments.truth).name, truth, (64, 256, 256), (8, 64, 64), spacing))
     else:
         shape: Triple = tuple(map(int, arguments.shape.split(",")))  # type: ignore[assignment]
-        scene = make_scene(shape, objects=arguments.objects, seed=0)
-        for step in map(int, arguments.steps.split(",")):
-            truth = cc3d.connected_components(np.ascontiguousarray(scene[::step]), connectivity=26)
-            core = (max(64 // step, 16), 128, 128)
-            rows.append(measure("scene", truth, core, (8, 32, 32), (spacing[0] * step, *spacing[1:])))
+        for seed in map(int, arguments.seeds.split(",")):
+            scene = make_scene(shape, objects=arguments.objects, seed=seed)
+            for step in map(int, arguments.steps.split(",")):
+                truth = cc3d.connected_components(np.ascontiguousarray(scene[::step]), connectivity=26)
+                core = (max(64 // step, 16), 128, 128)
+                rows.append(measure(f"scene {seed}", truth, core, (8, 32, 32), (spacing[0] * step, *spacing[1:])))
     for row in rows:
         print(json.dumps({k: v for k, v in row.items() if k != "misses"}))
         for miss in row["misses"]:

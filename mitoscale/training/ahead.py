@@ -17,7 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from torch.utils.data import DataLoader
 
-from mitoscale.core.errors import StoppedError
+from mitoscale.core.errors import MitoscaleError, StoppedError
 from mitoscale.nets.device import cpus, device
 
 MOST = 16
@@ -36,6 +36,17 @@ class Samples(Protocol[Name, Sample]):
     def __getitem__(self, name: Name) -> Sample: ...
 
 
+def usable_processes(threads: int | None) -> int:
+    """Processes that can work here at the same time: a CPU each, or this one alone where a process may have no children.
+
+    Parameters
+    ----------
+    threads : int or None
+        CPU threads the training may use; None: all.
+    """
+    return 1 if multiprocessing.current_process().daemon else threads or cpus()
+
+
 def spare_processes(threads: int | None) -> int:
     """Processes that can make samples here, beside one that learns.
 
@@ -47,11 +58,20 @@ def spare_processes(threads: int | None) -> int:
     Returns
     -------
     int
-        0 on a CPU, which is busy with learning, and where a process may have no children.
+        0 on a CPU, which is busy with learning.
     """
-    if device().type == "cpu" or multiprocessing.current_process().daemon:
-        return 0
-    return min((threads or cpus()) - 1, MOST)
+    return 0 if device().type == "cpu" else min(usable_processes(threads) - 1, MOST)
+
+
+def numbered(batch: int) -> Callable[[int], list[int]]:
+    """Names of the samples of a step where they are simply numbered.
+
+    Examples
+    --------
+    >>> numbered(3)(2)
+    [6, 7, 8]
+    """
+    return lambda step: list(range(step * batch, (step + 1) * batch))
 
 
 class Ahead(Generic[Name, Sample]):
@@ -65,7 +85,8 @@ class Ahead(Generic[Name, Sample]):
         The names of the samples of a step, which is counted from 0.
     processes : int
         Processes that make samples ahead; 0: they are made when they are asked for, in this process. Large arrays of ``samples``
-        are written to a temporary file, which all processes map into memory, so they are there once.
+        are written to a temporary file, which all processes map into memory, so they are there once. File and processes end with
+        this object.
 
     Examples
     --------
@@ -86,13 +107,23 @@ class Ahead(Generic[Name, Sample]):
         self._mapped: _Mapped | None = None
 
     def of(self, step: int) -> list[Sample]:
-        """The samples of a step; the next one is best asked for next."""
+        """The samples of a step; the next one is best asked for next.
+
+        Raises
+        ------
+        MitoscaleError
+            What was raised on purpose where a sample was made.
+        """
         if not self.processes:
             return [self.samples[name] for name in self.names(step)]
         if self._made is None or step != self._next:
             self._made = self._making(step)
         self._next = step + 1
-        return next(self._made)
+        made = next(self._made)
+        for sample in made:
+            if isinstance(sample, MitoscaleError):
+                raise sample
+        return made
 
     def _making(self, step: int) -> Iterator[list[Sample]]:
         if self._mapped is None:
@@ -113,18 +144,18 @@ class _Mapped:
 
     def __init__(self, samples: Samples[Any, Any]) -> None:
         self._samples: Samples[Any, Any] | None = None
-        self._folder = tempfile.TemporaryDirectory(prefix="mitoscale-samples-")
-        self._path = Path(self._folder.name) / "arrays"
         large: list[pickle.PickleBuffer] = []
         self._content = pickle.dumps(samples, protocol=5, buffer_callback=large.append)
         self._lengths = []
         try:
+            self._folder = tempfile.TemporaryDirectory(prefix="mitoscale-samples-")
+            self._path = Path(self._folder.name) / "arrays"
             with self._path.open("wb") as file:
                 for buffer in large:
                     self._lengths.append(file.write(buffer.raw()))
         except OSError as error:
             raise StoppedError(
-                f"training: {self._path} cannot be written ({error.strerror}): the annotated slices go there for the "
+                f"training: {tempfile.gettempdir()} cannot be written ({error.strerror}): the annotated slices go there for the "
                 "processes that make samples; free the disk or point TMPDIR elsewhere, then repeat the command"
             ) from error
 
@@ -140,4 +171,7 @@ class _Mapped:
                 parts.append(whole[start : start + length])
                 start += length
             self._samples = pickle.loads(self._content, buffers=parts)
-        return self._samples[name]
+        try:
+            return self._samples[name]
+        except MitoscaleError as error:  # raised, it would arrive with a traceback in its message
+            return error

@@ -18,12 +18,11 @@ from mitoscale.core.errors import InputError
 from mitoscale.core.learning import LearnSettings, TrainSettings
 from mitoscale.nets import sam, unet
 from mitoscale.nets.checkpoint import WeightsCard, load_sam, load_unet, save_weights
-from mitoscale.nets.device import cpus
 from mitoscale.ops.phantom import make_phantom
 from mitoscale.training import report_unet
 from mitoscale.training import sam as sam_training
 from mitoscale.training import unet as unet_training
-from mitoscale.training.ahead import spare_processes
+from mitoscale.training.ahead import spare_processes, usable_processes
 from mitoscale.training.blend import blended
 from mitoscale.training.loop import LossError, Progress, Schedule, Task, Trained, train
 from mitoscale.training.samples import Annotated
@@ -100,8 +99,7 @@ def plan_training(settings: TrainSettings, volume: Annotated, tuning: Annotated 
         return _report_plan(settings, volume, tuning)
     volumes = [volume]
     if settings.phantoms:
-        alone = multiprocessing.current_process().daemon  # may have no processes of its own
-        phantoms = training_phantoms(settings.phantoms, settings.phantom_share, 1 if alone else settings.threads or cpus())
+        phantoms = training_phantoms(settings.phantoms, settings.phantom_share, usable_processes(settings.threads))
         volumes = [_shared(volume, 1 - settings.phantom_share), *phantoms]
     batch = settings.batch or _BATCH[settings.model]
     patience = _PATIENCE if settings.patience is None else settings.patience or None

@@ -12,7 +12,7 @@ from torch.nn import functional
 from mitoscale.core.errors import InputError
 from mitoscale.nets.device import autocast, device
 from mitoscale.nets.sam import Sam
-from mitoscale.training.ahead import Ahead
+from mitoscale.training.ahead import Ahead, numbered
 from mitoscale.training.losses import mask_losses
 from mitoscale.training.patches import profiles_of
 from mitoscale.training.prompts import Prompted, simulate
@@ -91,8 +91,7 @@ class SamTask:
         self.model: nn.Module = model.to(device())
         size = model.config.image_size
         sampler = CropSampler(volumes, size=size, pixel_nm=PIXEL_NM, context_nm=(0.0,), object_share=0.95)
-        windows = PromptedWindows(sampler, prompts, seed)
-        self.windows = Ahead(windows, lambda step: list(range(step * batch, (step + 1) * batch)), processes)
+        self.windows = Ahead(PromptedWindows(sampler, prompts, seed), numbered(batch), processes)
         self.tuning = _fixed_windows(tuning, size, 48) if tuning is not None else []
 
     def loss(self, step: int) -> torch.Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -88,6 +89,12 @@ class PromptedEmbeddings:
         return version.embeddings([number])[0].numpy(), found
 
 
+def chosen_windows(count: int, windows: int, seed: int, step: int) -> list[tuple[int, int]]:
+    """Epoch and number of each window of a step; see :func:`~mitoscale.training.epochs.epoch_batch`."""
+    epoch, numbers = epoch_batch(count, windows, step, seed)
+    return [(epoch, number) for number in numbers]
+
+
 class DecoderTask:
     """What the loop needs to fine-tune a mask decoder.
 
@@ -122,17 +129,14 @@ class DecoderTask:
         self.tuning = tuning
         self.recipe = recipe
         self.seed = seed
-        self.samples = Ahead(PromptedEmbeddings(versions, recipe, seed), self.chosen, processes)
+        # No method of this object: it would keep the processes until the next garbage collection.
+        names = partial(chosen_windows, self.count, recipe.windows, seed)
+        self.samples = Ahead(PromptedEmbeddings(versions, recipe, seed), names, processes)
 
     @property
     def epoch_steps(self) -> int:
         """Steps of an epoch."""
         return epoch_steps(self.count, self.recipe.windows)
-
-    def chosen(self, step: int) -> list[tuple[int, int]]:
-        """Epoch and number of each window of a step."""
-        epoch, numbers = epoch_batch(self.count, self.recipe.windows, step, self.seed)
-        return [(epoch, number) for number in numbers]
 
     def loss(self, step: int) -> torch.Tensor:
         """See :class:`mitoscale.training.loop.Task`."""

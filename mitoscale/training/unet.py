@@ -13,7 +13,7 @@ from torch.nn import functional
 from mitoscale.nets.device import autocast, device
 from mitoscale.nets.unet import UNet, UNetConfig
 from mitoscale.nets.unet_detector import UNetDetector
-from mitoscale.training.ahead import Ahead
+from mitoscale.training.ahead import Ahead, numbered
 from mitoscale.training.losses import foreground_loss
 from mitoscale.training.samples import Annotated, Crop, CropSampler
 
@@ -88,7 +88,7 @@ class UNetTask:
             context_nm=model.config.context_nm,
             bodies=bodies,
         )
-        self.crops = Ahead(Crops(sampler, seed), lambda step: list(range(step * batch, (step + 1) * batch)), processes)
+        self.crops = Ahead(Crops(sampler, seed), numbered(batch), processes)
         self.tuning = tuning
         model.to(device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
 

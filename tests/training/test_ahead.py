@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -53,16 +55,35 @@ def test_a_training_is_the_same_for_any_number_of_processes(annotated: Annotated
     assert losses[0] == losses[1] and len(set(losses[0])) == 3
 
 
+def test_file_and_processes_end_with_the_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ahead = Ahead(Rows(), three, processes=1)
+    maker = ahead.of(0)[0][3]
+    assert psutil.pid_exists(maker) and list(tmp_path.glob("mitoscale-samples-*/arrays"))
+    del ahead
+    assert not psutil.pid_exists(maker) and not list(tmp_path.glob("mitoscale-samples-*"))
+
+
 class Broken:
     """A sample that cannot be made."""
 
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
     def __getitem__(self, number: int) -> int:
-        raise ValueError(f"no sample {number}")
+        raise self.error
 
 
-def test_what_goes_wrong_in_another_process_is_told_here() -> None:
-    with pytest.raises(ValueError, match="no sample 0"):
-        Ahead(Broken(), three, processes=1).of(0)
+@pytest.mark.parametrize("processes", [0, 1])
+def test_an_error_on_purpose_arrives_as_it_is(processes: int) -> None:
+    with pytest.raises(StoppedError, match=r"^the cache has lost 7$"):
+        Ahead(Broken(StoppedError("the cache has lost 7")), three, processes=processes).of(0)
+
+
+def test_another_error_arrives_with_its_traceback() -> None:
+    with pytest.raises(ValueError, match="no sample") as caught:
+        Ahead(Broken(ValueError("no sample")), three, processes=1).of(0)
+    assert "__getitem__" in str(caught.value)
 
 
 def test_a_full_disk_stops_with_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

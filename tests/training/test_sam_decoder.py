@@ -70,9 +70,9 @@ def test_an_epoch_sees_every_window_once(model: Sam, windows: WindowSet) -> None
     task = DecoderTask(Decoder(model), [windows, windows], None, RECIPE)
     seen: list[int] = []
     for step in range(task.epoch_steps):
-        seen += [number for _, number in task.chosen(step)]
+        seen += [number for _, number in task.samples.names(step)]
     assert sorted(seen) == list(range(len(windows)))
-    assert {epoch for epoch, _ in task.chosen(task.epoch_steps)} == {1}, "then the next version of them"
+    assert {epoch for epoch, _ in task.samples.names(task.epoch_steps)} == {1}, "then the next version of them"
 
 
 def test_false_prompts_teach_the_score_alone(model: Sam, windows: WindowSet) -> None:
