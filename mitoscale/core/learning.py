@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import combinations
 from typing import Literal
 
 from pydantic import model_validator
@@ -51,11 +52,11 @@ class LearnSettings(Settings):
     def _check(self) -> LearnSettings:
         if not self.out.endswith(".safetensors"):
             raise InputError(f"--out {self.out} must end in .safetensors")
-        for name, other in self.reserved().items():
-            if self.slices and max(self.slices[0], other[0]) < min(self.slices[1], other[1]):
+        named = {"slices": self.slices, **self.reserved()}
+        for (one, first), (two, second) in combinations(((n, r) for n, r in named.items() if r is not None), 2):
+            if max(first[0], second[0]) < min(first[1], second[1]):
                 raise InputError(
-                    f"--slices {self.slices[0]}:{self.slices[1]} and --{name} {other[0]}:{other[1]} overlap; "
-                    "scores would mean nothing"
+                    f"--{one} {first[0]}:{first[1]} and --{two} {second[0]}:{second[1]} overlap; scores would mean nothing"
                 )
         return self
 

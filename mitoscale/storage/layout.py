@@ -178,13 +178,13 @@ def check_writable(path: str) -> None:
     while not folder.exists():
         folder = folder.parent
     if not folder.is_dir():
-        raise InputError(f"RUN {path} cannot be made: {folder} is a file; give another folder")
+        raise InputError(f"{path} cannot be made: {folder} is a file; give another folder")
     probe = folder / f".mitoscale-{os.getpid()}"
     try:
         probe.mkdir()
         probe.rmdir()
     except OSError as error:
-        raise InputError(f"RUN {path} cannot be written ({error.strerror} in {folder}); give another folder") from error
+        raise InputError(f"{path} cannot be written ({error.strerror} in {folder}); give another folder") from error
 
 
 def remove_tree(path: str) -> None:

@@ -39,6 +39,7 @@ def arguments(files: Path, *more: str) -> list[str]:
         (["--sam", "nothing"], 1, "weights 'nothing' are neither a file nor embedded"),
         (["--sam", "unet-small"], 1, "are of a unet, but a sam is wanted here"),
         (["--sam", "sam-small", "--slices", "0:9", "--test", "8:12"], 1, "--slices 0:9 and --test 8:12 overlap"),
+        (["--sam", "sam-small", "--tune", "6:9", "--test", "8:12"], 1, "--tune 6:9 and --test 8:12 overlap"),
         (["--sam", "sam-small", "--cache-size", "0.0001"], 1, "raise --cache-size, or train on fewer slices"),
         (["--sam", "sam-small", "--out", "tuned.pth"], 1, "must end in .safetensors"),
         (["--sam", "sam-small", "--voxel-size", "5,5"], 2, "is not three numbers above 0"),
