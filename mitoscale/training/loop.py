@@ -10,7 +10,7 @@ import math
 import pickle
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -49,7 +49,9 @@ class Schedule:
     average: float = 0.99
     """Decay of the running average of the weights that is scored and kept; 0: the weights themselves."""
     score_every: int = 100
-    """Steps between two scores and checkpoints."""
+    """Steps between two scores, each with a checkpoint."""
+    keep_every: float = 30.0
+    """Seconds after which there is a checkpoint between two scores: so much is lost at most where training is stopped."""
     plain: bool = False
     """Adam at a constant rate without weight decay and without a cut gradient: the origin reports' recipe."""
     patience: int | None = None
@@ -130,7 +132,7 @@ def train(task: Task, schedule: Schedule, checkpoint: Path, report: Callable[[Pr
     schedule : Schedule
         Steps and rates.
     checkpoint : Path
-        Written atomically at each score; where it exists, training goes on from it.
+        Written atomically at each score and between them; where it exists, training goes on from it.
     report : callable
         Called at each score.
     token : str
@@ -145,74 +147,99 @@ def train(task: Task, schedule: Schedule, checkpoint: Path, report: Callable[[Pr
     StoppedError
         If the checkpoint cannot be written.
     """
-    optimiser = schedule.optimiser(task.model)
     averaged = copy.deepcopy(task.model).eval()
-    step, best, best_state, spent = 0, -math.inf, averaged.state_dict(), 0.0
-    history: list[Progress] = []
+    optimiser = schedule.optimiser(task.model)
+    standing = _Standing(best_state=averaged.state_dict())
     if checkpoint.exists():
-        state = _load(checkpoint, task.model, token)
+        state, standing = _load(checkpoint, task.model, token)
         task.model.load_state_dict(state["model"])
         averaged.load_state_dict(state["averaged"])
         optimiser.load_state_dict(state["optimiser"])
         torch.set_rng_state(state["torch_random"])
-        step, best, best_state, spent = state["step"], state["best"], state["best_state"], state["seconds"]
-        history = [Progress(**h) for h in state["history"]]
-    losses: list[float] = []
-    started = time.monotonic() - spent
-    while step < schedule.steps and not _stale(history, schedule.patience):
-        for group in optimiser.param_groups:
-            group["lr"] = schedule.rate(step)
-        task.model.train()
-        loss = task.loss(step)
-        if not torch.isfinite(loss):
-            averaged.load_state_dict(best_state)
+    started = time.monotonic() - standing.seconds
+    kept = time.monotonic()
+    while standing.step < schedule.steps and not _stale(standing.history, schedule.patience):
+        loss = _learn(task, schedule, optimiser, standing.step)
+        if not math.isfinite(loss):
+            averaged.load_state_dict(standing.best_state)
             raise LossError(
-                f"training: the loss became {loss.item()} at step {step} of {schedule.steps} (learning rate "
-                f"{schedule.rate(step):.2g}); " + (f"the last good state is in {checkpoint}" if history else "nothing was kept"),
-                Trained(model=averaged, history=history) if history else None,
+                f"training: the loss became {loss} at step {standing.step} of {schedule.steps} (learning rate "
+                f"{schedule.rate(standing.step):.2g}); "
+                + (f"the last good state is in {checkpoint}" if checkpoint.exists() else "nothing was kept"),
+                Trained(model=averaged, history=standing.history) if standing.history else None,
             )
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        if not schedule.plain:
-            nn.utils.clip_grad_norm_(task.model.parameters(), 1.0)
-        optimiser.step()
-        step += 1
-        losses.append(float(loss.detach()))
-        _average(averaged, task.model, min(schedule.average, step / (step + 10)))
-        if step % schedule.score_every == 0 or step == schedule.steps:
+        standing.step += 1
+        standing.losses.append(loss)
+        _average(averaged, task.model, min(schedule.average, standing.step / (standing.step + 10)))
+        scored = standing.step % schedule.score_every == 0 or standing.step == schedule.steps
+        if scored:
             scores = task.score(averaged)
             score = next(iter(scores.values()), 0.0)
-            if score >= best:
-                best, best_state = score, copy.deepcopy(averaged.state_dict())
-            seconds = time.monotonic() - started
-            progress = Progress(
-                step=step,
-                steps=schedule.steps,
-                loss=sum(losses) / len(losses),
-                score=score,
-                best=best,
-                seconds=seconds,
-                rate=schedule.rate(step - 1),
-                scores=scores,
+            if score >= standing.best:
+                standing.best, standing.best_state = score, copy.deepcopy(averaged.state_dict())
+        standing.seconds = time.monotonic() - started
+        if scored:
+            standing.history.append(
+                Progress(
+                    step=standing.step,
+                    steps=schedule.steps,
+                    loss=sum(standing.losses) / len(standing.losses),
+                    score=score,
+                    best=standing.best,
+                    seconds=standing.seconds,
+                    rate=schedule.rate(standing.step - 1),
+                    scores=scores,
+                )
             )
-            history.append(progress)
+            standing.losses.clear()
+        if (scored or time.monotonic() - kept >= schedule.keep_every) and _is_finite(task.model):
             state = {
                 "model": task.model.state_dict(),
                 "averaged": averaged.state_dict(),
                 "optimiser": optimiser.state_dict(),
                 "torch_random": torch.get_rng_state(),
-                "step": step,
-                "best": best,
-                "best_state": best_state,
-                "seconds": seconds,
-                "history": [asdict(h) for h in history],
+                "standing": {**vars(standing), "history": [asdict(h) for h in standing.history]},
                 "token": token,
             }
             _save(state, checkpoint)
-            report(progress)
-            losses.clear()
-    averaged.load_state_dict(best_state)
-    return Trained(model=averaged, history=history)
+            kept = time.monotonic()
+        if scored:
+            report(standing.history[-1])
+    averaged.load_state_dict(standing.best_state)
+    return Trained(model=averaged, history=standing.history)
+
+
+@dataclass(kw_only=True)
+class _Standing:
+    """How far a training is, beside its tensors."""
+
+    best_state: dict[str, Any]
+    """The averaged weights with the best score."""
+    step: int = 0
+    """Steps done."""
+    best: float = -math.inf
+    """Best score."""
+    seconds: float = 0.0
+    """Training time."""
+    losses: list[float] = field(default_factory=list)
+    """Losses since the last score."""
+    history: list[Progress] = field(default_factory=list)
+    """All reports."""
+
+
+def _learn(task: Task, schedule: Schedule, optimiser: torch.optim.Optimizer, step: int) -> float:
+    """Do a step unless its loss is not finite; give the loss."""
+    for group in optimiser.param_groups:
+        group["lr"] = schedule.rate(step)
+    task.model.train()
+    loss = task.loss(step)
+    if torch.isfinite(loss):
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        if not schedule.plain:
+            nn.utils.clip_grad_norm_(task.model.parameters(), 1.0)
+        optimiser.step()
+    return float(loss.detach())
 
 
 def _stale(history: list[Progress], patience: int | None) -> bool:
@@ -220,6 +247,10 @@ def _stale(history: list[Progress], patience: int | None) -> bool:
     if patience is None or len(history) <= patience or not history[-1].scores:
         return False
     return max(h.score for h in history[-patience:]) <= max(h.score for h in history[:-patience])
+
+
+def _is_finite(model: nn.Module) -> bool:
+    return all(bool(torch.isfinite(p).all()) for p in model.parameters())
 
 
 def _average(averaged: nn.Module, model: nn.Module, decay: float) -> None:
@@ -231,8 +262,8 @@ def _average(averaged: nn.Module, model: nn.Module, decay: float) -> None:
                 mean.copy_(value)
 
 
-def _load(path: Path, model: nn.Module, token: str) -> dict[str, Any]:
-    """The state in a checkpoint of the same network and settings, on the model's device.
+def _load(path: Path, model: nn.Module, token: str) -> tuple[dict[str, Any], _Standing]:
+    """What is in a checkpoint of the same network and settings, on the CPU.
 
     Raises
     ------
@@ -243,13 +274,15 @@ def _load(path: Path, model: nn.Module, token: str) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(path, weights_only=False, map_location="cpu")
         shapes = {name: value.shape for name, value in state["model"].items()}
         known = state["token"]
+        standing = _Standing(**state["standing"])
+        standing.history = [Progress(**h) for h in state["standing"]["history"]]
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError, TypeError) as error:
         raise InputError(f"checkpoint {path} is damaged ({type(error).__name__}); delete it to start anew") from error
     if shapes != {name: value.shape for name, value in model.state_dict().items()}:
         raise InputError(f"checkpoint {path} is of another network; delete it to start anew, or give another --out")
     if known != token:
         raise InputError(f"checkpoint {path} is of other settings or data; delete it to start anew, or give another --out")
-    return state
+    return state, standing
 
 
 def _save(state: dict[str, Any], path: Path) -> None:

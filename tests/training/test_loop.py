@@ -49,7 +49,7 @@ def test_resumed_is_bitwise_the_same_as_uninterrupted(annotated: Annotated, tmp_
     expected = train(make_task(annotated), schedule(), tmp_path / "whole", whole)
     with pytest.raises(Killed):
         train(make_task(annotated), schedule(), tmp_path / "stopped", Log(stop_at=3))
-    assert torch.load(tmp_path / "stopped", weights_only=False)["step"] == 3
+    assert torch.load(tmp_path / "stopped", weights_only=False)["standing"]["step"] == 3
     torch.manual_seed(123)  # another process has another random state and other first weights
     rest = Log()
     task = make_task(annotated)
@@ -64,6 +64,41 @@ def test_resumed_is_bitwise_the_same_as_uninterrupted(annotated: Annotated, tmp_
     assert rest.seen[-1].best == max(p.score for p in whole.seen)
     a, b = (torch.load(tmp_path / n, weights_only=False) for n in ("whole", "stopped"))
     assert all(torch.equal(a["model"][n], b["model"][n]) for n in a["model"])
+
+
+def test_stopped_between_two_scores_is_the_same_as_uninterrupted(annotated: Annotated, tmp_path: Path, one_thread: None) -> None:
+    """Whoever stops a training before its first score loses no more than the seconds between two checkpoints."""
+    often = replace(schedule(), keep_every=0.0)
+    whole = Log()
+    expected = train(make_task(annotated), often, tmp_path / "whole", whole)
+    task = make_task(annotated)
+    made = task.loss
+
+    def loss(step: int) -> torch.Tensor:
+        if step == 2:
+            raise Killed
+        return made(step)
+
+    task.loss = loss  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        train(task, often, tmp_path / "stopped", Log())
+    assert torch.load(tmp_path / "stopped", weights_only=False)["standing"]["step"] == 2
+    rest = Log()
+    resumed = train(make_task(annotated, seed=0), often, tmp_path / "stopped", rest)
+    assert [p.step for p in rest.seen] == [3, 6]
+    for name, value in expected.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+    assert [replace(p, seconds=0) for p in resumed.history] == [replace(p, seconds=0) for p in expected.history]
+
+
+def test_weights_that_are_not_finite_are_not_kept(tmp_path: Path) -> None:
+    """The step before a loss that is not finite may have spoilt the weights already."""
+    path = tmp_path / "c"
+    task = Broken(bad_step=99)
+    assert isinstance(task.model, nn.Linear)
+    with pytest.raises(LossError, match="nothing was kept"):
+        train(task, replace(schedule(), keep_every=0.0, learning_rate=float("inf")), path, Log())
+    assert not path.exists()
 
 
 def test_a_finished_checkpoint_trains_no_further(annotated: Annotated, tmp_path: Path, one_thread: None) -> None:
@@ -99,7 +134,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_state(tmp_path: Path
     assert caught.value.trained is not None and [p.step for p in caught.value.trained.history] == [3]
     assert all(torch.isfinite(v).all() for v in caught.value.trained.model.state_dict().values())
     state = torch.load(path, weights_only=False)
-    assert state["step"] == 3 and all(torch.isfinite(v).all() for v in state["model"].values())
+    assert state["standing"]["step"] == 3 and all(torch.isfinite(v).all() for v in state["model"].values())
     log = Log()
     train(Broken(bad_step=99), schedule(), path, log)
     assert [p.step for p in log.seen] == [6]
