@@ -43,27 +43,11 @@ def finetune(cluster: str | None, cache: str | None, cache_size: float, **option
     from mitoscale.nets.embedded import find_weights
     from mitoscale.nets.official import cache_folder
     from mitoscale.stages.training_job import finetune_job
-    from mitoscale.training.prompted_scores import DEFINITION
+    from mitoscale.storage.layout import check_writable
 
     options["sam"] = str(find_weights(options["sam"]))
     folder = os.path.abspath(os.path.expanduser(cache)) if cache else str(cache_folder() / "embeddings")
+    check_writable(folder)
     settings = FinetuneSettings(**settings_of(options), cache=folder, cache_bytes=int(cache_size * 1e9))
     result = run_on_cluster(finetune_job, settings, "finetune", cluster)
-    if result["scores"]:
-        click.echo(f"prompts    {DEFINITION}")
-        _print_scores(result["scores"], settings)
     click.echo(f"weights    {settings.out}, {result['seconds'] / 60:.1f} min of training")
-
-
-def _print_scores(scores: dict[str, dict[str, dict[str, float]]], settings: Any) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("slices", "weights", "point IoU", "point Dice", "box IoU", "box Dice", "profiles", box=None, pad_edge=False)
-    for name, both in scores.items():
-        start, stop = getattr(settings, name)
-        for which, values in both.items():
-            cells = (f"{values[k]:.4f}" for k in ("point_iou", "point_dice", "box_iou", "box_dice"))
-            table.add_row(f"{name} {start}:{stop}", which, *cells, f"{values['profiles']:.0f}")
-        table.add_section()
-    Console(width=120).print(table)

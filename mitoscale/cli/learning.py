@@ -11,6 +11,7 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from mitoscale.cluster.clusters import ClusterSettings, load_cluster, start
 from mitoscale.core.errors import InputError
@@ -23,18 +24,20 @@ Event = dict[str, Any]
 
 
 def settings_of(options: dict[str, Any]) -> dict[str, Any]:
-    """The options as fields of the settings: paths made absolute, the folder of ``out`` checked.
+    """The options as fields of the settings: paths made absolute, ``out`` checked.
 
     Raises
     ------
     InputError
-        If ``out`` cannot be written.
+        If ``out`` cannot be written, or holds the weights of a finished training.
     """
     fields = {name: value for name, value in options.items() if name != "cluster"}
     for name in ("volume", "truth", "out"):
         fields[name] = _absolute(fields[name])
     if Path(fields["out"]).is_dir():
         raise InputError(f"--out {options['out']} is a folder; give a file that ends in .safetensors")
+    if os.path.exists(fields["out"]) and not Path(fields["out"]).with_suffix(".checkpoint").exists():
+        raise InputError(f"--out {options['out']} exists already; give another file, or delete it to train anew")
     check_writable(os.path.dirname(fields["out"]))
     return fields
 
@@ -51,7 +54,7 @@ def run_on_cluster(job: Callable[..., Event], settings: LearnSettings, name: str
         wanted = load_cluster(cluster_file)
     with start(wanted) as cluster, Shown(name, cluster.dashboard_link) as shown:
         result: Event = cluster.run_job(partial(job, settings), name=name, heard=shown)
-    _keep_history(Path(settings.out), result["history"])
+        _keep_history(Path(settings.out), result["history"])  # at once: to end a cluster takes seconds, in which one may be stopped
     return result
 
 
@@ -92,8 +95,14 @@ class Shown:
         if self.dashboard:
             click.echo(f"dashboard  {self.dashboard}", err=True)
             self.dashboard = ""
-        show = {"note": self._note, "layers": self._layers, "embedded": self._embedded, "epoch": self._epoch}[event["what"]]
-        show(event)
+        shows = {
+            "note": self._note,
+            "layers": self._layers,
+            "embedded": self._embedded,
+            "epoch": self._epoch,
+            "scores": self._scores,
+        }
+        shows[event["what"]](event)
 
     def _note(self, event: Event) -> None:
         click.echo(event["text"])
@@ -111,11 +120,24 @@ class Shown:
     def _epoch(self, event: Event) -> None:
         left = event["seconds"] / event["step"] * (event["steps"] - event["step"]) / 60
         scores = "".join(f"  {name.replace('_', ' ')} {value:.4f}" for name, value in event["scores"].items() if value <= 1)
+        best = f"  best {event['best']:.4f}" if event["scores"] else ""
         click.echo(
             f"step {event['step']:5d} / {event['steps']}  epoch {event['step'] / event['every']:g}  loss {event['loss']:.4f}"
-            f"{scores}  best {event['best']:.4f}  {left:.1f} min left"
+            f"{scores}{best}  {left:.1f} min left"
         )
         self._bar(self.name, event["step"], event["steps"])
+
+    def _scores(self, event: Event) -> None:
+        if not event["scores"]:
+            return
+        click.echo(f"prompts    {event['prompts']}")
+        table = Table("slices", "weights", "point IoU", "point Dice", "box IoU", "box Dice", "profiles", box=None, pad_edge=False)
+        for name, both in event["scores"].items():
+            for which, values in both.items():
+                cells = (f"{values[k]:.4f}" for k in ("point_iou", "point_dice", "box_iou", "box_dice"))
+                table.add_row(f"{name} {event['slices'][name]}", which, *cells, f"{values['profiles']:.0f}")
+            table.add_section()
+        Console(width=120).print(table)
 
     def _bar(self, name: str, done: int, total: int) -> None:
         if name not in self._tasks:

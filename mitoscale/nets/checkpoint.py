@@ -9,16 +9,17 @@ import hashlib
 import json
 import pickle
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
-from mitoscale.core.errors import InputError
+from mitoscale.core.errors import InputError, StoppedError
 from mitoscale.nets import sam, unet
 from mitoscale.nets.embedded import find_weights
 
@@ -71,11 +72,24 @@ def save_weights(path: Path, model: nn.Module, card: WeightsCard, *, exact: bool
         The header.
     exact : bool
         Keep a tensor as float32 where float16 would round it.
+
+    Raises
+    ------
+    StoppedError
+        If the file cannot be written.
     """
     state = {name: _stored(value, exact).contiguous().clone() for name, value in model.state_dict().items()}
     part = path.with_suffix(".part")
-    save_file(state, part, metadata={"mitoscale": card.model_dump_json()})
-    part.replace(path)
+    try:
+        # Not save_file: it makes a file that nobody else may read, whatever the umask.
+        part.write_bytes(save(state, metadata={"mitoscale": card.model_dump_json()}))
+        part.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink()
+        raise StoppedError(
+            f"weights {path} cannot be written ({error.strerror}): free the disk, then repeat the command"
+        ) from error
 
 
 def _stored(value: torch.Tensor, exact: bool) -> torch.Tensor:
@@ -162,6 +176,9 @@ def _read_safetensors(path: Path) -> tuple[WeightsCard, Mapping[str, torch.Tenso
 
 
 def _read_official(path: Path) -> Mapping[str, torch.Tensor]:
+    with path.open("rb") as file:
+        if file.read(10)[8:] == b'{"':  # the length of a JSON header, then the header
+            raise InputError(f"SAM checkpoint {path} is a safetensors file: rename it so that it ends in .safetensors")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except _DAMAGED as error:

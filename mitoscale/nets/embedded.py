@@ -39,5 +39,8 @@ def find_weights(name_or_path: str) -> Path:
         if downloaded.is_file():
             return downloaded
         raise InputError(f"weights {name_or_path} are not downloaded yet; get them with mitoscale weights download {name_or_path}")
-    names = ", ".join(embedded_names()) or "none"
-    raise InputError(f"weights {name_or_path!r} are neither a file nor embedded; embedded are: {names}")
+    embedded_ones, official_ones = ", ".join(embedded_names()) or "none", ", ".join(OFFICIAL)
+    raise InputError(
+        f"weights {name_or_path!r} are neither a file nor embedded; embedded are: {embedded_ones}; mitoscale weights download "
+        f"gets {official_ones}"
+    )

@@ -12,7 +12,7 @@ from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region, Spacing
 from mitoscale.core.settings import ConvertSettings
 from mitoscale.core.volume import Normalisation
-from mitoscale.ops.instances import instances, is_grey_image, is_grey_mask, is_two_valued
+from mitoscale.ops.instances import components, connected_parts, instances, is_grey_image, is_grey_mask, is_two_valued
 from mitoscale.stages.grey import histogram_values
 from mitoscale.stages.label_source import read_labels
 from mitoscale.stages.source import open_source
@@ -23,6 +23,10 @@ from mitoscale.training.samples import Annotated
 
 _EXACT = 2**24
 """Crops are sampled as float32, which holds smaller labels exactly; larger ones are numbered anew."""
+
+
+_PIECES = 4
+"""An instance is mostly one piece; values that mean something else are many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +46,18 @@ class AnnotatedVolume:
     def depth(self) -> int:
         """Number of slices."""
         return len(self.image)
+
+    @property
+    def truth_told(self) -> str:
+        """What the truth was taken for, for people to see; with a doubt where its values fall in many pieces each."""
+        pieces = int(components(self.truth).max()) if is_two_valued(self.truth) else int(connected_parts(self.truth).max())
+        if is_two_valued(self.truth):
+            return f"a mask of {pieces} separate pieces"
+        values = len(np.unique(self.truth[self.truth != 0]))
+        told = f"{values} instances in {pieces} separate pieces"
+        if pieces <= _PIECES * values:
+            return told
+        return f"{told}: if its values are grey values or classes, give --truth-threshold"
 
     def part(self, slices: tuple[int, int], share: float) -> Annotated:
         """Some slices to train on or to score on; a two-valued truth becomes instances there.

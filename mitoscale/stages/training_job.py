@@ -17,6 +17,7 @@ from mitoscale.nets.unet import UNet
 from mitoscale.stages.annotated import AnnotatedVolume, read_annotated
 from mitoscale.training.finetune import cut_windows, finetune_decoder
 from mitoscale.training.loop import Progress
+from mitoscale.training.prompted_scores import DEFINITION
 from mitoscale.training.recipe import plan_training, train_weights
 from mitoscale.training.samples import Annotated
 from mitoscale.training.summary import summary
@@ -45,7 +46,7 @@ def train_job(settings: TrainSettings, report: Report) -> dict[str, Any]:
     InputError
         If the volume, its truth or the settings are wrong, or the loss is not finite any more.
     """
-    pair, learnt, held = _parts(settings, ("tune",))
+    pair, learnt, held = _parts(settings, ("tune",), report)
     plan = plan_training(settings, learnt, held["tune"])
     if isinstance(plan.task.model, UNet):
         shape = (len(plan.task.model.config.context_nm), 128, 128)
@@ -65,19 +66,19 @@ def finetune_job(settings: FinetuneSettings, report: Report) -> dict[str, Any]:
     settings : FinetuneSettings
         What to do.
     report : callable
-        Hears ``note`` before, ``embedded`` while embeddings are computed, and ``epoch`` after each epoch.
+        Hears ``note`` before, ``embedded`` while embeddings are computed, ``epoch`` after each epoch, and ``scores`` at the end.
 
     Returns
     -------
     dict
-        ``history``, ``seconds``, and ``scores``: see :func:`mitoscale.training.finetune.finetune_decoder`.
+        ``history``, one dict an epoch, and ``seconds``.
 
     Raises
     ------
     InputError
         If the volume, its truth or the settings are wrong, the loss is not finite any more, or nothing was gained.
     """
-    pair, learnt, held = _parts(settings, ("tune", "test"))
+    pair, learnt, held = _parts(settings, ("tune", "test"), report)
     model, card = load_sam(settings.sam)
     model.to(device())
     pixel_nm = square_pixel(card, settings.sam)
@@ -87,8 +88,8 @@ def finetune_job(settings: FinetuneSettings, report: Report) -> dict[str, Any]:
         f"patches    {windowed.patches} of {side} x {side} at {windowed.pixel_nm:g} nm: {windowed.holding} with mitochondria, "
         f"{windowed.patches - windowed.holding} empty ones dropped; {len(windowed.versions[0])} have a profile to ask for",
         f"embeddings {size.windows} windows ({len(windowed.versions)} versions, and those held out) of "
-        f"{size.window_bytes / 1e3:.0f} kB take {size.total / 1e9:.2f} GB in {settings.cache}, at most "
-        f"{settings.cache_bytes / 1e9:.0f} GB; {size.present} are there already",
+        f"{size.window_bytes / 1e3:.0f} kB take {size.total / 1e9:.3g} GB in {settings.cache}, at most "
+        f"{settings.cache_bytes / 1e9:.3g} GB; {size.present} are there already",
     ):
         report({"what": "note", "text": text})
     record = _record(settings, pair, len(learnt.image)) | {
@@ -97,7 +98,7 @@ def finetune_job(settings: FinetuneSettings, report: Report) -> dict[str, Any]:
         "patches_with_mitochondria": windowed.holding,
     }
     steps = -(-len(windowed.versions[0]) // (settings.batch or 8))
-    trained, scores = finetune_decoder(
+    trained = finetune_decoder(
         settings,
         model,
         windowed,
@@ -105,22 +106,27 @@ def finetune_job(settings: FinetuneSettings, report: Report) -> dict[str, Any]:
         record,
         lambda done, total: report({"what": "embedded", "done": done, "total": total}),
         _epochs(report, steps),
+        lambda scores: report({"what": "scores", "prompts": DEFINITION, "slices": _held(settings), "scores": scores}),
     )
-    return _ended(trained.history) | {"scores": scores}
+    return _ended(trained.history)
 
 
-def _parts(settings: LearnSettings, names: tuple[str, ...]) -> tuple[AnnotatedVolume, Annotated, dict[str, Annotated | None]]:
+def _parts(
+    settings: LearnSettings, names: tuple[str, ...], report: Report
+) -> tuple[AnnotatedVolume, Annotated, dict[str, Annotated | None]]:
     """The volume, the slices to learn from, and those held out."""
     set_threads(settings.threads)
     pair = read_annotated(settings.volume, settings.truth, settings.voxel_size, settings.truth_threshold, invert=settings.invert)
     held = {name: pair.part(slices, 1.0) if (slices := getattr(settings, name)) else None for name in names}
-    return pair, pair.part(settings.learnt(pair.depth), 1.0), held
+    learnt = pair.part(settings.learnt(pair.depth), 1.0)
+    report({"what": "note", "text": f"truth      {pair.truth_told}"})
+    return pair, learnt, held
 
 
 def _record(settings: LearnSettings, pair: AnnotatedVolume, count: int) -> dict[str, object]:
     """Where weights come from, for their header."""
     start, stop = settings.learnt(pair.depth)
-    held = {f"{name}_slices": f"{a}:{b}" for name, (a, b) in settings.reserved().items()}
+    held = {f"{name}_slices": slices for name, slices in _held(settings).items()}
     return {
         "data": Path(settings.volume).name,
         "data_sha256": pair.digest,
@@ -129,6 +135,11 @@ def _record(settings: LearnSettings, pair: AnnotatedVolume, count: int) -> dict[
         **held,
         "software": software(),
     }
+
+
+def _held(settings: LearnSettings) -> dict[str, str]:
+    """The slices that are not learnt from, by the option's name."""
+    return {name: f"{start}:{stop}" for name, (start, stop) in settings.reserved().items()}
 
 
 def _epochs(report: Report, every: int) -> Callable[[Progress], None]:

@@ -75,8 +75,8 @@ class EmbeddingCache:
         """
         if size.total > self.limit:
             raise InputError(
-                f"embeddings of {size.windows} windows take {size.total / 1e9:.2f} GB, the cache's limit is "
-                f"{self.limit / 1e9:.2f} GB: raise --cache-size, or train on fewer slices"
+                f"embeddings of {size.windows} windows take {size.total / 1e9:.3g} GB, the cache's limit is "
+                f"{self.limit / 1e9:.3g} GB: raise --cache-size, or train on fewer slices"
             )
         wanted = {self._path(key) for key in keys}
         others = []

@@ -16,10 +16,13 @@ from mitoscale.training.embeddings import CacheSize, EmbeddingCache, embedding_s
 from mitoscale.training.loop import Progress, Schedule, Trained
 from mitoscale.training.patches import AugmentedCrops, PatchGrid
 from mitoscale.training.prompted_scores import prompted_scores
-from mitoscale.training.recipe import train_kept
+from mitoscale.training.recipe import NoGainError, train_kept
 from mitoscale.training.sam_decoder import Decoder, DecoderTask, PromptRecipe
 from mitoscale.training.samples import Annotated, CropSampler
 from mitoscale.training.window_set import WindowSet, embed, window_set
+
+Scores = dict[str, dict[str, dict[str, float]]]
+"""``tune`` and ``test``, where there are such slices: the scores of the ``base`` and of the ``tuned`` weights."""
 
 REPORT_PATCH = 256
 """Height and width of the second origin report's patches, in pixels of the volume."""
@@ -180,7 +183,8 @@ def finetune_decoder(
     record: dict[str, object],
     embedded: Callable[[int, int], None],
     report: Callable[[Progress], None],
-) -> tuple[Trained, dict[str, dict[str, dict[str, float]]]]:
+    scored: Callable[[Scores], None],
+) -> Trained:
     """Embed what is missing, train the decoder, and write the weights where held-out slices say that they are better.
 
     Parameters
@@ -199,18 +203,18 @@ def finetune_decoder(
         Called with windows embedded and windows in all.
     report : callable
         Called after each epoch.
+    scored : callable
+        Called with the scores, before they decide whether the weights are written.
 
     Returns
     -------
-    trained : Trained
+    Trained
         Decoder and history.
-    scores : dict
-        ``tune`` and ``test``, where there are such slices: the scores of the ``base`` and of the ``tuned`` weights.
 
     Raises
     ------
-    InputError
-        If the tuned weights are no better and the settings do not accept that; see also
+    NoGainError
+        If the tuned weights are no better and the settings do not accept that; the checkpoint stays. See also
         :func:`~mitoscale.training.recipe.train_weights`.
     """
     recipe = chosen_recipe(settings)
@@ -235,12 +239,13 @@ def finetune_decoder(
         patience=recipe.patience,
     )
     held = {"tune": windowed.tuning, "test": windowed.test}
-    scores = {n: {"base": prompted_scores(base, windows)} for n, windows in held.items() if windows is not None}
+    scores: Scores = {n: {"base": prompted_scores(base, windows)} for n, windows in held.items() if windows is not None}
 
     def save(trained: Trained, more: dict[str, object]) -> None:
         for name, windows in held.items():
             if windows is not None:
                 scores[name]["tuned"] = prompted_scores(trained.model, windows)
+        scored(scores)
         _check_better(settings, scores)
         tuned = copy.deepcopy(model).cpu()
         assert isinstance(trained.model, Decoder)
@@ -261,16 +266,18 @@ def finetune_decoder(
 
     trained = train_kept(settings, task, schedule, token, recipe.prompts.windows, save, report)
     Path(settings.out).with_suffix(".checkpoint").unlink(missing_ok=True)
-    return trained, scores
+    return trained
 
 
-def _check_better(settings: FinetuneSettings, scores: dict[str, dict[str, dict[str, float]]]) -> None:
+def _check_better(settings: FinetuneSettings, scores: Scores) -> None:
     """Raise unless the tuning slices say that the new weights are better."""
     if settings.accept_any or "tune" not in scores:
         return
     before, after = ((scores["tune"][which]["point_iou"] + scores["tune"][which]["box_iou"]) / 2 for which in ("base", "tuned"))
     if after <= before:
-        raise InputError(
-            f"finetune: the tuned decoder is no better on the held-out slices (mean IoU {before:.4f} before, {after:.4f} after), "
-            f"so {settings.out} was not written; train on more slices or longer, or give --accept-any"
+        raise NoGainError(
+            f"finetune: the tuned decoder is no better on the tuning slices (mean IoU {before:.4f} before, {after:.4f} after), "
+            f"so {settings.out} was not written",
+            f"the same command with --accept-any writes it; to train on more slices or longer, delete "
+            f"{Path(settings.out).with_suffix('.checkpoint')} or give another --out",
         )

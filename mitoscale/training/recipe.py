@@ -40,6 +40,26 @@ _BATCH = {"unet": 8, "sam": 12, "report": 16}
 _PATIENCE = 10
 
 
+class NoGainError(InputError):
+    """What was learnt is no better than what it started from, so it was not written.
+
+    Parameters
+    ----------
+    finding : str
+        What the scores are.
+    cure : str
+        What to do.
+    """
+
+    def __init__(self, finding: str, cure: str) -> None:
+        super().__init__(finding, cure)  # all arguments, so that the error can be pickled
+        self.finding = finding
+        self.cure = cure
+
+    def __str__(self) -> str:
+        return f"{self.finding}; {self.cure}"
+
+
 def training_phantoms(count: int, share: float, processes: int = 1) -> list[Annotated]:
     """Phantoms to train on beside real volumes.
 
@@ -208,6 +228,8 @@ def train_kept(
 
     Raises
     ------
+    NoGainError
+        If ``save`` does.
     InputError
         See :func:`train_weights`.
     """
@@ -219,7 +241,10 @@ def train_kept(
         cure = "look for what is wrong in the volume or the truth, or give another --out with a lower --learning-rate"
         if error.trained is None:
             raise InputError(f"{error}; {cure}") from error
-        save(error.trained, {"stopped": str(error)})
+        try:
+            save(error.trained, {"stopped": str(error)})
+        except NoGainError as useless:
+            raise InputError(f"{error}; before, {useless.finding}; {cure}") from error
         raise InputError(f"{error}, the best weights before in {out}; {cure}") from error
     save(trained, {})
     return trained

@@ -41,13 +41,15 @@ def arguments(files: Path, *more: str) -> list[str]:
         (["--sam", "sam-small", "--slices", "0:9", "--test", "8:12"], 1, "--slices 0:9 and --test 8:12 overlap"),
         (["--sam", "sam-small", "--tune", "6:9", "--test", "8:12"], 1, "--tune 6:9 and --test 8:12 overlap"),
         (["--sam", "sam-small", "--cache-size", "0.0001"], 1, "raise --cache-size, or train on fewer slices"),
+        (["--sam", "sam-small", "--cache", "{folder}/stack.tif"], 1, "stack.tif cannot be made"),
+        (["--sam", "sam-small", "--out", "{folder}/truth.tif"], 1, "truth.tif exists already; give another file, or delete it"),
         (["--sam", "sam-small", "--out", "tuned.pth"], 1, "must end in .safetensors"),
         (["--sam", "sam-small", "--voxel-size", "5,5"], 2, "is not three numbers above 0"),
     ],
 )
 def test_wrong_input_is_refused(mitoscale: Call, files: Path, more: list[str], code: int, said: str) -> None:
     before = contents(files)
-    ended = mitoscale(*arguments(files, *more))
+    ended = mitoscale(*arguments(files, *(m.replace("{folder}", str(files)) for m in more)))
     assert ended.code == code and said in ended.err and contents(files) == before
     if code == 1:
         assert ended.err.splitlines()[-1].startswith("mitoscale: ") and "Traceback" not in ended.err

@@ -118,6 +118,9 @@ def test_a_file_of_noise_is_refused(tmp_path: Path, suffix: str, seed: int) -> N
 def test_a_text_or_a_foreign_pickle_is_refused(tmp_path: Path) -> None:
     (tmp_path / "page.pth").write_text("<html>404 Not Found</html>")
     one_line(load_sam, tmp_path / "page.pth", "download it again")
+    save_weights(tmp_path / "renamed.safetensors", Sam(SAM), card("sam", SAM))
+    (tmp_path / "renamed.safetensors").rename(tmp_path / "renamed.pth")
+    one_line(load_sam, tmp_path / "renamed.pth", "is a safetensors file: rename it")
     torch.save({"epoch": 3, "model": {"a": torch.zeros(1)}}, tmp_path / "nested.pth")
     one_line(load_sam, tmp_path / "nested.pth", "not a table of tensors")
     torch.save(UNet(UNET), tmp_path / "whole_module.pth")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,12 @@ from mitoscale.nets.sam import Sam, SamConfig
 from mitoscale.nets.unet import PRESETS, UNet, UNetConfig
 from mitoscale.ops.phantom import make_phantom
 from mitoscale.stages import training_job
+from mitoscale.stages.annotated import AnnotatedVolume, read_annotated
 from mitoscale.stages.training_job import finetune_job, train_job
 from mitoscale.storage.tiff_writing import write_tiff
+from mitoscale.training.recipe import NoGainError
 from mitoscale.training.report_unet import ReportTask
-from mitoscale.training.sam_decoder import DecoderTask
+from mitoscale.training.sam_decoder import Decoder, DecoderTask
 
 SPACING = (10.0, 10.0, 10.0)
 CONFIG = SamConfig(image_size=64, width=32, depth=1, heads=2, embedding=32, decoder_mlp=32)
@@ -80,13 +83,16 @@ def test_a_decoder_is_tuned_killed_resumed_and_used(
     files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None
 ) -> None:
     told: Events = []
-    result = finetune_job(finetuning(files, tmp_path), told.append)
+    finetune_job(finetuning(files, tmp_path), told.append)
     notes = [e["text"] for e in told if e["what"] == "note"]
     patches = [e for e in notes if e.startswith("patches    24 of 64 x 64 at 10 nm: ")]
-    assert len(patches) == 1 and any("take 0.00 GB in" in n and "; 0 are there already" in n for n in notes)
+    assert len(patches) == 1 and any(" GB in" in n and "; 0 are there already" in n for n in notes)
     embedded = [e for e in told if e["what"] == "embedded"]
     assert embedded[0]["done"] == 0 and embedded[-1]["done"] == embedded[-1]["total"]
-    scores = result["scores"]
+    assert any(n.startswith("truth      ") and " instances in " in n for n in notes)
+    (end,) = (e for e in told if e["what"] == "scores")
+    assert end is told[-1] and end["slices"] == {"tune": "26:28", "test": "30:32"} and "box" in end["prompts"]
+    scores = end["scores"]
     assert set(scores) == {"tune", "test"} and set(scores["test"]) == {"base", "tuned"}
     base, _ = load_sam(str(files / "tiny.safetensors"))
     tuned, card = load_sam(str(tmp_path / "tuned.safetensors"))
@@ -120,7 +126,7 @@ def test_a_decoder_is_tuned_killed_resumed_and_used(
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"cache_bytes": 1000}, "the cache's limit is 0.00 GB: raise --cache-size"),
+        ({"cache_bytes": 1000}, "the cache's limit is 1e-06 GB: raise --cache-size"),
         ({"slices": (28, 99), "test": None}, "slices 28:99 leave the volume"),
         ({"sam_pixel_nm": 400.0}, "none of the 6 patches holds a mitochondrion of at least 150 pixels at 400 nm"),
         ({"sam": "unet-small"}, "are of a unet, but a sam is wanted here"),
@@ -136,13 +142,62 @@ def test_what_cannot_be_tuned_is_refused(files: Path, tmp_path: Path, changes: d
 def test_weights_that_are_no_better_are_not_written(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DecoderTask, "loss", lambda self, step: self.model.mask_decoder.iou_token.weight.sum() * 0)
     refused = finetuning(files, tmp_path, accept_any=False, epochs=1, versions=1, learning_rate=1e-12)
-    with pytest.raises(InputError, match=r"no better on the held-out slices \(mean IoU 0\.\d+ before, 0\.\d+ after\)"):
-        finetune_job(refused, lambda event: None)
-    assert not (tmp_path / "tuned.safetensors").exists()
     told: Events = []
+    with pytest.raises(NoGainError, match=r"no better on the tuning slices \(mean IoU 0\.\d+ before, 0\.\d+ after\)") as caught:
+        finetune_job(refused, told.append)
+    assert not (tmp_path / "tuned.safetensors").exists()
+    assert told[-1]["what"] == "scores" and set(told[-1]["scores"]["test"]) == {"base", "tuned"}, "seen before it is refused"
+    carried = pickle.loads(pickle.dumps(caught.value))
+    assert str(carried) == str(caught.value) and str(tmp_path / "tuned.checkpoint") in str(carried), "the cluster brings it here"
+    told.clear()
     finetune_job(refused.model_copy(update={"accept_any": True}), told.append)
     assert (tmp_path / "tuned.safetensors").exists()
     assert not [e for e in told if e["what"] == "epoch"], "it was trained already"
+
+
+def test_a_loss_that_is_not_finite_is_named_where_nothing_was_gained_before(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loss(self: DecoderTask, step: int) -> torch.Tensor:
+        assert isinstance(self.model, Decoder)
+        return self.model.mask_decoder.iou_token.weight.sum() * (float("nan") if step >= self.epoch_steps else 0.0)
+
+    monkeypatch.setattr(DecoderTask, "loss", loss)
+    useless = finetuning(files, tmp_path, accept_any=False, versions=1, learning_rate=1e-12)
+    with pytest.raises(
+        InputError, match=r"the loss became nan at step \d+ .* no better on the tuning slices .* lower --learning-rate"
+    ):
+        finetune_job(useless, lambda event: None)
+    assert not (tmp_path / "tuned.safetensors").exists() and (tmp_path / "tuned.checkpoint").exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ((0, 1, 2, 3), "3 instances in 3 separate pieces"),
+        ((0, 1, 1, 1), "a mask of 3 separate pieces"),
+    ],
+)
+def test_what_the_truth_is_taken_for_is_said(tmp_path: Path, values: tuple[int, ...], said: str) -> None:
+    assert read_three(tmp_path, np.array(values, np.uint8)[THREE]).truth_told == said
+
+
+def test_grey_truth_that_may_be_instances_is_doubted(tmp_path: Path) -> None:
+    """A mask that was stored with loss has a few values more, each in many pieces."""
+    spoilt = np.array((0, 200, 200, 200), np.uint8)[THREE]
+    spoilt[:, ::2, ::2] += 1
+    assert read_three(tmp_path, spoilt).truth_told.endswith(": if its values are grey values or classes, give --truth-threshold")
+
+
+THREE = np.zeros((3, 16, 16), np.intp)
+THREE[:, 1:4, 1:9], THREE[:, 6:9, 1:9], THREE[:, 11:15, 1:9] = 1, 2, 3
+
+
+def read_three(folder: Path, truth: np.ndarray) -> AnnotatedVolume:
+    image = np.random.default_rng(0).integers(0, 255, truth.shape).astype(np.uint8)
+    write_tiff(str(folder / "image.tif"), image, SPACING)
+    write_tiff(str(folder / "labels.tif"), truth, SPACING)
+    return read_annotated(str(folder / "image.tif"), str(folder / "labels.tif"), None)
 
 
 def training(files: Path, out: Path, **changes: Any) -> TrainSettings:

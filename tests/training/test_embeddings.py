@@ -64,7 +64,7 @@ def test_the_longest_unused_make_room(tmp_path: Path) -> None:
 
 def test_more_than_the_limit_is_refused_before_anything_is_removed(tmp_path: Path) -> None:
     cache = filled(tmp_path, names(2), limit=1000)
-    with pytest.raises(InputError, match=r"take 0.00 GB, the cache's limit is .*raise --cache-size"):
+    with pytest.raises(InputError, match=r"take 3.46e-06 GB, the cache's limit is .*raise --cache-size"):
         cache.make_room(cache.size(names(9), SHAPE), names(9))
     assert len(list(tmp_path.rglob("*.npy"))) == 2
 

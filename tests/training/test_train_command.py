@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,10 @@ def test_a_unet_is_trained_and_used(files: list[str], tmp_path: Path, capsys: py
     _, card = load_unet(str(out))
     assert card.training["train_slices"] == "0:20" and card.training["tuning_slices"] == "24:32"
     assert (card.training["steps"], card.training["data"], card.pixel_nm) == (2, "stack.tif", 5.0)
+    umask = os.umask(0)
+    os.umask(umask)
+    assert out.stat().st_mode & 0o777 == 0o666 & ~umask, "others may read it as they may read what else I write"
+    refused(["--out", str(out)], files, "exists already; give another file, or delete it to train anew", capsys)
     detector = make_detector(DetectSettings(detector=str(out)), (10.0, 10.0, 10.0))
     image = np.zeros((2, 32, 32), np.uint8)
     assert detector.foreground(image, Region.of_shape(image.shape)).shape == image.shape
