@@ -74,8 +74,8 @@ def face_edges(
     """
     if low.shape != high.shape or not 0 < plane < low.shape[axis]:
         raise ValueError(f"face {plane} on axis {axis} is not inside fragments of shapes {low.shape} and {high.shape}")
-    p, p_owner = _pieces(low)
-    q, q_owner = _pieces(high)
+    p, p_owner, p_parts = _pieces(low)
+    q, q_owner, q_parts = _pieces(high)
     lengths, in_p, in_q = run_lengths(p, q)
     both = (in_p > 0) & (in_q > 0)
     pairs, shared = _count_pairs(in_p[both], in_q[both], lengths[both], len(q_owner))
@@ -87,6 +87,9 @@ def face_edges(
     # Partners are sought among all pieces, but only what reaches the face from both sides becomes an edge.
     accepted = _is_best(pairs[:, 0], strength, pairs) & _is_best(pairs[:, 1], strength, pairs) & (strength > overlap)
     owners = np.stack([p_owner[pairs[:, 0]], q_owner[pairs[:, 1]]], axis=1)
+    if p_parts is not p or q_parts is not q:
+        twins = _twins(p_parts, q_parts, p, q, axis, plane)
+        accepted |= np.isin(pairs[:, 0] * len(q_owner) + pairs[:, 1], twins[:, 0] * len(q_owner) + twins[:, 1])
     _add_splits(accepted, pairs, owners, smaller, split_overlap, low, high)
     reaching = reach[0][pairs[:, 0]] & reach[1][pairs[:, 1]]
     owners, strength, accepted, shared = owners[reaching], strength[reaching], accepted[reaching], shared[reaching]
@@ -94,10 +97,11 @@ def face_edges(
     return _by_fragment(owners, strength, accepted)
 
 
-def _pieces(fragments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(Z, Y, X) pieces numbered from 1, and for each number the fragment it belongs to; 0 is background.
+def _pieces(fragments: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(Z, Y, X) pieces numbered from 1, for each number the fragment it belongs to, and (Z, Y, X) connected parts.
 
-    What a fragment has on both sides of slices that its masks skip is one piece, as it is for the linking.
+    What a fragment has on both sides of slices that its masks skip is one piece, as it is for the linking. Where there is no
+    such fragment, the parts are the pieces. 0 is background.
     """
     pieces, count = cc3d.connected_components(np.ascontiguousarray(fragments), connectivity=26, return_N=True)
     owner = np.zeros(count + 1, np.uint32)
@@ -113,8 +117,24 @@ def _pieces(fragments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         _, first, name = np.unique(name, return_index=True, return_inverse=True)
         rank = np.empty(len(first), np.uint32)
         rank[np.argsort(first)] = np.arange(len(first), dtype=np.uint32)
-        return rank[name][pieces], owner[np.sort(first)]
-    return pieces, owner
+        return rank[name][pieces], owner[np.sort(first)], pieces
+    return pieces, owner, pieces
+
+
+def _twins(p_parts: np.ndarray, q_parts: np.ndarray, p: np.ndarray, q: np.ndarray, axis: int, plane: int) -> np.ndarray:
+    """(E, 2) pieces of which a connected part that reaches the face is the same in both blocks, voxel for voxel.
+
+    Such a part is one object's, however much more one of the blocks has put to it across skipped slices.
+    """
+    lengths, a, b = run_lengths(p_parts, q_parts)
+    size_a, size_b = totals(a, lengths, int(p_parts.max()) + 1), totals(b, lengths, int(q_parts.max()) + 1)
+    both = (a > 0) & (b > 0)
+    pairs, shared = _count_pairs(a[both], b[both], lengths[both], len(size_b))
+    same = (shared == size_a[pairs[:, 0]]) & (shared == size_b[pairs[:, 1]])
+    same &= _reaching(p_parts, len(size_a), axis, plane)[pairs[:, 0]]
+    owner_a, owner_b = np.zeros(len(size_a), np.int64), np.zeros(len(size_b), np.int64)
+    owner_a[p_parts], owner_b[q_parts] = p, q
+    return np.stack([owner_a[pairs[same, 0]], owner_b[pairs[same, 1]]], axis=1)
 
 
 def _is_one_of_several(owner: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cc3d
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
@@ -105,6 +105,7 @@ def test_tubes(cut: tuple[Triple, Triple, Triple, Region], seed: int, count: int
 
 @SMALL
 @given(cuts(least_margin=1), st.integers(0, 2**32 - 1), st.floats(0.02, 0.4), st.integers(1, 5))
+@example(((41, 25, 6), (14, 12, 5), (1, 1, 1), Region(start=(0, 0, 0), stop=(28, 17, 4))), 1957, 0.375, 3)
 def test_noise(cut: tuple[Triple, Triple, Triple, Region], seed: int, density: float, kinds: int) -> None:
     """Voxels of a few labels strewn at random: no shape is too odd, and a margin of one voxel is enough."""
     shape, core, margin, region = cut
