@@ -86,9 +86,9 @@ class SegmentSettings(Settings):
     a SAM that knows the tissue better than the detector does may be let out."""
     min_profile_nm2: float = 2_500.0
     """Smaller 2D profiles that meet no block border are dropped."""
-    link_iou: float = 0.3
+    link_iou: float = 0.15
     """Masks of neighbouring slices link from this IoU on."""
-    link_iom: float = 0.6
+    link_iom: float = 0.7
     """... or from this intersection over the smaller mask on."""
     max_gap: int = 2
     """Slices a link may skip."""

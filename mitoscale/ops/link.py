@@ -29,8 +29,8 @@ def link(
     labels: np.ndarray | Sequence[np.ndarray],
     spacing: Spacing,
     *,
-    iou: float = 0.3,
-    iom: float = 0.6,
+    iou: float = 0.15,
+    iom: float = 0.7,
     max_gap: int = 2,
     open_ends: tuple[int, int] = (0, 0),
 ) -> np.ndarray:
@@ -43,8 +43,9 @@ def link(
     spacing : (z, y, x)
         Voxel size in nm.
     iou, iom : float
-        Two masks of neighbouring slices attract from this intersection over union, or over the smaller mask, on; both
-        fall as the z-step grows over the smaller mask's radius.
+        Two masks of neighbouring slices attract from this intersection over union, or over the smaller mask, on. A thin
+        object that runs along the slices has little in common with itself, but with a mask of its own size; what has a part of a
+        much smaller mask in common is mostly another object's end.
     max_gap : int
         Slices that a link may skip; it does so only where both masks end, each is the other's only candidate, and neither has
         narrowed to the end of its object.
@@ -115,10 +116,9 @@ def _attraction(
     smaller = np.minimum(a, b)
     of_union, of_smaller = common / (a + b - common), common / smaller
     radius = np.minimum(masks.radius[pairs[:, 0]], masks.radius[pairs[:, 1]])
-    ease = 1 / (1 + (gap + 1) * spacing[0] / radius)
     shift = np.linalg.norm(masks.centre[pairs[:, 0]] - masks.centre[pairs[:, 1]], axis=1)
     strength = (of_union + of_smaller) / 2 / (1 + 0.5 * shift / (radius + spacing[0])) / (gap + 1)
-    usable = (of_union >= iou * ease) | (of_smaller >= iom * ease)
+    usable = (of_union >= iou) | (of_smaller >= iom)
     return pairs[usable], strength[usable]
 
 

@@ -135,11 +135,20 @@ def test_objects_apart_stay_apart() -> None:
     assert count(link(tubes, NM)) == 2
 
 
-def test_a_coarse_z_step_forgives_a_larger_shift() -> None:
+def test_a_thin_object_along_the_slices_goes_on_in_a_mask_of_its_size() -> None:
     tube = stack(depth=2)
-    tube[0, 5:15, 5:15], tube[1, 5:15, 11:21] = 1, 1  # IoU 0.25, 0.4 of the smaller
-    assert count(link(tube, (5.0, 10.0, 10.0))) == 2
-    assert count(link(tube, (60.0, 10.0, 10.0))) == 1
+    tube[0, 5:15, 5:15], tube[1, 5:15, 12:22] = 1, 1  # IoU 0.18, 0.3 of the smaller
+    assert count(link(tube, NM)) == 1
+    tube[1, 5:15, 12:22], tube[1, 5:15, 13:23] = 0, 1  # IoU 0.11, 0.2 of the smaller
+    assert count(link(tube, NM)) == 2
+
+
+def test_an_end_that_partly_lies_over_a_large_mask_is_another_object() -> None:
+    ends = stack(depth=2)
+    ends[0, 8:12, 7:12], ends[1, 2:22, 10:30] = 1, 1  # IoU 0.02, 0.4 of the smaller
+    assert count(link(ends, NM)) == 2
+    ends[0, 8:12, 7:12], ends[0, 8:12, 9:14] = 0, 1  # 0.8 of the smaller: a tip
+    assert count(link(ends, NM)) == 1
 
 
 @pytest.mark.parametrize("shape", [(0, 4, 4), (1, 4, 4), (3, 4, 4)])
