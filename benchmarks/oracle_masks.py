@@ -36,12 +36,12 @@ LEAST = 1000
 """Voxels of the smallest object that counts."""
 
 
-def linked(truth: np.ndarray, grid: BlockGrid, spacing: Spacing) -> np.ndarray:
+def linked(truth: np.ndarray, grid: BlockGrid, spacing: Spacing, thresholds: dict[str, Any]) -> np.ndarray:
     """(Z, Y, X) labels from the true masks of each block's slices."""
     fragments = {}
     for block in grid.blocks():
         masks = perturb(truth[block.halo.slices], Mistakes(), seed=0)
-        fragments[block.index] = link(masks, spacing, open_ends=open_ends(block))
+        fragments[block.index] = link(masks, spacing, open_ends=open_ends(block), **thresholds)
     return assemble(grid, fragments)
 
 
@@ -119,10 +119,12 @@ def reason(miss: dict[str, Any]) -> str:
     return "its parts overlap too little from slice to slice"
 
 
-def measure(name: str, truth: np.ndarray, core: Triple, margin: Triple, spacing: Spacing) -> dict[str, Any]:
+def measure(
+    name: str, truth: np.ndarray, core: Triple, margin: Triple, spacing: Spacing, thresholds: dict[str, Any]
+) -> dict[str, Any]:
     """Scores and misses of one truth."""
     grid = BlockGrid(region=Region.of_shape(truth.shape), core_shape=core, margin=margin)
-    labels = linked(truth, grid, spacing)
+    labels = linked(truth, grid, spacing, thresholds)
     scores = object_scores_3d(labels, truth, LEAST)
     missed = misses(labels, truth, 0.75)
     untold = undecidable(truth, spacing)
@@ -158,13 +160,16 @@ def main() -> None:
     parser.add_argument("--objects", type=int, default=170)
     parser.add_argument("--seeds", default="0,1,2,3,4", help="seeds of the scenes")
     parser.add_argument("--steps", default="1,2,4", help="slices left out of the scene: its z-steps")
+    parser.add_argument("--iou", type=float, help="another threshold of the linking than the default")
+    parser.add_argument("--iom", type=float, help="another threshold of the linking than the default")
     parser.add_argument("--out")
     arguments = parser.parse_args()
     spacing: Spacing = tuple(map(float, arguments.voxel_size.split(",")))  # type: ignore[assignment]
+    thresholds: dict[str, Any] = {name: value for name in ("iou", "iom") if (value := getattr(arguments, name)) is not None}
     rows = []
     if arguments.truth:
         truth = cc3d.connected_components(instances(read_labels(arguments.truth)).astype(np.uint32), connectivity=26)
-        rows.append(measure(Path(arguments.truth).name, truth, (64, 256, 256), (8, 64, 64), spacing))
+        rows.append(measure(Path(arguments.truth).name, truth, (64, 256, 256), (8, 64, 64), spacing, thresholds))
     else:
         shape: Triple = tuple(map(int, arguments.shape.split(",")))  # type: ignore[assignment]
         for seed in map(int, arguments.seeds.split(",")):
@@ -172,7 +177,8 @@ def main() -> None:
             for step in map(int, arguments.steps.split(",")):
                 truth = cc3d.connected_components(np.ascontiguousarray(scene[::step]), connectivity=26)
                 core = (max(64 // step, 16), 128, 128)
-                rows.append(measure(f"scene {seed}", truth, core, (8, 32, 32), (spacing[0] * step, *spacing[1:])))
+                there: Spacing = (spacing[0] * step, *spacing[1:])
+                rows.append(measure(f"scene {seed}", truth, core, (8, 32, 32), there, thresholds))
     for row in rows:
         print(json.dumps({k: v for k, v in row.items() if k != "misses"}))
         for miss in row["misses"]:
