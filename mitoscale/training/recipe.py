@@ -25,6 +25,7 @@ from mitoscale.training import unet as unet_training
 from mitoscale.training.ahead import spare_processes, usable_processes
 from mitoscale.training.blend import blended
 from mitoscale.training.loop import LossError, Progress, Schedule, Task, Trained, train
+from mitoscale.training.no_gain import NoGainError
 from mitoscale.training.samples import Annotated
 
 Network = TypeVar("Network", unet.UNet, sam.Sam)
@@ -38,26 +39,6 @@ REPORT_EPOCHS = 20
 _STEPS = 1000
 _BATCH = {"unet": 8, "sam": 12, "report": 16}
 _PATIENCE = 10
-
-
-class NoGainError(InputError):
-    """What was learnt is no better than what it started from, so it was not written.
-
-    Parameters
-    ----------
-    finding : str
-        What the scores are.
-    cure : str
-        What to do.
-    """
-
-    def __init__(self, finding: str, cure: str) -> None:
-        super().__init__(finding, cure)  # all arguments, so that the error can be pickled
-        self.finding = finding
-        self.cure = cure
-
-    def __str__(self) -> str:
-        return f"{self.finding}; {self.cure}"
 
 
 def training_phantoms(count: int, share: float, processes: int = 1) -> list[Annotated]:

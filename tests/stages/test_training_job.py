@@ -25,7 +25,7 @@ from mitoscale.stages import training_job
 from mitoscale.stages.annotated import AnnotatedVolume, read_annotated
 from mitoscale.stages.training_job import finetune_job, train_job
 from mitoscale.storage.tiff_writing import write_tiff
-from mitoscale.training.recipe import NoGainError
+from mitoscale.training.no_gain import NoGainError
 from mitoscale.training.report_unet import ReportTask
 from mitoscale.training.sam_decoder import Decoder, DecoderTask
 
