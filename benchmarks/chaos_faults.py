@@ -43,6 +43,13 @@ WINDOW_SECONDS = 90.0
 CLOCK_SECONDS = 0.5
 """Files' times and the log's may differ by this."""
 
+UNHEARD_SECONDS = {"stop": 20.0}
+"""How soon before the client is killed a thing may happen that nobody hears of any more; ``worker_ttl`` and some for one that
+is suspended."""
+
+UNHEARD_AT_ONCE_SECONDS = 3.0
+"""The same of all others: what a process's end takes to be seen and told."""
+
 
 @dataclass(kw_only=True)
 class Fault:
@@ -69,7 +76,8 @@ def match(faults: Sequence[Fault], events: Iterable[Event]) -> None:
             left.remove(found)
             fault.used, fault.told = found, " ".join(filter(None, (found.kind, found.stage, found.task, found.detail)))
             continue
-        end = next((f for f in faults if f.kind == "client" and 0 <= f.time - fault.time < 20 and f is not fault), None)
+        unheard = UNHEARD_SECONDS.get(fault.kind, UNHEARD_AT_ONCE_SECONDS)
+        end = next((f for f in faults if f.kind == "client" and 0 <= f.time - fault.time < unheard and f is not fault), None)
         if end is not None:
             fault.told = f"nothing: the client was killed {end.time - fault.time:.1f} s later"
 
