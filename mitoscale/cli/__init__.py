@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo(f"mitoscale: {error}", err=True)
         sys.exit(error.exit_code)
     except click.Abort:
-        click.echo("mitoscale: stopped; the same command goes on from here", err=True)
+        click.echo("mitoscale: stopped; the same command goes on from what is kept", err=True)
         sys.exit(4)
     except click.ClickException as error:
         error.show()

@@ -295,6 +295,8 @@ def _save(state: dict[str, Any], path: Path) -> None:
     """
     with replacing(str(path)) as part:
         try:
-            torch.save(state, part)
-        except RuntimeError as error:  # what torch makes of a full disk
-            raise OSError(str(error).splitlines()[0]) from error
+            with open(part, "wb") as file:
+                torch.save(state, file)
+        except RuntimeError as error:  # torch's own words for a file that takes no more; the file's stand behind them
+            reason = error.__context__
+            raise reason if isinstance(reason, OSError) else OSError(str(error).splitlines()[0]) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from mitoscale.core.errors import InputError
+from mitoscale.core.errors import InputError, StoppedError
 from mitoscale.nets.unet import UNet, UNetConfig
 from mitoscale.training.loop import LossError, Progress, Schedule, train
 from mitoscale.training.samples import Annotated
@@ -186,6 +187,21 @@ def test_without_scores_training_never_stops_early(tmp_path: Path) -> None:
     last = train(task, replace(schedule(12), patience=1, average=0.0), tmp_path / "c", log).model
     assert [p.step for p in log.seen] == [3, 6, 9, 12]
     assert all(torch.equal(v, task.model.state_dict()[n]) for n, v in last.state_dict().items()), "the last weights are kept"
+
+
+def test_a_checkpoint_that_the_disk_has_no_room_for_stops_with_the_systems_reason(tmp_path: Path) -> None:
+    """The older one stays; torch's own words for it would help nobody."""
+    path = tmp_path / "c"
+    train(Broken(bad_step=99), schedule(3), path, Log())
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(StoppedError, match=r"^cannot write .*: File too large; free or repair the disk"):
+            train(Broken(bad_step=99), schedule(6), path, Log())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["c"]
 
 
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
