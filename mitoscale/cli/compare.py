@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from mitoscale.cli.options import Numbers, SliceRange, keywords
+from mitoscale.cli.options import Numbers, Part, SliceRange, keywords
 
 _SHOWN = {
     "foreground_iou": "IoU",
@@ -32,7 +32,7 @@ _SHOWN = {
 @click.option("--out", default="mitoscale-compare", show_default=True, metavar="FOLDER", help="Where tables and pictures go.")
 @click.option("--voxel-size", type=Numbers(float), help="Voxel size z,y,x in nm, where the volume does not tell it.")
 @click.option("--slices", type=SliceRange(), help="Only these slices (half-open).")
-@click.option("--region", metavar="Z0:Z1,Y0:Y1,X0:X1", help="Only this part of the volume (voxels).")
+@click.option("--region", type=Part(), help="Only this part of the volume (voxels).")
 @click.option("--truth-threshold", type=click.IntRange(min=0), metavar="T", help="The truth is a grey mask: above T counts.")
 @click.option("--min-truth", type=click.IntRange(min=0), default=0, metavar="N", help="Ignore truth objects below N voxels.")
 @click.option("--automatic/--no-automatic", default=True, show_default=True, help="Include SAM's automatic masks (slow).")

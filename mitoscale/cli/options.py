@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -65,6 +66,19 @@ class SliceRange(click.ParamType):
         return int(start), int(stop)
 
 
+class Part(click.ParamType):
+    """A part of the volume, ``Z0:Z1,Y0:Y1,X0:X1``; whether the volume has it is told once its shape is known."""
+
+    name = "Z0:Z1,Y0:Y1,X0:X1"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Check the form."""
+        text = re.sub(r"\s", "", str(value))
+        if not re.fullmatch(r"\d*:\d*,\d*:\d*,\d*:\d*", text):
+            self.fail(f"{value!r} is not three ranges z,y,x such as 0:64,0:512,0:512", param, ctx)
+        return text
+
+
 def keywords(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     """Turn repeated ``k=v`` into a dict."""
     pairs = [v.partition("=") for v in values]
@@ -91,7 +105,7 @@ def setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """What is computed: models, thresholds, region, redo."""
     for option in reversed(
         (
-            click.option("--region", metavar="Z0:Z1,Y0:Y1,X0:X1", help="Work on this part of the volume only (voxels)."),
+            click.option("--region", type=Part(), help="Work on this part of the volume only (voxels)."),
             click.option("--invert/--no-invert", default=None, help="Membranes are bright: swap dark and bright."),
             click.option(
                 "--block", type=Numbers(int, 16384, "64,512,512"), help="Core of a block in voxels; also the shard of the arrays."

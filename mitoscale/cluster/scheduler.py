@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -40,12 +41,14 @@ def scheduler_with(workers: Mapping[str, Any], settings: ClusterSettings) -> Any
         "dashboard_address": _free_address(settings.dashboard),
     }
     try:
-        return SpecCluster(
-            workers=dict(workers),
-            scheduler={"cls": Scheduler, "options": options},
-            security=security,
-            silence_logs=logging.CRITICAL,  # a failure goes to the ledger with its traceback, not between progress bars
-        )
+        with warnings.catch_warnings():  # another run may take the dashboard's port in this moment: ours is printed anyway
+            warnings.filterwarnings("ignore", "Port .* is already in use", UserWarning)
+            return SpecCluster(
+                workers=dict(workers),
+                scheduler={"cls": Scheduler, "options": options},
+                security=security,
+                silence_logs=logging.CRITICAL,  # a failure goes to the ledger with its traceback, not between progress bars
+            )
     except (RuntimeError, OSError) as error:
         reason = error
         while reason.__cause__ is not None:  # Dask says only that it failed

@@ -8,7 +8,7 @@ import click
 import pytest
 from commands import Call, Stack
 
-from mitoscale.cli.options import Numbers, SliceRange
+from mitoscale.cli.options import Numbers, Part, SliceRange
 from mitoscale.core.settings import RunSettings
 from mitoscale.pipeline import load
 
@@ -51,3 +51,13 @@ def test_three_numbers() -> None:
 def test_no_range_of_slices(text: str) -> None:
     with pytest.raises(click.BadParameter, match="range of slices"):
         SliceRange().convert(text, None, None)
+
+
+def test_a_part_of_a_volume() -> None:
+    assert Part().convert("0:16, :,32:", None, None) == "0:16,:,32:"
+
+
+@pytest.mark.parametrize("text", ["", "0:16", "0:16,:", "0:16,:,:,:", "a:b,:,:", "-1:5,:,:", "0-16,:,:", "0:1:2,:,:"])
+def test_no_part_of_a_volume(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="three ranges z,y,x such as"):
+        Part().convert(text, None, None)
