@@ -20,6 +20,19 @@ _LARGE = 3
 _WIDE = 1.7
 """A picture this many times wider than high takes a row of its own."""
 
+_RATES = (
+    "Cut: profiles alike on both sides of a plane, in different objects. Unlike: joined profiles that look like two. "
+    "Inside blocks nothing was stitched, so those planes tell what is usual."
+)
+"""What the rates at seams mean."""
+
+_SUSPECTS = (
+    "Most doubtful first. cut: alike on both sides, not joined; fused: joined, though it looks like two; doubtful: decided by a "
+    "narrow margin; open: the neighbour is missing. Labels stand before | behind the face; strength is the mean overlap of what "
+    "both blocks have read. All of them are in tables/edges.parquet."
+)
+"""What the table of suspects means."""
+
 _NUMBER = re.compile(r"[-+−]?[\d.,]+(e[-+]?\d+)?\s?%?")
 _WITH_UNIT = re.compile(r"(.*\d)(\s*[^\d\s][^\d]*)")
 
@@ -51,7 +64,7 @@ def render(content: ReportContent) -> str:
         "Volumes": _histogram(content.histogram),
         "Largest objects": _table(content.objects, "No object was found."),
         "Origin of the masks": origin,
-        "Seams": _optional(content.seam_rates, "") + _optional(content.seams, "No join at a block face is in doubt."),
+        "Seams": _seams(content),
         "Blocks given up": _optional(content.quarantined, "No block was given up."),
         "Stages": _shares(content.stage_seconds, "{:.1f} s") + _table(content.stages, "No stage has run."),
         "Settings and provenance": settings,
@@ -128,6 +141,17 @@ def _shares(values: Mapping[str, float], text: str) -> str:
 
 def _optional(table: Table | None, empty: str) -> str:
     return "" if table is None else _table(table, empty)
+
+
+def _seams(content: ReportContent) -> str:
+    rates = _optional(content.seam_rates, "")
+    suspects = _optional(content.seams, "No join at a block face is in doubt.")
+    any_suspect = content.seams is not None and bool(content.seams.rows)
+    return rates + (_note(_RATES) if rates else "") + suspects + (_note(_SUSPECTS) if any_suspect else "")
+
+
+def _note(text: str) -> str:
+    return f'<p class="note">{escape(text)}</p>'
 
 
 def _table(table: Table, empty: str) -> str:

@@ -84,6 +84,7 @@ def full() -> ReportContent:
         subtitle="/volumes/cortex.tif",
         scores={"IoU": "0.81"},
         warnings=["1 task was given up"],
+        seam_rates=Table(head=("at", "cut"), rows=[("block faces", "0")]),
         seams=Table(head=("face", "strength"), rows=[("z000_y000_x000+x", "0.52")]),
         quarantined=Table(head=("stage", "block", "error"), rows=[("segment", "z000_y000_x001", "MemoryError")]),
         origin_shares={"own": 0.75, "fallback": 0.25},
@@ -110,6 +111,7 @@ def test_a_section_is_there_when_its_content_is() -> None:
     assert set(outline(render(small())).headings) == always
     assert set(outline(render(full())).headings) == always | more
     page = render(full())
+    assert "Most doubtful first" in page and "Inside blocks nothing was stitched" in page
     for text in ("z000_y000_x001", "0.52", "75.0%", "3.0 s", "ab" * 32, "1 task was given up", "mitoscale 0.1"):
         assert text in page
 
@@ -119,6 +121,7 @@ def test_a_run_without_any_object_has_a_report() -> None:
     nothing = replace(small(), objects=empty, seams=empty, quarantined=empty, pictures=[], histogram=b"")
     page = render(replace(nothing, origin_shares={"own": 0.0}))
     assert "No object was found." in page and "No join at a block face is in doubt." in page
+    assert "Most doubtful first" not in page, "there is no table that it would explain"
     assert "No block was given up." in page and "Pictures" not in outline(page).headings
 
 
