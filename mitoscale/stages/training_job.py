@@ -16,10 +16,10 @@ from mitoscale.nets.embedded import find_weights
 from mitoscale.nets.unet import UNet
 from mitoscale.stages.annotated import AnnotatedVolume, read_annotated
 from mitoscale.training.finetune import cut_windows, finetune_decoder
-from mitoscale.training.loop import Progress
 from mitoscale.training.prompted_scores import DEFINITION
 from mitoscale.training.recipe import plan_training, train_weights
 from mitoscale.training.samples import Annotated
+from mitoscale.training.standing import Progress
 from mitoscale.training.summary import summary
 
 Report = Callable[[dict[str, Any]], None]

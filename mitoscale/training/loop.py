@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import copy
 import math
-import pickle
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import nn
 
 from mitoscale.core.errors import InputError
-from mitoscale.storage.atomic import replacing
+from mitoscale.training.standing import Progress, Standing, load, save
 
 
 class Task(Protocol):
@@ -75,28 +74,6 @@ class Schedule:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
-    """What the loop reports at each score."""
-
-    step: int
-    """Steps done."""
-    steps: int
-    """Steps in all."""
-    loss: float
-    """Mean loss since the last report."""
-    score: float
-    """Score of the averaged weights."""
-    best: float
-    """Best score so far."""
-    seconds: float
-    """Training time so far, over all resumptions."""
-    rate: float
-    """Learning rate of the last step."""
-    scores: dict[str, float]
-    """All that the task scored."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Trained:
     """What training made."""
 
@@ -149,9 +126,9 @@ def train(task: Task, schedule: Schedule, checkpoint: Path, report: Callable[[Pr
     """
     averaged = copy.deepcopy(task.model).eval()
     optimiser = schedule.optimiser(task.model)
-    standing = _Standing(best_state=averaged.state_dict())
+    standing = Standing(best_state=averaged.state_dict())
     if checkpoint.exists():
-        state, standing = _load(checkpoint, task.model, token)
+        state, standing = load(checkpoint, task.model, token)
         task.model.load_state_dict(state["model"])
         averaged.load_state_dict(state["averaged"])
         optimiser.load_state_dict(state["optimiser"])
@@ -173,7 +150,7 @@ def train(task: Task, schedule: Schedule, checkpoint: Path, report: Callable[[Pr
         _average(averaged, task.model, min(schedule.average, standing.step / (standing.step + 10)))
         scored = standing.step % schedule.score_every == 0 or standing.step == schedule.steps
         if scored:
-            scores = task.score(averaged)
+            scores = {name: float(value) for name, value in task.score(averaged).items()}
             score = next(iter(scores.values()), 0.0)
             if score >= standing.best:
                 standing.best, standing.best_state = score, copy.deepcopy(averaged.state_dict())
@@ -201,30 +178,12 @@ def train(task: Task, schedule: Schedule, checkpoint: Path, report: Callable[[Pr
                 "standing": {**vars(standing), "history": [asdict(h) for h in standing.history]},
                 "token": token,
             }
-            _save(state, checkpoint)
+            save(state, checkpoint)
             kept = time.monotonic()
         if scored:
             report(standing.history[-1])
     averaged.load_state_dict(standing.best_state)
     return Trained(model=averaged, history=standing.history)
-
-
-@dataclass(kw_only=True)
-class _Standing:
-    """How far a training is, beside its tensors."""
-
-    best_state: dict[str, Any]
-    """The averaged weights with the best score."""
-    step: int = 0
-    """Steps done."""
-    best: float = -math.inf
-    """Best score."""
-    seconds: float = 0.0
-    """Training time."""
-    losses: list[float] = field(default_factory=list)
-    """Losses since the last score."""
-    history: list[Progress] = field(default_factory=list)
-    """All reports."""
 
 
 def _learn(task: Task, schedule: Schedule, optimiser: torch.optim.Optimizer, step: int) -> float:
@@ -260,43 +219,3 @@ def _average(averaged: nn.Module, model: nn.Module, decay: float) -> None:
                 mean.lerp_(value, 1 - decay)
             else:
                 mean.copy_(value)
-
-
-def _load(path: Path, model: nn.Module, token: str) -> tuple[dict[str, Any], _Standing]:
-    """What is in a checkpoint of the same network and settings, on the CPU.
-
-    Raises
-    ------
-    InputError
-        If it is damaged, of another network, or of other settings.
-    """
-    try:
-        state: dict[str, Any] = torch.load(path, weights_only=False, map_location="cpu")
-        shapes = {name: value.shape for name, value in state["model"].items()}
-        known = state["token"]
-        standing = _Standing(**state["standing"])
-        standing.history = [Progress(**h) for h in state["standing"]["history"]]
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError, TypeError) as error:
-        raise InputError(f"checkpoint {path} is damaged ({type(error).__name__}); delete it to start anew") from error
-    if shapes != {name: value.shape for name, value in model.state_dict().items()}:
-        raise InputError(f"checkpoint {path} is of another network; delete it to start anew, or give another --out")
-    if known != token:
-        raise InputError(f"checkpoint {path} is of other settings or data; delete it to start anew, or give another --out")
-    return state, standing
-
-
-def _save(state: dict[str, Any], path: Path) -> None:
-    """Write a checkpoint: whole, or not at all.
-
-    Raises
-    ------
-    StoppedError
-        If it cannot be written.
-    """
-    with replacing(str(path)) as part:
-        try:
-            with open(part, "wb") as file:
-                torch.save(state, file)
-        except RuntimeError as error:  # torch's own words for a file that takes no more; the file's stand behind them
-            reason = error.__context__
-            raise reason if isinstance(reason, OSError) else OSError(str(error).splitlines()[0]) from error

@@ -24,9 +24,10 @@ from mitoscale.training import sam as sam_training
 from mitoscale.training import unet as unet_training
 from mitoscale.training.ahead import spare_processes, usable_processes
 from mitoscale.training.blend import blended
-from mitoscale.training.loop import LossError, Progress, Schedule, Task, Trained, train
+from mitoscale.training.loop import LossError, Schedule, Task, Trained, train
 from mitoscale.training.no_gain import NoGainError
 from mitoscale.training.samples import Annotated
+from mitoscale.training.standing import Progress
 
 Network = TypeVar("Network", unet.UNet, sam.Sam)
 
