@@ -156,6 +156,12 @@ class BlockGrid(BaseModel):
         z, y, x = (i - f for i, f in zip(index, self.first, strict=True))
         return (z * self.counts[1] + y) * self.counts[2] + x
 
+    def numbered(self, number: int) -> Block:
+        """The block at a place in :meth:`blocks`; the inverse of :meth:`number`."""
+        rest, x = divmod(number, self.counts[2])
+        z, y = divmod(rest, self.counts[1])
+        return self.block((z + self.first[0], y + self.first[1], x + self.first[2]))
+
     def blocks(self) -> Iterator[Block]:
         """All blocks, z slowest."""
         ranges = (range(f, f + n) for f, n in zip(self.first, self.counts, strict=True))

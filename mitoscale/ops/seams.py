@@ -10,6 +10,8 @@ import math
 
 import numpy as np
 
+from mitoscale.ops.run_lengths import run_lengths
+
 Contacts = dict[str, np.ndarray]
 """Columns ``before``, ``behind`` (labels, uint32), ``strength`` (float32), ``mutual`` (bool), ``v``, ``u`` (int64)."""
 
@@ -74,6 +76,53 @@ def _strongest(label: np.ndarray, strength: np.ndarray) -> np.ndarray:
     np.maximum.at(most, label, strength)
     strongest: np.ndarray = strength >= most[label]
     return strongest
+
+
+def meeting_points(
+    low: np.ndarray, high: np.ndarray, pairs: np.ndarray, axis: int, plane: int, core: tuple[slice, ...]
+) -> np.ndarray:
+    """A voxel that both fragments of each pair have, also where they do not face each other at the plane.
+
+    Parameters
+    ----------
+    low, high : (Z, Y, X) uint32
+        Fragments of two blocks over what both have read.
+    pairs : (E, 2) integers
+        Fragments of ``low`` and of ``high`` that share voxels; each pair once.
+    axis, plane : int
+        First plane behind the face, normal to ``axis``.
+    core : tuple of 3 slice
+        What of these arrays lies in either block's core; voxels there come first, then those near the plane.
+
+    Returns
+    -------
+    (E, 3) int64
+
+    Raises
+    ------
+    ValueError
+        If a pair shares no voxel.
+
+    Examples
+    --------
+    >>> bar = np.zeros((1, 3, 8), np.uint32); bar[0, 1, :3] = 7
+    >>> meeting_points(bar, bar, np.array([[7, 7]]), 2, 4, np.s_[0:1, 0:3, 0:8]).tolist()
+    [[0, 1, 2]]
+    """
+    lengths, a, b = run_lengths(low, high)
+    size = int(high.max(initial=0)) + 1
+    code, wanted = a.astype(np.int64) * size + b, pairs[:, 0].astype(np.int64) * size + pairs[:, 1].astype(np.int64)
+    at = np.flatnonzero(np.isin(code, wanted))
+    points = np.stack(np.unravel_index((np.cumsum(lengths) - lengths)[at], low.shape), axis=1).astype(np.int64)
+    last = np.minimum(points[:, 2] + lengths[at], low.shape[2]) - 1  # a stretch may go on in the next row
+    points[:, 2] = np.minimum(np.maximum(points[:, 2], plane if axis == 2 else core[2].start), last)
+    outside = np.any([(points[:, n] < part.start) | (points[:, n] >= part.stop) for n, part in enumerate(core)], axis=0)
+    order = np.lexsort((np.abs(2 * (points[:, axis] - plane) + 1), outside, code[at]))
+    found, first = np.unique(code[at][order], return_index=True)
+    if not np.isin(wanted, found).all():
+        raise ValueError("fragments of a pair share no voxel")
+    nearest: np.ndarray = points[order][first][np.searchsorted(found, wanted)]
+    return nearest
 
 
 def suspects(found: Contacts, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

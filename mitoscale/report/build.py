@@ -12,13 +12,14 @@ from mitoscale.core.geometry import Region
 from mitoscale.core.provenance import Provenance
 from mitoscale.core.settings import STAGES
 from mitoscale.core.volume import Normalisation
+from mitoscale.ops.components import unpack
 from mitoscale.ops.seams import interval
 from mitoscale.report.colours import hex_colour
 from mitoscale.report.content import ReportContent, Table
 from mitoscale.report.html import render
 from mitoscale.report.pictures import cuts, encode, save_png, view, volume_histogram
 from mitoscale.stages.stage import Key, Stage
-from mitoscale.storage.arrays import Array, open_array
+from mitoscale.storage.arrays import open_array
 from mitoscale.storage.layout import read_json
 from mitoscale.storage.ledger import Ledger
 from mitoscale.storage.tables import read_table
@@ -174,27 +175,34 @@ class Report(Stage):
         return Table(head=("stage", "block", "error"), rows=rows)
 
     def _seams(self, most: int = 20) -> Table:
-        """The suspects in doubt most, with the final labels on both sides."""
-        edges = {name: values[:most] for name, values in read_table(self.folder.edges_table).items()}
-        labels = open_array(f"{self.plan.labels}/0", missing="fill")
-        rows = []
+        """The suspects in doubt most, with the final labels on both sides; not where both were dropped for their size."""
+        edges = read_table(self.folder.edges_table)
+        known = Path(self.folder.final_tables).is_dir()  # clean removes them
+        rows: list[tuple[str, ...]] = []
         for i, kind in enumerate(edges["kind"]):
-            behind = [int(edges[name][i]) for name in "zyx"]
-            axis = "zyx".index(str(edges["face"][i])[-1])
-            before = [v - (axis == n) for n, v in enumerate(behind)]
-            sides = [_label_at(labels, point) for point in (before, behind)]
+            sides = [self._final_label(int(edges[side][i])) for side in ("low", "high")] if known and kind != "open" else []
+            if sides and not any(sides):
+                continue
             strength = edges["strength"][i]
             rows.append(
                 (
                     f"{kind}: neighbour {edges['neighbour'][i]}" if edges["neighbour"][i] else str(kind),
                     str(edges["face"][i]),
-                    ", ".join(map(str, behind)),
-                    " | ".join(str(side) if side else "-" for side in sides),
+                    ", ".join(str(edges[axis][i]) for axis in "zyx"),
+                    " | ".join(str(side) if side else "dropped" for side in sides),
                     "" if np.isnan(strength) else f"{strength:.2f}",
                     "yes" if edges["accepted"][i] else "no",
                 )
             )
+            if len(rows) == most:
+                break
         return Table(head=("suspected", "face", "at z, y, x", "labels", "strength", "joined"), rows=rows)
+
+    def _final_label(self, raw: int) -> int:
+        """The final label of a fragment; 0 where its object was dropped."""
+        number, local = unpack(np.array([raw], np.uint64))
+        table = read_table(f"{self.folder.final_tables}/{self.plan.grid.numbered(int(number[0])).name}.parquet")
+        return int(table["label"][np.searchsorted(table["local"], local[0])])
 
     def _seam_rates(self) -> Table:
         """Suspects among all that cross block faces, and among all that cross the middle planes of blocks."""
@@ -211,12 +219,6 @@ class Report(Stage):
             rows.append(tuple(row))
         head = ("at", "alike profiles", "cut", "rate of cuts (95 %)", "joined profiles", "unlike", "rate of unlike (95 %)")
         return Table(head=head, rows=rows)
-
-
-def _label_at(labels: Array, point: list[int]) -> int:
-    """The final label of a voxel."""
-    z, y, x = point
-    return int(labels.read(Region(start=(z, y, x), stop=(z + 1, y + 1, x + 1)))[0, 0, 0])
 
 
 def _text(value: object) -> str:

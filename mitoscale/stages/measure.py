@@ -47,7 +47,7 @@ class Measure(Stage):
             image = self.read_image(key.core)
             foreground = self._read("detect", self.folder.foreground, key.core)
             watch.moved("read", labels, image, foreground)
-            fragments = read_table(f"{self.folder.work}/final/{key.name}.parquet")
+            fragments = read_table(f"{self.folder.final_tables}/{key.name}.parquet")
         with watch.phase("compute"):
             threshold = self.plan.settings.detect.threshold
             core = labels[key.core.within(around)]

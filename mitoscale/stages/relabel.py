@@ -125,7 +125,7 @@ class Relabel(Stage):
             return False
 
     def _final(self, name: str) -> str:
-        return f"{self.folder.work}/final/{name}.parquet"
+        return f"{self.folder.final_tables}/{name}.parquet"
 
     def _labels(self, block: Block) -> Columns:
         return read_table(f"{self.folder.label_tables}/{block.name}.parquet")

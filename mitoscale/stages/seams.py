@@ -16,7 +16,7 @@ from mitoscale.core.geometry import Region
 from mitoscale.core.grid import Block, Face
 from mitoscale.core.plan import RunPlan
 from mitoscale.ops.components import pack, unpack
-from mitoscale.ops.seams import Contacts, contacts, counts, suspects
+from mitoscale.ops.seams import Contacts, contacts, counts, meeting_points, suspects
 from mitoscale.stages.block_states import BlockState, BlockStates
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.tables import Columns, read_table, write_table
@@ -36,9 +36,9 @@ KINDS = {
 }
 """Columns of ``tables/edges.parquet``.
 
-What is suspected (``cut``, ``fused``, ``doubtful`` or ``open``); where (voxels: ``high`` lies there, ``low`` one voxel before it
-along the face's axis); how much (0..1); strength of the join, and whether it was made; both raw ids of fragments; and of an
-open seam what became of the neighbour.
+What is suspected (``cut``, ``fused``, ``doubtful`` or ``open``); where (voxels: ``high`` lies there, ``low`` one voxel before
+it along the face's axis; where they do not face each other, both lie there); how much (0..1); strength of the join, and
+whether it was made; both raw ids of fragments; and of an open seam what became of the neighbour.
 """
 
 
@@ -91,6 +91,36 @@ def face_contacts(low: np.ndarray, high: np.ndarray, common: Region, face: Face)
     first, second = (axis for axis in range(3) if axis != face.axis)
     place[first], place[second] = found.pop("v") + start[first], found.pop("u") + start[second]
     return {**found, **{name: place[axis] for axis, name in enumerate("zyx")}}
+
+
+def edge_points(edges: Columns, facing: Columns, low: np.ndarray, high: np.ndarray, common: Region, face: Face) -> Columns:
+    """A voxel to look at for each edge.
+
+    Parameters
+    ----------
+    edges : dict
+        From :func:`mitoscale.ops.faces.face_edges`.
+    facing : dict
+        From :func:`face_contacts`.
+    low, high : (Z, Y, X) uint32
+        Fragments of both blocks over ``common``.
+
+    Returns
+    -------
+    dict
+        ``z``, ``y``, ``x`` (E,) int64: where the fragments face each other; of those that meet only in the halo a voxel that
+        both have, as near to the face as any.
+    """
+    where = {pair: i for i, pair in enumerate(zip(facing["before"].tolist(), facing["behind"].tolist(), strict=True))}
+    at = np.array([where.get(pair, -1) for pair in zip(edges["low"].tolist(), edges["high"].tolist(), strict=True)], np.int64)
+    points = np.stack([facing[name] for name in "zyx"], axis=1)[at] if len(where) else np.zeros((len(at), 3), np.int64)
+    beside = at < 0
+    if beside.any():
+        cores = Region(start=face.low.core.start, stop=face.high.core.stop)
+        start = common.start
+        pairs = np.stack([edges["low"], edges["high"]], axis=1)[beside]
+        points[beside] = start + meeting_points(low, high, pairs, face.axis, face.plane - start[face.axis], cores.within(common))
+    return {name: points[:, axis].astype(np.int64) for axis, name in enumerate("zyx")}
 
 
 class SeamReport:
@@ -159,21 +189,23 @@ class SeamReport:
         cut, fused = suspects(found, same)
         yield self._contact_rows("cut", face, found, cut, found["strength"])
         yield self._contact_rows("fused", face, found, fused, 1 - found["strength"])
-        yield from self._edge_rows(face, found, label[0], split, weakest)
+        yield from self._edge_rows(face, label, split, weakest)
 
     def _edge_rows(
-        self, face: Face, found: Columns, labels: Columns, split: set[int], weakest: dict[int, Columns]
+        self, face: Face, labels: tuple[Columns, Columns], split: set[int], weakest: dict[int, Columns]
     ) -> Iterator[Columns]:
-        """Edges of doubtful strength; the weakest edge of each object that holds fragments which touch as different is kept."""
+        """Edges of doubtful strength; the weakest edge of each object that holds fragments which touch as different is kept.
+
+        A refused edge between fragments that are one object all the same leaves nothing in doubt.
+        """
         settings = self._plan.settings.stitch
         edges = read_table(f"{self._folder.edges}/{face.name}.parquet")
-        points = _points(face, edges, found)
         strength = edges["strength"]
+        label, other = (_label_of(t, unpack(edges[side])[1]) for t, side in zip(labels, ("low", "high"), strict=True))
         doubt = 1 - np.abs(strength - settings.overlap)
-        doubtful = (strength >= settings.seam_low) & (strength <= settings.seam_high)
-        rows = {**edges, **points, "doubt": doubt}
+        doubtful = (strength >= settings.seam_low) & (strength <= settings.seam_high) & (edges["accepted"] | (label != other))
+        rows = {**edges, "doubt": doubt}
         yield _rows("doubtful", int(doubtful.sum()), face, **{n: v[doubtful] for n, v in rows.items()})
-        label = _label_of(labels, unpack(edges["low"])[1])
         for i in np.flatnonzero(edges["accepted"] & np.isin(label, list(split))):
             known = weakest.get(int(label[i]))
             if known is None or strength[i] < known["strength"][0]:
@@ -227,20 +259,6 @@ def _label_of(table: Columns, local: np.ndarray) -> np.ndarray:
         return np.zeros(0, np.uint64)
     found: np.ndarray = table["label"][np.searchsorted(table["local"], local)]
     return found
-
-
-def _points(face: Face, edges: Columns, found: Columns) -> Columns:
-    """Where each edge's fragments face each other; the middle of the face for those that meet only in the halo."""
-    middle = [(a + b) // 2 for a, b in zip(face.low.core.start, face.low.core.stop, strict=True)]
-    middle[face.axis] = face.plane
-    points = {name: np.full(len(edges["low"]), middle[axis], np.int64) for axis, name in enumerate("zyx")}
-    where = {pair: i for i, pair in enumerate(zip(found["before"].tolist(), found["behind"].tolist(), strict=True))}
-    low, high = (unpack(edges[side])[1].tolist() for side in ("low", "high"))
-    for i, pair in enumerate(zip(low, high, strict=True)):
-        if pair in where:
-            for name in "zyx":
-                points[name][i] = found[name][where[pair]]
-    return points
 
 
 def _open(face: Face, state: BlockState) -> Columns:

@@ -15,7 +15,7 @@ from mitoscale.ops.components import pack
 from mitoscale.ops.faces import face_edges
 from mitoscale.stages.merge import merge_fragments
 from mitoscale.stages.reading import check_seal, read_written_table, seals_of, table_checksum
-from mitoscale.stages.seams import SeamReport, contacts_path, face_contacts
+from mitoscale.stages.seams import SeamReport, contacts_path, edge_points, face_contacts
 from mitoscale.stages.stage import Key, Stage, Stopwatch
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.layout import remove_tree
@@ -66,12 +66,14 @@ class Stitch(Stage):
                 split_overlap=settings.split_overlap,
             )
             facing = face_contacts(low, high, common, key)
+            points = edge_points(edges, facing, low, high, common, key)
         with watch.phase("write"):
             columns = {
                 "low": pack(grid.number(key.low.index), edges["low"]),
                 "high": pack(grid.number(key.high.index), edges["high"]),
                 "strength": edges["strength"],
                 "accepted": edges["accepted"],
+                **points,
             }
             write_table(f"{self.folder.edges}/{key.name}.parquet", columns)
             write_table(contacts_path(self.folder, key), facing)

@@ -69,8 +69,13 @@ class RunFolder:
 
     @property
     def label_tables(self) -> str:
-        """One Parquet table a block: local id and final label."""
+        """One Parquet table a block: local id and label."""
         return self._at("work", "label_table")
+
+    @property
+    def final_tables(self) -> str:
+        """One Parquet table a block: its fragments with their labels once small objects are dropped (0) and the rest numbered."""
+        return self._at("work", "final")
 
     @property
     def detections_parts(self) -> str:

@@ -60,6 +60,7 @@ def test_names_and_numbers_lead_back_to_the_block(grid: BlockGrid) -> None:
     blocks = list(grid.blocks())
     assert [grid.number(b.index) for b in blocks] == list(range(len(grid)))
     assert [grid.named(b.name) for b in blocks] == blocks
+    assert [grid.numbered(number) for number in range(len(grid))] == blocks
     assert [b.name for b in blocks] == sorted({b.name for b in blocks})
 
 

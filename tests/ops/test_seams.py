@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from mitoscale.ops.seams import contacts, counts, interval, suspects
+from mitoscale.ops.seams import contacts, counts, interval, meeting_points, suspects
 
+LABELS = arrays.arrays(np.uint32, st.just((4, 5, 6)), elements=st.integers(0, 3))
 PLANES = arrays.arrays(np.uint32, st.just((5, 7)), elements=st.integers(0, 4))
 
 
@@ -67,3 +68,30 @@ def test_the_interval_holds_the_rate(part: int, whole: int) -> None:
     low, high = interval(part, whole)
     assert 0 <= low <= part / max(whole, 1) <= high <= 1
     assert interval(part * 100, whole * 100)[1] <= high
+
+
+@settings(max_examples=100, deadline=None)
+@given(LABELS, LABELS, st.integers(0, 2))
+def test_a_meeting_point_is_in_both_fragments_and_as_near_to_the_face_as_any(low: np.ndarray, high: np.ndarray, axis: int) -> None:
+    low, high = (np.pad(labels, ((0, 0), (0, 0), (0, 1))) for labels in (low, high))  # no stretch goes on in the next row
+    both = (low > 0) & (high > 0)
+    pairs = np.unique(np.stack([low[both], high[both]], axis=1), axis=0)
+    core = [slice(1, 4), slice(1, 4), slice(1, 5)]
+    core[axis] = slice(-3, 9)
+    points = meeting_points(low, high, pairs, axis, 2, tuple(core))
+    assert points.shape == (len(pairs), 3) and points.dtype == np.int64
+    for (a, b), point in zip(pairs.tolist(), points.tolist(), strict=True):
+        voxels = np.argwhere((low == a) & (high == b))
+        assert point in voxels.tolist()
+        ranks = [
+            (any(not c.start <= v < c.stop for v, c in zip(voxel, core, strict=True)), abs(2 * voxel[axis] - 3)) for voxel in voxels
+        ]
+        own = ranks[voxels.tolist().index(point)]
+        assert own == min(ranks)
+
+
+def test_fragments_that_share_nothing_meet_nowhere() -> None:
+    low, high = np.zeros((2, 1, 1, 4), np.uint32)
+    low[..., 0], high[..., 1] = 1, 2
+    with pytest.raises(ValueError, match="share no voxel"):
+        meeting_points(low, high, np.array([[1, 2]]), 2, 1, np.s_[0:1, 0:1, 0:4])

@@ -11,11 +11,14 @@ import pytest
 from commands import Call, Finished, Stack, labels_of
 
 from mitoscale.cluster.executor import SerialExecutor
+from mitoscale.core.geometry import Region
 from mitoscale.core.result import BlockResult
 from mitoscale.core.settings import StitchSettings
+from mitoscale.ops.components import unpack
 from mitoscale.pipeline import FINISHED, Observer, Run, execute, load
 from mitoscale.stages.block_states import BlockState, BlockStates
 from mitoscale.stages.seams import KINDS
+from mitoscale.storage.arrays import open_array
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.ledger import Ledger
 from mitoscale.storage.tables import Columns, read_table
@@ -64,6 +67,34 @@ def test_joins_that_were_not_made_are_listed_as_cuts_where_they_are(copy: str) -
     assert all(a != b or a == b == 0 for a, b in sides)  # small parts were dropped after the stitch
     assert sum(a > 0 and b > 0 for a, b in sides) > 10
     assert (np.diff(table["doubt"]) <= 0).all()
+
+
+def test_each_edge_has_a_voxel_that_both_of_its_fragments_have(finished: Finished) -> None:
+    """Also of fragments that meet only beside the face, in what both blocks have read."""
+    run = load(finished.run)
+    folder, grid = RunFolder(finished.run), run.plan.grid
+    fragments = open_array(folder.fragments)
+    whole = {
+        block.name: fragments.read_in_slot(grid.number(block.index), Region.of_shape(block.halo.shape)) for block in grid.blocks()
+    }
+    seen = beside = 0
+    for face in grid.faces():
+        edges = read_table(f"{folder.edges}/{face.name}.parquet")
+        for i, point in enumerate(zip(*(edges[axis].tolist() for axis in "zyx"), strict=True)):
+            before = tuple(v - (n == face.axis) for n, v in enumerate(point))
+            places = [(before, point), (point, point)]  # they face each other, or both lie there
+            ids = [int(unpack(edges[side][i : i + 1])[1][0]) for side in ("low", "high")]
+            found = [
+                [
+                    int(whole[block.name][tuple(v - s for v, s in zip(voxel, block.halo.start, strict=True))])
+                    for block, voxel in zip((face.low, face.high), place, strict=True)
+                ]
+                for place in places
+            ]
+            assert ids in found
+            seen += 1
+            beside += ids != found[0]
+    assert seen > 20 and beside > 0
 
 
 def test_the_report_shows_suspects_and_rates(copy: str) -> None:
