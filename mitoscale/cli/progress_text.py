@@ -17,6 +17,7 @@ def as_object(found: RunProgress) -> str:
     content = {
         "finished": found.finished,
         "working": found.working,
+        "missing": found.missing,
         "stages": [asdict(stage) for stage in found.stages],
         "events": [event.model_dump() for event in found.events],
     }
@@ -44,6 +45,8 @@ def as_text(found: RunProgress, run: str) -> str:
 def _state(found: RunProgress) -> str:
     if found.working:
         return "a process is working on it"
+    if found.missing:
+        return f"was finished, but {found.missing} is gone: start the same command again, it is written anew"
     if found.finished:
         return "finished, but without some tasks" if any(s.quarantined for s in found.stages) else "finished"
     return "not finished, and nobody is working on it: start the same command again"

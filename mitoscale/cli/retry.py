@@ -22,7 +22,7 @@ def retry(run: str, **options: Any) -> None:
     """
     from mitoscale.cli.launch import go
     from mitoscale.core.errors import InputError
-    from mitoscale.pipeline import begun, finished, load, locked, quarantined
+    from mitoscale.pipeline import begun, finished, first_missing, load, locked, quarantined
 
     there = load(run)
     lost = quarantined(there)
@@ -30,6 +30,9 @@ def retry(run: str, **options: Any) -> None:
         with locked(there.plan.run):  # refused where somebody works on it
             if not finished(there, "report"):
                 raise InputError(f"{run} has nothing to heal and is not finished; start the same mitoscale run again")
+            gone = first_missing(there)
+            if gone:
+                raise InputError(f"{gone} is gone; start the same mitoscale run again, which writes it anew")
         click.echo(f"nothing to heal in {run}")
         return
     click.echo(f"healing    {', '.join(f'{len(names)} of {stage}' for stage, names in lost.items())}", err=True)

@@ -52,7 +52,7 @@ class DamagedError(BlockError):
     stage : str
         The stage that wrote it.
     task : str
-        The task of that stage: a block's or a face's name.
+        The task of that stage: a block's or a face's name; empty for what the stage makes at its beginning or end.
     reason : str
         What was found.
 

@@ -3,13 +3,14 @@
 A run folder remembers its plan in run.json and what is done in its ledgers. A task is done when its ledger line says that it
 was computed with these settings from what earlier tasks have written by now; everything else follows. Starting again does
 what is missing; a task that was given up is tried again, and when it succeeds exactly what depends on it is done again; a
-task whose data is found missing or broken is done again first. Other settings are refused unless ``redo`` names the first
-stage they concern.
+task whose data is found missing or broken is done again first, and so is what a ledger calls done though it is gone. Other
+settings are refused unless ``redo`` names the first stage they concern.
 """
 
 from mitoscale.pipeline.cleaning import clean, taken_back
 from mitoscale.pipeline.execution import check_ready, execute
 from mitoscale.pipeline.observer import Audience, Observer, StageOutcome
+from mitoscale.pipeline.presence import first_missing
 from mitoscale.pipeline.run import FORMAT, Run, load, locked, make_plan, start
 from mitoscale.pipeline.standing import FINISHED, begun, finished, quarantined
 from mitoscale.pipeline.watch import Watch
@@ -27,6 +28,7 @@ __all__ = [
     "clean",
     "execute",
     "finished",
+    "first_missing",
     "load",
     "locked",
     "make_plan",

@@ -13,6 +13,7 @@ from mitoscale.core.event import Event
 from mitoscale.core.result import BlockResult
 from mitoscale.core.settings import STAGES
 from mitoscale.pipeline.observer import Observer, StageOutcome
+from mitoscale.pipeline.presence import cleaned, missing_files, missing_shards, vanished
 from mitoscale.pipeline.run import Run, locked
 from mitoscale.pipeline.stage_run import StageRun
 from mitoscale.pipeline.standing import FINISHED, finished, ledger_of
@@ -26,7 +27,8 @@ DAMAGES = 3
 def execute(run: Run, names: Sequence[str], executor: Executor, observer: Observer, redo: str | None = None) -> list[StageOutcome]:
     """Run stages in order.
 
-    Where a task finds that what an earlier task wrote is missing or broken, that one is done again first.
+    Where a task finds that what an earlier task wrote is missing or broken, that one is done again first; so is what is found
+    to be gone though a ledger calls it done.
 
     Parameters
     ----------
@@ -73,7 +75,19 @@ def _execute(run: Run, names: Sequence[str], executor: Executor, observer: Obser
     todo = list(names)
     while todo:
         name = todo.pop(0)
+        gone = vanished(run, name)
+        if gone:
+            for stage, path in gone.items():
+                _note(damages, stage, "", f"{path} is gone")
+                _hear(Event(kind="damaged", stage=stage, detail=f"{path} is gone"), events, observer)
+                ledger_of(run, stage).invalidate()
+            first = min(map(STAGES.index, gone))
+            todo = [*STAGES[first : STAGES.index(name) + 1], *todo]
+            continue
         check_ready(run, name)
+        _check_can_be_made(run, name)
+        lost = {(name, task): "a shard of it is gone" for task in missing_shards(run, name)}
+        _forget(run, lost, damages, events, observer)
         outcome = StageRun(run, name, executor, observer, events).go()
         if outcome.damaged:
             _forget(run, outcome.damaged, damages, events, observer)
@@ -92,21 +106,37 @@ def check_ready(run: Run, name: str) -> None:
             raise InputError(f"{name}: {earlier} is not done in {run.plan.run}; run mitoscale {earlier} first")
 
 
+def _check_can_be_made(run: Run, name: str) -> None:
+    """Raise InputError where a file is gone that was made from working files, which are cleaned."""
+    gone = missing_files(run, name) if cleaned(run) else []
+    if gone:
+        raise InputError(f"{gone[0]} is gone, and so are the working files it was made from; add --redo convert to do all again")
+
+
+def _note(damages: Counter[tuple[str, str]], stage: str, task: str, reason: str) -> None:
+    """Count; raise StoppedError where doing it again does not help."""
+    damages[stage, task] += 1
+    if damages[stage, task] > DAMAGES:
+        raise StoppedError(
+            f"{stage} {task or 'itself'} was done {DAMAGES} times and its result is still not there ({reason}); "
+            "check the disk, then start the same command again"
+        )
+
+
+def _hear(event: Event, events: EventLog, observer: Observer) -> None:
+    events.append(event)
+    observer.happened(event)
+
+
 def _forget(
     run: Run, damaged: Mapping[tuple[str, str], str], damages: Counter[tuple[str, str]], events: EventLog, observer: Observer
 ) -> None:
     """Note that the results of tasks are no good."""
     for (stage, task), reason in damaged.items():
-        damages[stage, task] += 1
-        if damages[stage, task] > DAMAGES:
-            raise StoppedError(
-                f"{stage} {task} was done {DAMAGES} times and its result is still not there ({reason}); "
-                "check the disk, then start the same command again"
-            )
-        event = Event(kind="damaged", stage=stage, task=task, detail=reason.splitlines()[0])
-        events.append(event)
-        observer.happened(event)
+        _note(damages, stage, task, reason)
+        _hear(Event(kind="damaged", stage=stage, task=task, detail=reason.splitlines()[0]), events, observer)
         ledger, token = ledger_of(run, stage), run.plan.settings.token(stage)
-        ledger.append(BlockResult(name=task), token=token, state="damaged", error=reason)
+        if task:  # else what the stage makes at its beginning or end: it is begun and ended again, its tasks stay
+            ledger.append(BlockResult(name=task), token=token, state="damaged", error=reason)
         ledger.append(BlockResult(name=FINISHED), token=token, state="open")
         ledger.close()

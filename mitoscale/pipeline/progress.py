@@ -6,11 +6,12 @@ import fcntl
 import heapq
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mitoscale.core.event import Event
 from mitoscale.core.settings import STAGES
+from mitoscale.pipeline.presence import first_missing
 from mitoscale.pipeline.run import Run
 from mitoscale.pipeline.standing import FINISHED, finished, ledger_of
 from mitoscale.storage.events import EventLog
@@ -61,6 +62,8 @@ class RunProgress:
     """Whether a process is working on it now."""
     events: tuple[Event, ...]
     """What has happened, oldest first."""
+    missing: str = ""
+    """What of its results is gone though it was finished; empty where nothing is."""
 
     @property
     def finished(self) -> bool:
@@ -71,11 +74,12 @@ class RunProgress:
 def progress(run: Run) -> RunProgress:
     """Read a run's ledgers."""
     folder = RunFolder(run.plan.run)
-    return RunProgress(
+    found = RunProgress(
         stages=tuple(_stage(run, name) for name in STAGES),
         working=_is_locked(folder.path),
         events=tuple(EventLog(folder.events).read()),
     )
+    return replace(found, missing=first_missing(run)) if found.finished and not found.working else found
 
 
 def _stage(run: Run, name: str) -> StageProgress:

@@ -12,6 +12,7 @@ from mitoscale.core.errors import DamagedError
 from mitoscale.core.event import Event
 from mitoscale.core.result import BlockResult
 from mitoscale.pipeline.observer import Observer, StageOutcome
+from mitoscale.pipeline.presence import missing_files
 from mitoscale.pipeline.run import Run
 from mitoscale.pipeline.standing import FINISHED, Inputs, Standing, before, closing_sum, ledger_of, results
 from mitoscale.stages.stage import Key, Stage
@@ -63,7 +64,12 @@ class StageRun:
     def _current(self) -> LedgerEntry | None:
         """The closing line, where nothing is left to do and nothing has changed since."""
         closing, records = self.standing.closing, self.standing.records
-        if closing is None or self.standing.quarantined or closing.inputs != before(self.run, self.name):
+        if (
+            closing is None
+            or self.standing.quarantined
+            or missing_files(self.run, self.name)
+            or closing.inputs != before(self.run, self.name)
+        ):
             return None
         return closing if closing.checksum == closing_sum(records) else None
 

@@ -18,11 +18,11 @@ from mitoscale.report.colours import hex_colour
 from mitoscale.report.content import ReportContent, Table
 from mitoscale.report.html import render
 from mitoscale.report.pictures import cuts, encode, save_png, view, volume_histogram
+from mitoscale.stages.reading import read_written_table
 from mitoscale.stages.stage import Key, Stage
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.layout import read_json
 from mitoscale.storage.ledger import Ledger
-from mitoscale.storage.tables import read_table
 
 _WIDEST = 1024
 """Pictures show at most this many voxels along an edge, from the middle of the region."""
@@ -56,7 +56,7 @@ class Report(Stage):
 
     def content(self) -> ReportContent:
         """What the report shows."""
-        objects = read_table(self.folder.objects)
+        objects = read_written_table(self.folder.objects, stage="measure", task="")
         totals = {s: self._totals(s) for s in STAGES[:-1]}
         region, spec = self.plan.region, self.plan.spec
         cubic_um = region.size * float(np.prod(spec.spacing)) / 1e9
@@ -143,7 +143,7 @@ class Report(Stage):
 
     def _points(self, plane: Region) -> np.ndarray:
         """(N, 2) detections of a slice, in its pixels."""
-        found = read_table(self.folder.detections)
+        found = read_written_table(self.folder.detections, stage="detect", task="")
         here = (found["z"] == plane.start[0]) & (found["y"] >= plane.start[1]) & (found["x"] >= plane.start[2])
         here &= (found["y"] < plane.stop[1]) & (found["x"] < plane.stop[2])
         return np.stack([found["y"][here] - plane.start[1], found["x"][here] - plane.start[2]], axis=1)
@@ -176,7 +176,7 @@ class Report(Stage):
 
     def _seams(self, most: int = 20) -> Table:
         """The suspects in doubt most, with the final labels on both sides; not where both were dropped for their size."""
-        edges = read_table(self.folder.edges_table)
+        edges = read_written_table(self.folder.edges_table, stage="stitch", task="")
         known = Path(self.folder.final_tables).is_dir()  # clean removes them
         rows: list[tuple[str, ...]] = []
         for i, kind in enumerate(edges["kind"]):
@@ -201,7 +201,8 @@ class Report(Stage):
     def _final_label(self, raw: int) -> int:
         """The final label of a fragment; 0 where its object was dropped."""
         number, local = unpack(np.array([raw], np.uint64))
-        table = read_table(f"{self.folder.final_tables}/{self.plan.grid.numbered(int(number[0])).name}.parquet")
+        name = self.plan.grid.numbered(int(number[0])).name
+        table = read_written_table(f"{self.folder.final_tables}/{name}.parquet", stage="relabel", task="")
         return int(table["label"][np.searchsorted(table["local"], local[0])])
 
     def _seam_rates(self) -> Table:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region, Triple
 from mitoscale.core.plan import RunPlan
+from mitoscale.stages.outputs import tasks_without_shards
 from mitoscale.storage.arrays import Array, open_array
 from mitoscale.storage.layout import RunFolder, read_json
 from mitoscale.storage.ledger import Ledger
@@ -137,6 +138,12 @@ def _labels_of_run(path: str) -> tuple[str, Region | None]:
         raise InputError(
             f"run {path} has labels in {len(plan.grid) - len(missing)} of {len(plan.grid)} blocks; "
             "finish it with mitoscale run, or mitoscale relabel"
+        )
+    without = tasks_without_shards(plan.moved_to(run.path), "relabel")
+    gone = [name for name in without if written[name].state == "done"]
+    if gone:
+        raise InputError(
+            f"run {path}: the labels of {len(gone)} blocks are gone ({gone[0]}); start the same run again, it heals them"
         )
     part = None if plan.region == Region.of_shape(plan.spec.shape) else plan.region
     return run.labels if is_ome_zarr(run.labels) else plan.labels, part

@@ -19,7 +19,7 @@ from mitoscale.stages.sorted_rows import SortedRows, label_ranges
 from mitoscale.stages.stage import Key, Stage, Stopwatch
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.layout import remove_tree
-from mitoscale.storage.tables import Columns, appending, read_table, write_table
+from mitoscale.storage.tables import Columns, appending, write_table
 
 
 class Measure(Stage):
@@ -47,7 +47,7 @@ class Measure(Stage):
             image = self.read_image(key.core)
             foreground = self._read("detect", self.folder.foreground, key.core)
             watch.moved("read", labels, image, foreground)
-            fragments = read_table(f"{self.folder.final_tables}/{key.name}.parquet")
+            fragments = read_written_table(f"{self.folder.final_tables}/{key.name}.parquet", stage="relabel", task="")
         with watch.phase("compute"):
             threshold = self.plan.settings.detect.threshold
             core = labels[key.core.within(around)]

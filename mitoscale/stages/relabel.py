@@ -21,7 +21,7 @@ from mitoscale.stages.stage import Key, Stage, Stopwatch
 from mitoscale.storage.arrays import checksum, open_array
 from mitoscale.storage.layout import LABELS, remove_tree
 from mitoscale.storage.ome import create_labels
-from mitoscale.storage.tables import Columns, read_table, write_table
+from mitoscale.storage.tables import Columns, write_table
 
 _NOTHING: Columns = {
     "local": np.zeros(0, np.uint32),
@@ -84,7 +84,7 @@ class Relabel(Stage):
             labels = np.zeros(key.core.shape, dtype)
         else:
             with watch.phase("read"):
-                fragments, table = self._fragments(key), read_table(self._final(key.name))
+                fragments, table = self._fragments(key), self._final_table(key.name)
                 watch.moved("read", fragments)
             with watch.phase("compute"):
                 final = np.zeros(int(table["local"].max(initial=0)) + 1, dtype)
@@ -107,7 +107,7 @@ class Relabel(Stage):
         for name in done:
             if name in self.lost.get("segment", ()):
                 continue
-            table = read_table(self._final(name))
+            table = self._final_table(name)
             real = table["label"] > 0
             voxels += float(table["core_voxels"][real].sum())
             own += float(table["own_voxels"][real].sum())
@@ -127,8 +127,11 @@ class Relabel(Stage):
     def _final(self, name: str) -> str:
         return f"{self.folder.final_tables}/{name}.parquet"
 
+    def _final_table(self, name: str) -> Columns:
+        return read_written_table(self._final(name), stage="relabel", task="")
+
     def _labels(self, block: Block) -> Columns:
-        return read_table(f"{self.folder.label_tables}/{block.name}.parquet")
+        return read_written_table(f"{self.folder.label_tables}/{block.name}.parquet", stage="stitch", task="")
 
     def _tables(self, block: Block) -> Columns:
         """Fragments of a block: local id, label, voxels in the core and how many are the segmenter's own."""

@@ -18,6 +18,7 @@ from mitoscale.core.plan import RunPlan
 from mitoscale.ops.components import pack, unpack
 from mitoscale.ops.seams import Contacts, contacts, counts, meeting_points, suspects
 from mitoscale.stages.block_states import BlockState, BlockStates
+from mitoscale.stages.reading import read_written_table
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.tables import Columns, read_table, write_table
 
@@ -181,7 +182,7 @@ class SeamReport:
         self.numbers["faces_empty" if empty else "faces_compared"] += 1
         if empty or face.low.halo.intersection(face.high.halo) is None:
             return
-        found = read_table(contacts_path(self._folder, face))
+        found = read_written_table(contacts_path(self._folder, face), stage="stitch", task=face.name)
         label = self._labels(face.low), self._labels(face.high)
         before, behind = (_label_of(t, found[side]) for t, side in zip(label, ("before", "behind"), strict=True))
         same = before == behind
@@ -199,7 +200,7 @@ class SeamReport:
         A refused edge between fragments that are one object all the same leaves nothing in doubt.
         """
         settings = self._plan.settings.stitch
-        edges = read_table(f"{self._folder.edges}/{face.name}.parquet")
+        edges = read_written_table(f"{self._folder.edges}/{face.name}.parquet", stage="stitch", task=face.name)
         strength = edges["strength"]
         label, other = (_label_of(t, unpack(edges[side])[1]) for t, side in zip(labels, ("low", "high"), strict=True))
         doubt = 1 - np.abs(strength - settings.overlap)
@@ -223,7 +224,7 @@ class SeamReport:
 
     def _count_inside(self, block: Block) -> None:
         if self._states.of(block) is BlockState.SEGMENTED:
-            found = read_table(planes_path(self._folder, block))
+            found = read_written_table(planes_path(self._folder, block), stage="segment", task=block.name)
             if found:
                 table = self._labels(block)
                 same = _label_of(table, found["before"]) == _label_of(table, found["behind"])
@@ -233,7 +234,8 @@ class SeamReport:
         """Labels of which the block has two fragments that touch as different ones."""
         if self._states.of(block) is not BlockState.SEGMENTED:
             return []
-        pairs = read_table(f"{self._folder.masks_parts}/{block.name}.touching.parquet")
+        path = f"{self._folder.masks_parts}/{block.name}.touching.parquet"
+        pairs = read_written_table(path, stage="segment", task=block.name)
         table = self._labels(block)
         a, b = (_label_of(table, pairs[c]) for c in ("a", "b"))
         found: list[int] = np.unique(a[a == b]).tolist()

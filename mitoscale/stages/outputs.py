@@ -1,0 +1,83 @@
+"""What the stages of a run have written and what must be there: arrays, their shards, and the files made at a stage's end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from mitoscale.core.grid import BlockGrid
+from mitoscale.core.plan import RunPlan
+from mitoscale.storage.layout import RunFolder
+from mitoscale.storage.shards import stored_shards
+
+
+def arrays_of(plan: RunPlan, stage: str) -> list[str]:
+    """Paths of the Zarr arrays that a stage makes at its beginning and whose parts its tasks write.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run.
+    stage : str
+        One of :data:`mitoscale.core.settings.STAGES`.
+    """
+    folder = RunFolder(plan.run)
+    levels = range(len(plan.spec.factors))
+    if stage == "convert":
+        image = [] if plan.settings.convert.in_place else [f"{folder.volume}/{level}" for level in levels]
+        return [*image, folder.histograms]
+    if stage == "relabel":
+        return [f"{plan.labels}/{level}" for level in levels]
+    work = {"detect": folder.foreground, "segment": folder.fragments}
+    return [work[stage]] if stage in work else []
+
+
+def folders_of(plan: RunPlan, stage: str) -> list[str]:
+    """Paths of the folders into which every task of a stage writes tables."""
+    folder = RunFolder(plan.run)
+    folders = {
+        "detect": [folder.detections_parts],
+        "segment": [folder.masks_parts],
+        "stitch": [folder.edges] if plan.grid.face_count else [],
+        "measure": [folder.objects_parts],
+    }
+    return folders.get(stage, [])
+
+
+def files_of(plan: RunPlan, stage: str) -> list[str]:
+    """Paths of the files that a stage makes at its end, for people."""
+    folder = RunFolder(plan.run)
+    files = {
+        "detect": [folder.detections],
+        "stitch": [folder.edges_table],
+        "measure": [folder.objects, folder.objects_csv, folder.contacts],
+        "report": [folder.report],
+    }
+    return files.get(stage, [])
+
+
+def tasks_without_shards(plan: RunPlan, stage: str) -> Iterator[str]:
+    """Tasks of ``convert`` or ``relabel`` of which a shard of the image's or the labels' full level is not there.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run.
+    stage : str
+        One of :data:`mitoscale.core.settings.STAGES`; the others' shards are checked by who reads them.
+    """
+    if stage not in ("convert", "relabel") or (stage == "convert" and plan.settings.convert.in_place):
+        return
+    array = plan.image if stage == "convert" else f"{plan.labels}/0"
+    stored = stored_shards(array)
+    tasks = plan.convert_grid if stage == "convert" else plan.grid
+    shards = BlockGrid(region=tasks.region, core_shape=plan.spec.shards, margin=(0, 0, 0))
+    for block in tasks.blocks():
+        if any(index not in stored for index in shards.meeting(block.core)):
+            yield block.name
+
+
+def places_gone(plan: RunPlan, stage: str) -> Iterator[str]:
+    """Paths of a stage's arrays and folders that are not there; an array is there as long as its metadata is."""
+    yield from (path for path in arrays_of(plan, stage) if not Path(path, "zarr.json").is_file())
+    yield from (path for path in folders_of(plan, stage) if not Path(path).is_dir())
