@@ -89,12 +89,13 @@ def go(run: Run, stages: Sequence[str], options: dict[str, Any]) -> list[StageOu
         with ProgressBars() as bars:
             outcomes = execute(run, stages, SerialExecutor(), bars, redo=options.get("redo"))
     summarise(run, outcomes, time.monotonic() - began)
-    quarantined = [name for names in pipeline.quarantined(run).values() for name in names]
-    if quarantined:
-        some = ", ".join(quarantined[:3]) + (" ..." if len(quarantined) > 3 else "")
+    lost = [(stage, name) for stage, names in pipeline.quarantined(run).items() for name in names]
+    if lost:
+        were = "tasks were" if len(lost) > 1 else "task was"
+        first = f"{' '.join(lost[0])}: {pipeline.why_given_up(run, *lost[0])}" + ("; ..." if len(lost) > 1 else "")
         click.echo(
-            f"mitoscale: {len(quarantined)} task{'s were' if len(quarantined) > 1 else ' was'} given up ({some}); why stands in "
-            f"{run.plan.run}/ledger; heal them with mitoscale retry {run.plan.run}, or start the same command again",
+            f"mitoscale: {len(lost)} {were} given up ({first}); "
+            f"mitoscale status {run.plan.run} tells more, mitoscale retry {run.plan.run} heals them, and so does the same command",
             err=True,
         )
         raise click.exceptions.Exit(EXIT_QUARANTINED)
@@ -150,7 +151,7 @@ def summarise(run: Run, outcomes: list[StageOutcome], seconds: float) -> None:
     measured = numbers.get("measure")
     if measured is not None:
         click.echo(f"objects    {measured['objects']:.0f}, {measured['volume_nm3'] / 1e9:.3f} um^3 in all")
-        if run.plan.settings.segment.segmenter != "unet":
+        if run.plan.settings.segment.segmenter != "unet" and measured["object_voxels"]:
             share = measured["own_voxels"] / max(measured["object_voxels"], 1)
             click.echo(f"masks      {share:.1%} of object voxels are the segmenter's own, the rest is the watershed's")
     click.echo(f"time       {seconds:.1f} s, {rate:.2f} Mvoxel/s over {len(outcomes)} stage{'s' if len(outcomes) > 1 else ''}")

@@ -159,15 +159,13 @@ def forecast(plan: RunPlan, costs: Calibration, slots: int) -> Forecast:
         Tasks computed at once.
     """
     stages = tuple(_stage(plan, name, costs, slots) for name in STAGES if name in costs.stages)
-    blocks, faces, voxels = len(plan.grid), plan.grid.face_count, plan.region.size
-    copied = 0 if plan.settings.convert.in_place else 1
-    arrays = blocks * (len(plan.spec.factors) * (copied + 1) + 2)  # image, labels, foreground, fragments
+    blocks, voxels = len(plan.grid), plan.region.size
     fragments = blocks * costs.fragments_per_block
     merged = min(fragments, SUPER_BLOCK**3 * costs.fragments_per_block)
     return Forecast(
         voxels=voxels,
         blocks=blocks,
-        files=arrays + 9 * blocks + 2 * faces + len(plan.convert_grid),
+        files=plan.file_count,
         stored_bytes=costs.stored_per_voxel * voxels,
         worker_bytes=costs.worker_bytes,
         merge_bytes=64 * merged + 24 * fragments,

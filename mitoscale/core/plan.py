@@ -19,6 +19,10 @@ _SMALLEST_LEVEL = 64
 """A level is halved again only while its longest edge is above twice this."""
 
 
+_FILE_BYTES = 4096
+"""What a file takes on a disk at least."""
+
+
 class RunPlan(BaseModel):
     """A run's folder, volume and settings, and the grids that follow from them."""
 
@@ -82,6 +86,13 @@ class RunPlan(BaseModel):
             return self.grid.face_count
         return 0 if stage == "report" else len(self.grid)
 
+    @property
+    def file_count(self) -> int:
+        """Files (inodes) at the end, working files included."""
+        blocks = len(self.grid)
+        arrays = len(self.spec.factors) * (1 if self.settings.convert.in_place else 2) + 2  # image, labels, foreground, fragments
+        return blocks * (arrays + 9) + 2 * self.grid.face_count + len(self.convert_grid)
+
     def moved_to(self, run: str) -> RunPlan:
         """The plan of a run folder that lies at ``run`` now: paths inside the folder follow it.
 
@@ -120,10 +131,12 @@ class RunPlan(BaseModel):
         copied = 0 if self.settings.convert.in_place else voxels * item
         # Labels, foreground and fragments compress well; an eighth of their raw size is the most seen on real volumes.
         needed = copied + (4 * voxels + voxels + 4 * math.prod(self.slot_shape) * len(self.grid)) // 8
+        needed += self.file_count * _FILE_BYTES
         if needed > free_bytes:
+            cure = ", or larger blocks with --block" if self.file_count * _FILE_BYTES > needed / 2 else ""
             raise InputError(
                 f"convert: the run needs about {needed / 1e9:.3g} GB, {free_bytes / 1e9:.3g} GB are free at {self.run}; "
-                "free space, or give another RUN"
+                f"free space, or give another RUN{cure}"
             )
 
 

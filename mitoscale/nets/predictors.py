@@ -153,7 +153,10 @@ def load_factory(name: str) -> Callable[..., Any]:
     try:
         found = importlib.import_module(module)
     except ImportError as error:
-        raise InputError(f"predictor {name!r} cannot be imported ({error}): is its package installed on every worker?") from error
+        raise InputError(
+            f"predictor {name!r} cannot be imported ({error}): install its package on every worker, or set PYTHONPATH "
+            "to its folder (PYTHONPATH=. where it lies in this one)"
+        ) from error
     if not callable(factory := getattr(found, function, None)):
         raise InputError(
             f"predictor {name!r}: {found.__name__} holds no function {function}; give the factory as pkg.module:factory"

@@ -12,7 +12,7 @@ from mitoscale.pipeline.execution import check_ready, execute
 from mitoscale.pipeline.observer import Audience, Observer, StageOutcome
 from mitoscale.pipeline.presence import first_missing
 from mitoscale.pipeline.run import FORMAT, Run, load, locked, make_plan, start
-from mitoscale.pipeline.standing import FINISHED, begun, finished, quarantined
+from mitoscale.pipeline.standing import FINISHED, begun, finished, quarantined, why_given_up
 from mitoscale.pipeline.watch import Watch
 
 __all__ = [
@@ -35,4 +35,5 @@ __all__ = [
     "quarantined",
     "start",
     "taken_back",
+    "why_given_up",
 ]

@@ -16,6 +16,7 @@ from mitoscale.pipeline.execution import execute
 from mitoscale.pipeline.observer import Observer
 from mitoscale.pipeline.progress import progress
 from mitoscale.pipeline.run import Run, start
+from mitoscale.pipeline.standing import why_given_up
 from mitoscale.storage.layout import RunFolder
 
 
@@ -44,9 +45,10 @@ def calibrate(plan: RunPlan, value_range: tuple[float, float] | None, blocks: in
         small = small.model_copy(update={"labels": RunFolder(there).labels})
         run = start(small, value_range)
         outcomes = execute(run, STAGES, SerialExecutor(), Observer())
-        lost = [name for outcome in outcomes for name in outcome.quarantined]
-        if lost:
-            raise InputError(f"plan: {lost[0]} failed when it was tried; mitoscale run with --region tells why")
+        for outcome in outcomes:
+            for name in outcome.quarantined:
+                why = why_given_up(run, outcome.name, name)
+                raise InputError(f"plan: {outcome.name} {name} failed when it was tried ({why}); mend that, then plan")
         return measured(run)
 
 

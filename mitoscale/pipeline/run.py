@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -18,6 +18,7 @@ from mitoscale.core.provenance import Provenance
 from mitoscale.core.settings import STAGES, RunSettings
 from mitoscale.core.volume import VolumeSpec
 from mitoscale.nets.predictors import make_detector, make_segmenter
+from mitoscale.pipeline.spelling import spelled
 from mitoscale.report.build import Report
 from mitoscale.stages.convert import Convert
 from mitoscale.stages.detect import Detect
@@ -171,8 +172,9 @@ def _check_same(old: RunPlan, new: RunPlan, redo: str | None, folder: RunFolder)
         if changed and stage not in allowed:
             name = changed[0]
             raise InputError(
-                f"RUN {new.run} was made with other settings: {stage} {name} is {was[name]!r} there, {now[name]!r} here; "
-                f"add --redo {stage} to do it again from there, or give another RUN"
+                f"RUN {new.run} was made with other settings: {spelled(stage, name, was[name])} there, "
+                f"{spelled(stage, name, now[name])} here; add --redo {stage} to mitoscale run, or to mitoscale {stage}, to do it "
+                "again from there, or give another RUN"
             )
     if old.settings.threads != new.settings.threads and "detect" not in allowed:
         raise InputError(
@@ -181,10 +183,17 @@ def _check_same(old: RunPlan, new: RunPlan, redo: str | None, folder: RunFolder)
         )
 
 
+def _lock_file(path: str) -> IO[str]:
+    try:
+        return Path(path, LOCK).open("w")
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}); make it writable, or work on a copy of it") from error
+
+
 @contextmanager
 def locked(path: str) -> Iterator[None]:
     """Hold the run folder: two processes that write one run would destroy it."""
-    with Path(path, LOCK).open("w") as file:
+    with _lock_file(path) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -162,6 +162,12 @@ def quarantined(run: Run) -> dict[str, list[str]]:
     return {stage: names for stage, names in found.items() if names}
 
 
+def why_given_up(run: Run, stage: str, task: str) -> str:
+    """The last line of what a task raised that was given up."""
+    entry = ledger_of(run, stage).last(task, run.plan.settings.token(stage))
+    return (entry.error.strip().splitlines() or [""])[-1] if entry else ""
+
+
 def digest(parts: Iterable[str]) -> str:
     """Of a sequence of texts, 16 hex digits.
 
