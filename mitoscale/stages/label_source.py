@@ -143,7 +143,7 @@ def _labels_of_run(path: str) -> tuple[str, Region | None]:
     gone = [name for name in without if written[name].state == "done"]
     if gone:
         raise InputError(
-            f"run {path}: the labels of {len(gone)} blocks are gone ({gone[0]}); start the same run again, it heals them"
+            f"run {path}: the labels of {len(gone)} of {len(plan.grid)} blocks are gone ({gone[0]}); start the same run again"
         )
     part = None if plan.region == Region.of_shape(plan.spec.shape) else plan.region
     return run.labels if is_ome_zarr(run.labels) else plan.labels, part
