@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 _TABLES = {"objects": "objects", "detections": "detections", "edges": "edges_table"}
@@ -10,33 +12,32 @@ _TABLES = {"objects": "objects", "detections": "detections", "edges": "edges_tab
 @click.command()
 @click.argument("run")
 @click.option("--to", "target", required=True, metavar="PATH", help="x.tif, x.ome.tif, x.csv, or a folder/ for one TIFF a slice.")
-@click.option(
-    "--table",
-    type=click.Choice(list(_TABLES)),
-    default="objects",
-    show_default=True,
-    help="Which table a .csv gets.",
-)
+@click.option("--table", type=click.Choice(list(_TABLES)), default="objects", show_default=True, help="Which table a .csv gets.")
 def export(run: str, target: str, table: str) -> None:
     """Write the labels of RUN as TIFF (one file, OME-TIFF, or a folder of slices), or a table as CSV.
+
+    Nothing is overwritten: PATH is a new file, or a new or empty folder, outside RUN.
 
     \b
     Example:  mitoscale export RUN --to labels.ome.tif
               mitoscale export RUN --to slices/
               mitoscale export RUN --to detections.csv --table detections
     """
-    import os
-
     from mitoscale import pipeline
     from mitoscale.core.errors import InputError
     from mitoscale.storage.arrays import open_array
     from mitoscale.storage.label_export import export_slices, export_tiff
-    from mitoscale.storage.layout import RunFolder, check_writable
+    from mitoscale.storage.layout import RunFolder, check_new, check_writable
     from mitoscale.storage.tables import read_table, write_csv
 
-    there = pipeline.load(run)
-    check_writable(os.path.dirname(os.path.abspath(target)))
     kind = os.path.splitext(target)[1].lower()
+    slices = not kind or target.endswith("/")
+    there = pipeline.load(run)
+    if _within(target, there.plan.run):
+        raise InputError(f"--to {target} lies in the run folder {run}, which holds the run's own files alone; give a path outside")
+    if not (slices and os.path.isdir(target)):  # what a folder holds is looked at when it is written
+        check_new(target, "--to")
+    check_writable(os.path.dirname(os.path.abspath(target)))
     if kind == ".csv":
         write_csv(target, read_table(getattr(RunFolder(there.plan.run), _TABLES[table])))
     elif not pipeline.finished(there, "relabel"):
@@ -45,8 +46,14 @@ def export(run: str, target: str, table: str) -> None:
         labels = open_array(f"{there.plan.labels}/0", missing="fill")
         if kind in (".tif", ".tiff"):
             export_tiff(labels, target, there.plan.spec.spacing)
-        elif not kind or target.endswith("/"):
+        elif slices:
             export_slices(labels, target, there.plan.spec.spacing)
         else:
             raise InputError(f"--to {target}: {kind} is not known; it may end in .tif, .ome.tif or .csv, or be a folder")
     click.echo(f"written    {target}")
+
+
+def _within(path: str, folder: str) -> bool:
+    """Whether a path is a folder or lies below it, links followed."""
+    real = os.path.realpath(folder)
+    return os.path.commonpath([os.path.realpath(path), real]) == real

@@ -192,6 +192,25 @@ def check_writable(path: str) -> None:
         raise InputError(f"{path} cannot be written ({error.strerror} in {folder}); give another folder") from error
 
 
+def check_new(path: str, option: str) -> None:
+    """Raise where there is something already, be it a link that leads nowhere: what a command writes replaces nothing.
+
+    Parameters
+    ----------
+    path : str
+        The file or folder that is to be made.
+    option : str
+        The option that names it, such as ``--to``.
+
+    Raises
+    ------
+    InputError
+        If it exists.
+    """
+    if os.path.lexists(path.rstrip("/") or path):
+        raise InputError(f"{option} {path} exists already; give another name, or remove it first")
+
+
 def remove_tree(path: str) -> None:
     """Remove a file or folder with all it holds; nothing happens where there is none."""
     target = Path(path)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from commands import Call, Finished, labels_of
+from commands import Call, Finished, check_refused, labels_of
 
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.creation import create_array
@@ -56,6 +56,26 @@ def test_what_cannot_be_exported(mitoscale: Call, finished: Finished, tmp_path: 
         ended = mitoscale("export", run, "--to", str(tmp_path / target))
         assert ended.code == 1 and said in ended.err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["mine.tif", "mine.ome.tif", "mine.csv", "nowhere.tif", "mine.png/", "folder.tif", "folder.csv"])
+def test_nothing_is_overwritten(mitoscale: Call, finished: Finished, tmp_path: Path, name: str) -> None:
+    target = tmp_path / name
+    if name.startswith("nowhere"):
+        target.symlink_to(tmp_path / "gone.tif")
+    elif name.startswith("folder"):
+        target.mkdir()
+    else:
+        target.write_bytes(b"raw slices that nobody has twice")
+    arguments = ["export", finished.run, "--to", str(tmp_path / name) + ("/" if name.endswith("/") else "")]
+    check_refused(mitoscale, tmp_path, arguments, "exists already; give another name")
+
+
+@pytest.mark.parametrize("name", ["tables/objects.csv", "tables/new.csv", "labels.tif", "slices/", "", "pictures/../labels.tif"])
+def test_nothing_goes_into_the_run(mitoscale: Call, finished: Finished, tmp_path: Path, name: str) -> None:
+    (tmp_path / "link").symlink_to(finished.run)
+    for run in (finished.run, str(tmp_path / "link")):
+        check_refused(mitoscale, Path(finished.run), ["export", finished.run, "--to", f"{run}/{name}"], "lies in the run folder")
 
 
 def test_labels_choose_their_width(tmp_path: Path) -> None:
