@@ -12,8 +12,8 @@ _TABLES = {"objects": "objects", "detections": "detections", "edges": "edges_tab
 @click.command()
 @click.argument("run")
 @click.option("--to", "target", required=True, metavar="PATH", help="x.tif, x.ome.tif, x.csv, or a folder/ for one TIFF a slice.")
-@click.option("--table", type=click.Choice(list(_TABLES)), default="objects", show_default=True, help="Which table a .csv gets.")
-def export(run: str, target: str, table: str) -> None:
+@click.option("--table", type=click.Choice(list(_TABLES)), help="Which table a .csv gets; only for a .csv (default: objects).")
+def export(run: str, target: str, table: str | None) -> None:
     """Write the labels of RUN as TIFF (one file, OME-TIFF, or a folder of slices), or a table as CSV.
 
     Nothing is overwritten: PATH is a new file, or a new or empty folder, outside RUN.
@@ -32,6 +32,8 @@ def export(run: str, target: str, table: str) -> None:
 
     kind = os.path.splitext(target)[1].lower()
     slices = not kind or target.endswith("/")
+    if table and kind != ".csv":
+        raise click.UsageError(f"--table {table} is for a file that ends in .csv, but --to {target} would get the labels")
     there = pipeline.load(run)
     if _within(target, there.plan.run):
         raise InputError(f"--to {target} lies in the run folder {run}, which holds the run's own files alone; give a path outside")
@@ -39,7 +41,7 @@ def export(run: str, target: str, table: str) -> None:
         check_new(target, "--to")
     check_writable(os.path.dirname(os.path.abspath(target)))
     if kind == ".csv":
-        write_csv(target, read_table(getattr(RunFolder(there.plan.run), _TABLES[table])))
+        write_csv(target, read_table(getattr(RunFolder(there.plan.run), _TABLES[table or "objects"])))
     elif not pipeline.finished(there, "relabel"):
         raise InputError(f"{run} has no finished labels yet; finish it with mitoscale run")
     else:

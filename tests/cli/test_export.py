@@ -50,6 +50,20 @@ def test_tables(mitoscale: Call, finished: Finished, tmp_path: Path, table: str)
     assert list(rows[0] if rows else columns) == list(columns) and len(rows) == len(next(iter(columns.values())))
 
 
+@pytest.mark.parametrize("target", ["labels.tif", "labels.ome.tif", "slices/", "slices.csv/"])
+@pytest.mark.parametrize("table", ["objects", "edges"])
+def test_a_table_is_never_written_as_labels(mitoscale: Call, finished: Finished, tmp_path: Path, target: str, table: str) -> None:
+    ended = mitoscale("export", finished.run, "--to", f"{tmp_path}/{target}", "--table", table)
+    assert ended.code == 2 and f"--table {table} is for a file that ends in .csv" in ended.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_csv_gets_the_objects_where_no_table_is_named(mitoscale: Call, finished: Finished, tmp_path: Path) -> None:
+    assert mitoscale("export", finished.run, "--to", str(tmp_path / "x.csv")).code == 0
+    columns = (tmp_path / "x.csv").read_text().splitlines()[0].replace('"', "").split(",")
+    assert columns == list(read_table(RunFolder(finished.run).objects))
+
+
 def test_what_cannot_be_exported(mitoscale: Call, finished: Finished, tmp_path: Path) -> None:
     for target, said in (("labels.png", ".png is not known"), ("labels.tif", "no run folder")):
         run = str(tmp_path) if said == "no run folder" else finished.run
