@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from mitoscale.ops.prompts import Prompts, prompts_from_profiles
 from mitoscale.stages.evaluate import score
 from mitoscale.stages.grey_volume import GreyVolume
 from mitoscale.stages.label_source import open_labels
+from mitoscale.stages.sam_names import sam_names
 from mitoscale.stages.segment import drop_small
 
 MOST_VOXELS = 2**28
@@ -117,7 +117,7 @@ def compare(
     truth : str
         See :func:`mitoscale.stages.evaluate.evaluate`.
     sams : sequence of str
-        SAM weights by name or path.
+        SAM weights by name or path; each file once. See :func:`mitoscale.stages.sam_names.sam_names` for what rows call them.
     detect : DetectSettings
         The U-Net, or what stands in for it.
     region : Region
@@ -134,8 +134,9 @@ def compare(
     Raises
     ------
     InputError
-        If shapes differ, the region is too large or holds no truth, or weights are wrong.
+        If shapes differ, the region is too large or holds no truth, or weights are wrong or given twice.
     """
+    names = sam_names(sams)
     labels = open_labels(truth)
     if labels.shape != volume.source.shape:
         raise InputError(f"{truth} has shape {labels.shape}, {volume.source.path} has {volume.source.shape}: they must be the same")
@@ -148,8 +149,8 @@ def compare(
         raise InputError(f"the truth of {region} holds no mitochondrion; choose other slices")
     network = make_detector(detect, volume.spacing)
     stacks = {UNET: _Stack(ask=lambda image, foreground, found, prompts, where: found)}
-    for name in sams:
-        stacks |= _sam_stacks(name, volume.spacing, automatic)
+    for sam, name in zip(sams, names, strict=True):
+        stacks |= _sam_stacks(sam, name, volume.spacing, automatic)
     image, total, done = volume.read(region), region.shape[0] * len(stacks), 0
     margin = tuple(
         int(np.ceil(m / s)) if axis == 0 else 0 for axis, (m, s) in enumerate(zip(detect.margin_nm, volume.spacing, strict=True))
@@ -183,13 +184,12 @@ def _slab(region: Region, first: int, last: int) -> Region:
     return Region(start=(z + first, *region.start[1:]), stop=(z + last, *region.stop[1:]))
 
 
-def _sam_stacks(name: str, spacing: Spacing, automatic: bool) -> dict[str, _Stack]:
-    """The ways in which one SAM is asked."""
-    model, card = load_sam(name)
+def _sam_stacks(sam: str, name: str, spacing: Spacing, automatic: bool) -> dict[str, _Stack]:
+    """The ways in which one SAM is asked, by the name that it has here."""
+    model, card = load_sam(sam)
     model.to(device())
-    nm = square_pixel(card, name)
+    nm = square_pixel(card, sam)
     settings, threshold, pixel = SegmentSettings(), DetectSettings().threshold, spacing[1]
-    short = Path(name).stem
     point, box, both = (SamSegmenter(model, pixel_nm=nm, spacing=spacing, ask=ask) for ask in ("point", "box", "both"))
 
     def painted(masks: list[Mask], shape: tuple[int, ...]) -> np.ndarray:
@@ -206,9 +206,9 @@ def _sam_stacks(name: str, spacing: Spacing, automatic: bool) -> dict[str, _Stac
         return fill_unclaimed(gate(masks, foreground >= threshold, settings.gate_nm / pixel), found)
 
     stacks = {
-        f"{short}, points": _Stack(ask=prompted(point)),
-        f"{short}, boxes": _Stack(ask=prompted(box)),
-        f"{short} + U-Net": _Stack(ask=fused),
+        f"{name}, points": _Stack(ask=prompted(point)),
+        f"{name}, boxes": _Stack(ask=prompted(box)),
+        f"{name} + U-Net": _Stack(ask=fused),
     }
     if automatic:
         generator = AutomaticMasks(model, pixel_nm=nm, spacing=spacing)
@@ -218,7 +218,7 @@ def _sam_stacks(name: str, spacing: Spacing, automatic: bool) -> dict[str, _Stac
             masks = [m for m in generator.masks(image) if inside[m.slices][m.mask].mean() >= 0.5]
             return painted(masks, image.shape)
 
-        stacks[f"{short}, automatic"] = _Stack(ask=everything)
+        stacks[f"{name}, automatic"] = _Stack(ask=everything)
     return stacks
 
 

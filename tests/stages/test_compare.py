@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from commands import Call, Stack
 from PIL import Image
 
 from mitoscale.core.geometry import Region
+from mitoscale.nets.embedded import find_weights
 from mitoscale.report.comparison import agreement, chosen_slices, slice_picture
 from mitoscale.stages.compare import UNET, Comparison, Method, _without_small
 from mitoscale.stages.evaluate import score
@@ -50,9 +52,22 @@ def test_every_way_has_its_row_and_files(mitoscale: Call, stack: Stack, truth: s
         assert Image.open(out / f"{name}.png").size[0] > 3 * 100
 
 
+def test_files_of_one_name_each_have_their_rows(mitoscale: Call, stack: Stack, truth: str, tmp_path: Path) -> None:
+    for folder in "AB":
+        (tmp_path / folder).mkdir()
+        shutil.copy(find_weights("sam-small"), tmp_path / folder / "x.safetensors")
+    sams = ["--sam", str(tmp_path / "A" / "x.safetensors"), "--sam", str(tmp_path / "B" / "x.safetensors")]
+    arguments = ["compare", stack.image, truth, "--slices", "16:17", "--out", str(tmp_path / "out"), *sams, "--no-automatic"]
+    ended = mitoscale(*arguments, "--detector", "known_truth:detector", "--detector-option", f"truth={stack.truth}")
+    assert ended.code == 0, ended.err
+    rows = [row["method"] for row in json.loads((tmp_path / "out" / "compare.json").read_text())["rows"]]
+    assert rows == [UNET, *(f"{folder}/x{way}" for folder in "AB" for way in (", points", ", boxes", " + U-Net"))]
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
+        (["--sam", "sam-small", "--sam", "sam-small"], "are the same file"),
         (["--slices", "30:40"], "not within those of"),
         (["--slices", "0:2", "--region", "0:2,:,:"], "give one of them"),
         (["--slices", "14:15", "--sam", "nowhere.pth"], "neither a file nor embedded"),
