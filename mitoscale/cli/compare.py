@@ -42,7 +42,8 @@ def compare(volume: str, truth: str, sams: tuple[str, ...], out: str, **options:
     """Compare the U-Net alone with each SAM (points, boxes, automatic masks, and as run uses it) on VOLUME and its TRUTH.
 
     Accuracy in 2D and 3D and speed, as a table, CSV, JSON, and pictures of the worst, median and best slice (green: agreement,
-    red: invented, blue: missed). Times include the U-Net's, which finds what SAM is asked for.
+    red: invented, blue: missed). Times include the U-Net's, which finds what SAM is asked for. A folder that holds an earlier
+    comparison is refused.
 
     \b
     Example:  mitoscale compare stack.tif truth.tif --voxel-size 5,5,5 --slices 132:165 --sam sam-small --sam tuned.safetensors
@@ -52,12 +53,13 @@ def compare(volume: str, truth: str, sams: tuple[str, ...], out: str, **options:
     from mitoscale.core.geometry import Region
     from mitoscale.core.settings import DetectSettings
     from mitoscale.nets.device import set_threads
-    from mitoscale.report.comparison import write_comparison
+    from mitoscale.report.comparison import check_uncompared, write_comparison
     from mitoscale.stages.compare import compare as measure
     from mitoscale.stages.grey_volume import open_grey
     from mitoscale.storage.layout import check_writable
 
     check_writable(out)
+    check_uncompared(out)
     grey = open_grey(volume, options["voxel_size"], invert=options["invert"])
     depth, height, width = grey.source.shape
     start, stop = options["slices"] or (0, depth)

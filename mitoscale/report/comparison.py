@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from mitoscale.core.errors import InputError
 from mitoscale.report.pictures import isotropic, montage, save_png
 from mitoscale.report.scale import FONT, scale_bar
 from mitoscale.stages.compare import Comparison
@@ -23,6 +25,9 @@ _NARROWEST = 384
 
 _TITLE = 26
 """Height of a panel's title in pixels."""
+
+_TABLES, _PICTURES = ("compare.csv", "compare.json"), ("worst", "median", "best")
+"""Files of a comparison, and its pictures; the slices of a short one have fewer names."""
 
 
 def agreement(image: np.ndarray, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -57,7 +62,7 @@ def titled(picture: np.ndarray, title: str) -> np.ndarray:
 def chosen_slices(comparison: Comparison) -> dict[str, int]:
     """The worst, median and best slice by the mean of all methods' foreground IoU; one slice has one name."""
     order = np.argsort(np.mean([m.slice_iou for m in comparison.methods], axis=0), kind="stable")
-    wanted = {"worst": order[0], "median": order[len(order) // 2], "best": order[-1]}
+    wanted = dict(zip(_PICTURES, (order[0], order[len(order) // 2], order[-1]), strict=True))
     return {name: int(z) for i, (name, z) in enumerate(wanted.items()) if z not in list(wanted.values())[:i]}
 
 
@@ -75,6 +80,19 @@ def slice_picture(comparison: Comparison, z: int) -> np.ndarray:
         title = f"{method.name}   IoU {method.slice_iou[z]:.3f}"
         panels.append(panel(agreement(image, method.labels[z], truth), title))
     return montage(panels, columns=3)
+
+
+def check_uncompared(folder: str) -> None:
+    """Raise where a folder has files of a comparison: those that the next one did not replace would seem to be its own.
+
+    Raises
+    ------
+    InputError
+        If there is one.
+    """
+    for name in (*_TABLES, *(f"{picture}.png" for picture in _PICTURES)):
+        if os.path.lexists(f"{folder}/{name}"):
+            raise InputError(f"--out {folder} holds {name} already; give another folder, or remove the earlier comparison first")
 
 
 def write_comparison(comparison: Comparison, folder: str) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from commands import Call, Stack
+from commands import Call, Stack, check_refused
 from PIL import Image
 
 from mitoscale.core.geometry import Region
@@ -79,6 +79,14 @@ def test_what_cannot_be_compared(mitoscale: Call, stack: Stack, truth: str, tmp_
     ended = mitoscale("compare", stack.image, truth, "--out", str(tmp_path / "out"), *more)
     assert ended.code == 1 and said in ended.err and len(ended.err.splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["compare.csv", "compare.json", "worst.png", "median.png", "best.png"])
+def test_an_earlier_comparison_stays(mitoscale: Call, tmp_path: Path, name: str) -> None:
+    (tmp_path / "notes.txt").write_text("may lie there")
+    (tmp_path / name).write_text("of another day")
+    arguments = ["compare", "nowhere.tif", "nowhere.tif", "--out", str(tmp_path)]  # refused before anything is read
+    check_refused(mitoscale, tmp_path, arguments, f"holds {name} already; give another folder")
 
 
 def test_truth_of_another_shape(mitoscale: Call, stack: Stack, tmp_path: Path) -> None:
