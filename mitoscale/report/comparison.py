@@ -12,7 +12,7 @@ from mitoscale.core.errors import InputError
 from mitoscale.report.pictures import isotropic, montage, save_png
 from mitoscale.report.scale import FONT, scale_bar
 from mitoscale.stages.compare import Comparison
-from mitoscale.storage.layout import write_json
+from mitoscale.storage.layout import remove_if_empty, remove_tree, write_json
 from mitoscale.storage.tables import write_csv
 
 _BOTH, _INVENTED, _MISSED = (64, 200, 110), (240, 80, 70), (70, 130, 255)
@@ -96,7 +96,7 @@ def check_uncompared(folder: str) -> None:
 
 
 def write_comparison(comparison: Comparison, folder: str) -> list[str]:
-    """Write ``compare.csv``, ``compare.json`` and ``worst.png``, ``median.png``, ``best.png``; returns their paths.
+    """Write ``compare.csv``, ``compare.json`` and ``worst.png``, ``median.png``, ``best.png``, or none; returns their paths.
 
     Raises
     ------
@@ -104,7 +104,6 @@ def write_comparison(comparison: Comparison, folder: str) -> list[str]:
         If they cannot be written.
     """
     rows = comparison.rows()
-    write_csv(f"{folder}/compare.csv", {name: np.array([row[name] for row in rows]) for name in rows[0]})
     first = comparison.region.start[0]
     chosen = chosen_slices(comparison)
     content = {
@@ -114,10 +113,22 @@ def write_comparison(comparison: Comparison, folder: str) -> list[str]:
         "slices": [{"z": first + z, **{m.name: m.slice_iou[z] for m in comparison.methods}} for z in range(len(comparison.image))],
         "pictures": {name: first + z for name, z in chosen.items()},
     }
-    write_json(f"{folder}/compare.json", content)
-    paths = [f"{folder}/compare.csv", f"{folder}/compare.json"]
-    for name, z in chosen.items():
-        path = Path(folder, f"{name}.png")
-        save_png(path, slice_picture(comparison, z))
-        paths.append(str(path))
-    return paths
+    csv, json = (f"{folder}/{name}" for name in _TABLES)
+    written: list[str] = []
+    made = not os.path.exists(folder)
+    try:
+        write_csv(csv, {name: np.array([row[name] for row in rows]) for name in rows[0]})
+        written.append(csv)
+        write_json(json, content)
+        written.append(json)
+        for name, z in chosen.items():
+            path = Path(folder, f"{name}.png")
+            save_png(path, slice_picture(comparison, z))
+            written.append(str(path))
+    except BaseException:  # a part of a comparison would be taken for a whole one, and the next be refused for it
+        for done in written:
+            remove_tree(done)
+        if made:
+            remove_if_empty(folder)
+        raise
+    return written

@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from mitoscale.core.geometry import Spacing
 from mitoscale.report.colours import label_colours
 from mitoscale.report.scale import scale_bar
+from mitoscale.storage.atomic import replacing
 
 _FILL = 0.26
 """How much of a label's colour covers the image inside it: ultrastructure stays visible."""
@@ -276,6 +277,14 @@ def encode(picture: np.ndarray) -> bytes:
 
 
 def save_png(path: Path, picture: np.ndarray) -> None:
-    """Write (H, W, 3) uint8 as PNG."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(path)
+    """Write (H, W, 3) uint8 as PNG, whole or not at all.
+
+    Raises
+    ------
+    StoppedError
+        If it cannot be written, as on a full disk.
+    """
+    buffer = io.BytesIO()  # encoded in memory, so that only the system's own errors are met at the disk
+    Image.fromarray(picture).save(buffer, format="png")
+    with replacing(str(path)) as part:
+        Path(part).write_bytes(buffer.getvalue())

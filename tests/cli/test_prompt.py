@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import Call, Stack
+from commands import Call, Stack, largest_file
 from PIL import Image
 
 from mitoscale.stages.ask import ask_prompts
@@ -47,6 +47,14 @@ def test_everything(mitoscale: Call, stack: Stack, tmp_path: Path) -> None:
     ended = mitoscale("prompt", stack.image, "--slice", "16", "--all", "--out", str(tmp_path / "all.png"))
     assert ended.code == 0, ended.err
     assert (tmp_path / "all.png").is_file()
+
+
+def test_a_full_disk_leaves_no_part_of_a_picture(mitoscale: Call, stack: Stack, tmp_path: Path) -> None:
+    with largest_file(1000):
+        ended = mitoscale("prompt", stack.image, "--slice", "16", "--point", "64,64", "--out", str(tmp_path / "a.png"))
+    assert ended.code == 4 and "mask 1" in ended.out
+    assert f"cannot write {tmp_path / 'a.png'}: " in ended.err and len(ended.err.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

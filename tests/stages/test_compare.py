@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from commands import Call, Stack, check_refused
+from commands import Call, Stack, check_refused, contents, largest_file
 from PIL import Image
 
+from mitoscale.core.errors import StoppedError
 from mitoscale.core.geometry import Region
 from mitoscale.nets.embedded import find_weights
-from mitoscale.report.comparison import agreement, chosen_slices, slice_picture
+from mitoscale.report.comparison import agreement, chosen_slices, slice_picture, write_comparison
 from mitoscale.stages.compare import UNET, Comparison, Method, _without_small
 from mitoscale.stages.evaluate import score
 
@@ -121,3 +122,21 @@ def test_colours_tell_what_is_wrong() -> None:
     assert picture[0].argmax() == 1 and picture[1].argmax() == 0 and picture[2].argmax() == 2
     assert picture[3].tolist() == [100, 100, 100]
     assert slice_picture(comparison([0.5]), 0).shape == (26 + 7 * 40, 2 * 7 * 50 + 6, 3)  # two panels, enlarged seven times
+
+
+@pytest.mark.parametrize("which", range(5))
+def test_a_disk_that_fills_up_leaves_no_part_of_a_comparison(tmp_path: Path, which: int) -> None:
+    wanted = comparison([0.5, 0.9, 0.1])
+    files = [Path(path) for path in write_comparison(wanted, str(tmp_path / "whole"))]
+    sizes = [file.stat().st_size for file in files]
+    assert sizes == sorted(set(sizes)) and len(sizes) == 5  # so that those before are written
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "notes.txt").write_text("a")
+    for folder in ("new", "kept"):
+        with (
+            largest_file(sizes[which] - 1),
+            pytest.raises(StoppedError, match=f"cannot write {tmp_path / folder / files[which].name}: .*, then repeat"),
+        ):
+            write_comparison(wanted, str(tmp_path / folder))
+    assert not (tmp_path / "new").exists()
+    assert contents(tmp_path / "kept").keys() == {"notes.txt"}
