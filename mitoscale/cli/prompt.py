@@ -40,9 +40,11 @@ class Pixels(click.ParamType):
 @click.option("--sam", default="sam-small", show_default=True, help="SAM by name or path.")
 @click.option("--voxel-size", type=Numbers(float), help="Voxel size z,y,x in nm, where the volume does not tell it.")
 @click.option("--invert", is_flag=True, help="Membranes are bright: swap dark and bright.")
-@click.option("--out", default="prompt.png", show_default=True, metavar="FILE", help="Picture to write (.png).")
-def prompt(volume: str, z: int, everything: bool, sam: str, out: str, **options: Any) -> None:
+@click.option("--out", metavar="FILE", help="New .png to write (default: prompt.png, or the first free of prompt-2.png ...).")
+def prompt(volume: str, z: int, everything: bool, sam: str, out: str | None, **options: Any) -> None:
     """Ask SAM for objects in one slice of VOLUME and draw points, boxes and masks; prints each mask's score and area.
+
+    No picture is overwritten: an --out that exists is refused.
 
     \b
     Example:  mitoscale prompt stack.tif --voxel-size 5,5,5 --slice 40 --point 210,388 --out answer.png
@@ -56,13 +58,16 @@ def prompt(volume: str, z: int, everything: bool, sam: str, out: str, **options:
     from mitoscale.report.pictures import save_png
     from mitoscale.stages.ask import ask_everything, ask_prompts
     from mitoscale.stages.grey_volume import open_grey
-    from mitoscale.storage.layout import check_writable
+    from mitoscale.storage.layout import check_new, check_writable, free_name
 
     points, boxes = options["points"], options["boxes"]
     if everything == bool(points or boxes):
         raise click.UsageError("give --point Y,X or --box Y0,X0,Y1,X1, or else --all")
+    if out is None:
+        out = free_name("prompt.png")
     if Path(out).suffix != ".png":
         raise InputError(f"--out {out} must end in .png")
+    check_new(out, "--out")
     check_writable(str(Path(out).parent))
     grey = open_grey(volume, options["voxel_size"], invert=options["invert"])
     set_threads(None)

@@ -211,6 +211,16 @@ def check_new(path: str, option: str) -> None:
         raise InputError(f"{option} {path} exists already; give another name, or remove it first")
 
 
+def free_name(path: str) -> str:
+    """A path, or where there is something already the first of ``name-2.ext``, ``name-3.ext`` ... where there is nothing."""
+    stem, extension = os.path.splitext(path)
+    number = 1
+    while os.path.lexists(path):
+        number += 1
+        path = f"{stem}-{number}{extension}"
+    return path
+
+
 def remove_tree(path: str) -> None:
     """Remove a file or folder with all it holds; nothing happens where there is none."""
     target = Path(path)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import Call, Stack, largest_file
+from commands import Call, Stack, check_refused, contents, largest_file
 from PIL import Image
 
 from mitoscale.stages.ask import ask_prompts
@@ -47,6 +47,17 @@ def test_everything(mitoscale: Call, stack: Stack, tmp_path: Path) -> None:
     ended = mitoscale("prompt", stack.image, "--slice", "16", "--all", "--out", str(tmp_path / "all.png"))
     assert ended.code == 0, ended.err
     assert (tmp_path / "all.png").is_file()
+
+
+def test_no_picture_is_overwritten(mitoscale: Call, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = ["prompt", stack.image, "--slice", "16", "--point", "64,64"]
+    for name in ("prompt.png", "prompt-2.png", "prompt-3.png"):
+        before = contents(tmp_path)
+        ended = mitoscale(*arguments)
+        assert ended.code == 0 and ended.out.splitlines()[-1] == f"picture    {name}"
+        assert contents(tmp_path).items() - before.items() == {(name, contents(tmp_path)[name])}
+    check_refused(mitoscale, tmp_path, [*arguments, "--out", "prompt.png"], "--out prompt.png exists already")
 
 
 def test_a_full_disk_leaves_no_part_of_a_picture(mitoscale: Call, stack: Stack, tmp_path: Path) -> None:

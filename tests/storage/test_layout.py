@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mitoscale.core.errors import InputError, StoppedError
-from mitoscale.storage.layout import RunFolder, check_writable, free_bytes, read_json, remove_tree, write_json
+from mitoscale.storage.layout import RunFolder, check_new, check_writable, free_bytes, free_name, read_json, remove_tree, write_json
 
 
 def test_every_path_lies_in_the_run_folder(tmp_path: Path) -> None:
@@ -27,6 +27,19 @@ def test_json_comes_back(tmp_path: Path) -> None:
         write_json(path, content)
         assert read_json(path) == content
     assert os.listdir(tmp_path / "new") == ["run.json"]
+
+
+def test_a_free_name_and_a_taken_one(tmp_path: Path) -> None:
+    path = str(tmp_path / "a.b.png")
+    check_new(path, "--out")
+    assert free_name(path) == path
+    Path(path).symlink_to("nowhere")  # what it led to may come back
+    with pytest.raises(InputError, match=r"^--out .*a\.b\.png exists already; give another name"):
+        check_new(path, "--out")
+    assert free_name(path) == str(tmp_path / "a.b-2.png")
+    (tmp_path / "a.b-2.png").mkdir()
+    assert free_name(path) == str(tmp_path / "a.b-3.png")
+    assert not os.path.lexists(tmp_path / "a.b-3.png")
 
 
 def test_bad_json(tmp_path: Path) -> None:
