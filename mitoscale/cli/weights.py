@@ -40,7 +40,12 @@ def list_weights(as_json: bool) -> None:
 
 @weights.command()
 @click.argument("name")
-@click.option("--from", "source", metavar="URL", help="Folder of a mirror that keeps the official files under their own names.")
+@click.option(
+    "--from",
+    "source",
+    metavar="URL",
+    help="Folder, as https:// or file:// URL, of a mirror that keeps the official files under their own names.",
+)
 def download(name: str, source: str | None) -> None:
     """Download NAME (vit_b, vit_l, vit_h, or the URL of a checkpoint named like Meta's) and verify its hash.
 

@@ -74,15 +74,36 @@ def download_address(name: str, source: str | None = None) -> Download:
     Raises
     ------
     InputError
-        If there is no such name, or the URL's file name has no hash.
+        If there is no such name, a source is no URL, or the URL's file name has no hash.
     """
+    if source is not None:
+        _check_source(source)
     if name in OFFICIAL:
         file = OFFICIAL[name].file
         url = urljoin((source or SOURCE).rstrip("/") + "/", file)
-    elif urlsplit(name).scheme in ("http", "https", "file"):
+    elif _is_url(name):
         url, file = name, Path(urlsplit(name).path).name
     elif name in embedded_names():
         raise InputError(f"weights {name} are embedded: there is nothing to download")
     else:
         raise InputError(f"weights {name!r} are unknown; there are {', '.join(OFFICIAL)}, or give a URL")
     return Download(url=url, path=cache_folder() / file, md5=promised_md5(url))
+
+
+def _is_url(text: str) -> bool:
+    """Whether something can be fetched from it: http and https want a host, file has none."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return bool(parts.hostname) if parts.scheme in ("http", "https") else parts.scheme == "file"
+
+
+def _check_source(source: str) -> None:
+    """Raise unless a mirror is given as a URL; a local folder is told as one."""
+    if _is_url(source):
+        return
+    local = Path(source).expanduser().absolute()
+    folder = local.parent if local.is_file() else local
+    cure = f"give {folder.as_uri()} for that folder" if source and folder.is_dir() else "give one such as https://host/folder"
+    raise InputError(f"--from {source} is no http://, https:// or file:// URL of a folder; {cure}")

@@ -79,6 +79,22 @@ def test_what_cannot_be_downloaded(mitoscale: Call, mirror: str, tmp_path: Path,
     assert not list((tmp_path / "cache").glob("*"))
 
 
+@pytest.mark.parametrize("source", ["garbage", "", "ftp://host/folder", "http:///folder", "http://[", "C:/weights"])
+def test_a_mirror_that_is_no_url(mitoscale: Call, mirror: str, tmp_path: Path, source: str) -> None:
+    ended = mitoscale("weights", "download", "vit_b", "--from", source)
+    assert ended.code == 1 and f"--from {source} is no http://, https:// or file:// URL of a folder; give one such as" in ended.err
+    assert len(ended.err.splitlines()) == 1 and not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("below", ["", "sam_vit_b_01ec64.pth"])
+def test_a_local_mirror_is_told_as_url(mitoscale: Call, mirror: str, tmp_path: Path, below: str) -> None:
+    folder = (tmp_path / "mirror").rename(tmp_path / "my mirror")
+    ended = mitoscale("weights", "download", "vit_b", "--from", str(folder / below))
+    assert ended.code == 1 and f"give {folder.as_uri()} for that folder" in ended.err and len(ended.err.splitlines()) == 1
+    assert mitoscale("weights", "download", "vit_b", "--from", folder.as_uri()).code == 0
+    assert (tmp_path / "cache" / "sam_vit_b_01ec64.pth").read_bytes() == BODY
+
+
 def test_a_file_that_is_no_sam_is_told_when_it_is_used(mitoscale: Call, mirror: str) -> None:
     from mitoscale.nets.checkpoint import load_sam
 
