@@ -19,7 +19,7 @@ def weights() -> None:
 @weights.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 def list_weights(as_json: bool) -> None:
-    """Show which weights there are: embedded, downloaded, and to be downloaded.
+    """Show which weights there are: embedded, your own in the folder of downloads, downloaded, and to be downloaded.
 
     \b
     Example:  mitoscale weights list
@@ -27,15 +27,18 @@ def list_weights(as_json: bool) -> None:
     import json
 
     from mitoscale.nets.listing import known_weights
+    from mitoscale.nets.official import cache_folder
 
     known = known_weights()
+    width = max(12, *(len(w.name) for w in known))
     if as_json:
         click.echo(json.dumps([vars(w) for w in known]))
         return
     for w in known:
-        state = f"{w.megabytes:5.0f} MB" + ("" if w.path else ", not downloaded")
-        click.echo(f"{w.name:12} {state:25} {w.what}")
+        state = f"{w.megabytes:5.0f} MB" + (", damaged" if w.damaged else "" if w.path else ", not downloaded")
+        click.echo(f"{w.name:{width}} {state:25} {w.what}")
     click.echo("\n--detector and --sam take these names, or the path of any other weights file.")
+    click.echo(f"NAME.safetensors in {cache_folder()} has the name NAME.")
 
 
 @weights.command()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from mitoscale.core.errors import InputError
 from mitoscale.nets.embedded import embedded_names, find_weights
-from mitoscale.nets.official import OFFICIAL, SOURCE, cache_folder, promised_md5
+from mitoscale.nets.official import OFFICIAL, SOURCE, OfficialWeights, cache_folder, promised_md5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,8 @@ class KnownWeights:
     """Size of the file."""
     path: str
     """Where the file is; empty where it is not downloaded."""
+    damaged: bool = False
+    """Whether the file cannot be what its name says, as far as that is seen without reading all of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,20 +44,60 @@ class Download:
 
 
 def known_weights() -> list[KnownWeights]:
-    """The embedded weights, then the official checkpoints."""
-    known = []
-    for name in embedded_names():
-        path = find_weights(name)
+    """The embedded weights, then the user's own in the folder of downloads, then the official checkpoints.
+
+    What a name stands for is listed, as :func:`mitoscale.nets.embedded.find_weights` finds it: embedded weights come before own
+    ones of their name, and those before official ones.
+    """
+    embedded = {name: _described(name, find_weights(name), "embedded") for name in embedded_names()}
+    files = {path.stem: path for path in sorted(cache_folder().glob("*.safetensors")) if path.is_file()}
+    own = {name: _described(name, path, "own") for name, path in files.items() if name not in embedded}
+    official = {name: _official(weights) for name, weights in OFFICIAL.items()}
+    return list((embedded | own | {name: w for name, w in official.items() if name not in own}).values())
+
+
+def _described(name: str, path: Path, whose: str) -> KnownWeights:
+    """Weights in the project's format, by their header."""
+    damaged = False
+    try:
         with safe_open(path, framework="np") as file:
-            card = json.loads((file.metadata() or {}).get("mitoscale", "{}"))
-        what = f"embedded {card.get('architecture', '')}, {card.get('pixel_nm')} nm, {_origin(card.get('training', {}))}"
-        known.append(KnownWeights(name=name, what=what, megabytes=path.stat().st_size / 1e6, path=str(path)))
-    for official in OFFICIAL.values():
-        what = f"Meta's SAM, {official.parameters} parameters, natural images"
-        here = official.path.is_file()
-        size = official.path.stat().st_size / 1e6 if here else float(official.megabytes)
-        known.append(KnownWeights(name=official.name, what=what, megabytes=size, path=str(official.path) if here else ""))
-    return known
+            card = json.loads((file.metadata() or {})["mitoscale"])
+        what = f"{whose} {card['architecture']}, {_pixel(card['pixel_nm'])}, {_origin(card.get('training', {}))}"
+    except SafetensorError:
+        damaged, what = True, f"{whose}; remove {path}"
+    except OSError as error:
+        what = f"{whose}; {path} cannot be read ({error.strerror or error})"
+    except (KeyError, ValueError, TypeError, AttributeError):
+        what = f"{whose}; {path} carries no mitoscale header, so it was not written by mitoscale train"
+    return KnownWeights(name=name, what=what, megabytes=path.stat().st_size / 1e6, path=str(path), damaged=damaged)
+
+
+def _official(weights: OfficialWeights) -> KnownWeights:
+    """One of Meta's checkpoints; a downloaded one is not hashed again, but an unfinished copy of it is told."""
+    what = f"Meta's SAM, {weights.parameters} parameters, natural images"
+    if not weights.path.is_file():
+        return KnownWeights(name=weights.name, what=what, megabytes=float(weights.megabytes), path="")
+    damaged = False
+    try:
+        damaged = not _is_checkpoint(weights.path)
+    except OSError as error:
+        what += f"; {weights.path} cannot be read ({error.strerror})"
+    if damaged:
+        what += f"; remove {weights.path}, then mitoscale weights download {weights.name}"
+    megabytes = weights.path.stat().st_size / 1e6
+    return KnownWeights(name=weights.name, what=what, megabytes=megabytes, path=str(weights.path), damaged=damaged)
+
+
+def _is_checkpoint(path: Path) -> bool:
+    """Whether a file is a zip with its directory, which comes last, or begins like the pickles that torch wrote before."""
+    with path.open("rb") as file:
+        return file.read(1) == b"\x80" or zipfile.is_zipfile(file)
+
+
+def _pixel(nm: float | list[float] | None) -> str:
+    if nm is None:
+        return "pixel size unknown"
+    return f"{' x '.join(map(str, nm)) if isinstance(nm, list) else nm} nm"
 
 
 def _origin(training: dict[str, object]) -> str:

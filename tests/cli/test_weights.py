@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from commands import Call
+from safetensors.numpy import save_file
 
 from mitoscale.core.errors import InputError
 from mitoscale.nets.embedded import find_weights
@@ -56,6 +60,45 @@ def test_list_before_and_after_a_download(mitoscale: Call, mirror: str, tmp_path
     listed = {w["name"]: w for w in json.loads(mitoscale("weights", "list", "--json").out)}
     assert listed["vit_b"]["path"] == str(path) and not listed["vit_l"]["path"]
     assert Path(listed["sam-small"]["path"]).is_file()
+
+
+def test_own_weights_are_listed_by_name(mitoscale: Call, mirror: str, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    for name in ("mine", "a-name-longer-than-others", "sam-small", "vit_h"):
+        shutil.copy(find_weights("sam-small"), cache / f"{name}.safetensors")
+    (cache / "cut.safetensors").write_bytes((cache / "mine.safetensors").read_bytes()[:5000])
+    save_file({"a": np.zeros(3)}, cache / "foreign.safetensors")
+    (cache / "embeddings.safetensors").mkdir()
+    listed = json.loads(mitoscale("weights", "list", "--json").out)
+    names = [w["name"] for w in listed]
+    own = ["a-name-longer-than-others", "cut", "foreign", "mine", "vit_h"]
+    assert names == ["sam-small", "unet-small", *own, "vit_b", "vit_l"]
+    of = {w["name"]: w for w in listed}
+    assert all(not w["path"] or find_weights(w["name"]) == Path(w["path"]) for w in listed)
+    assert of["mine"]["what"].startswith("own sam, 5.0 nm, trained on EPFL") and of["mine"]["megabytes"] > 10
+    assert "no mitoscale header" in of["foreign"]["what"] and str(cache / "cut.safetensors") in of["cut"]["what"]
+    assert [name for name in names if of[name]["damaged"]] == ["cut"]
+    lines = mitoscale("weights", "list").out.splitlines()
+    assert [line.split()[0] for line in lines[: len(names)]] == names
+    assert len({line.index(" MB") for line in lines[: len(names)]}) == 1
+    assert lines[-1].startswith(f"NAME.safetensors in {cache} ")
+
+
+@pytest.mark.parametrize("content", [b"", b"ab", "cut"])
+def test_a_broken_download_is_listed_as_damaged(mitoscale: Call, mirror: str, tmp_path: Path, content: bytes | str) -> None:
+    path = tmp_path / "cache" / "sam_vit_b_01ec64.pth"
+    path.parent.mkdir()
+    for old in (False, True):
+        torch.save({"a": torch.zeros(1000)}, path, _use_new_zipfile_serialization=not old)
+        assert not {w["name"]: w for w in json.loads(mitoscale("weights", "list", "--json").out)}["vit_b"]["damaged"]
+        assert "damaged" not in mitoscale("weights", "list").out
+    torch.save({"a": torch.zeros(1000)}, path)
+    path.write_bytes(path.read_bytes()[:3000] if isinstance(content, str) else content)
+    line = next(line for line in mitoscale("weights", "list").out.splitlines() if line.startswith("vit_b "))
+    assert "MB, damaged" in line and f"remove {path}, then mitoscale weights download vit_b" in line
+    path.unlink()
+    assert mitoscale("weights", "download", "vit_b", "--from", mirror).code == 0  # as the line says
 
 
 def test_a_url_of_ones_own(mitoscale: Call, mirror: str, tmp_path: Path) -> None:
