@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
+
+from mitoscale.storage.atomic import replacing
 
 _LOSSES = ("loss", "val_loss")
 
@@ -19,6 +22,11 @@ def save_history(path: Path, columns: Mapping[str, Sequence[float]]) -> None:
         The file.
     columns : mapping
         ``step``, ``loss``, and any number of scores 0..1, each (N,) values, one a report; ``val_loss`` goes with the loss.
+
+    Raises
+    ------
+    StoppedError
+        If it cannot be written, as on a full disk.
     """
     figure = Figure(figsize=(9, 3.4), layout="constrained", dpi=120)
     left, right = figure.subplots(1, 2)
@@ -34,5 +42,7 @@ def save_history(path: Path, columns: Mapping[str, Sequence[float]]) -> None:
             axes.legend(frameon=False, fontsize=8)
         if not shown:
             axes.text(0.5, 0.5, "no tuning slices were given", ha="center", va="center", transform=axes.transAxes)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    with replacing(str(path)) as part:
+        Path(part).write_bytes(buffer.getvalue())

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import contents, largest_file
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from mitoscale.core.errors import StoppedError
 from mitoscale.report.colours import hex_colour, label_colours
+from mitoscale.report.history import save_history
 from mitoscale.report.pictures import cuts, encode, isotropic, montage, overlay, save_png, view, volume_histogram
 from mitoscale.report.scale import _round_length, scale_bar
 
@@ -153,6 +156,22 @@ def test_pictures_are_written_as_they_are(tmp_path: Path) -> None:
     save_png(tmp_path / "new" / "a.png", picture)
     assert np.array_equal(np.asarray(Image.open(tmp_path / "new" / "a.png")), picture)
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(encode(picture)))), picture)
+
+
+def test_a_full_disk_leaves_the_older_picture(tmp_path: Path) -> None:
+    def history() -> None:
+        save_history(tmp_path / "history.png", {"step": [1, 2], "loss": [0.5, 0.4], "iou": [0.1, 0.2]})
+
+    def picture() -> None:
+        save_png(tmp_path / "a.png", np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8))
+
+    for write, name in ((history, "history.png"), (picture, "a.png")):
+        write()
+        assert Image.open(tmp_path / name).format == "PNG"
+        before = contents(tmp_path)
+        with largest_file(1000), pytest.raises(StoppedError, match=f"^cannot write {tmp_path / name}: File too large; free"):
+            write()
+        assert contents(tmp_path) == before
 
 
 @pytest.mark.skipif("MITOSCALE_TEST_DATA" not in os.environ, reason="MITOSCALE_TEST_DATA is not set")
