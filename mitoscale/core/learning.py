@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
 from itertools import combinations
 from typing import Literal
 
@@ -80,15 +80,15 @@ class LearnSettings(Settings):
         return (0, ranges[0][0]) if ranges[0][0] > 0 else (max(r[1] for r in ranges), depth)
 
     def token(self, data: str) -> str:
-        """Digest of all that the result depends on; a checkpoint of another one is not gone on with.
+        """All that the result depends on, as JSON; a checkpoint of another one is not gone on with.
 
         Parameters
         ----------
         data : str
             Digest of volume and truth.
         """
-        content = self.model_dump_json(exclude={"volume", "truth", "out", "threads", "cache", "cache_bytes", "accept_any"})
-        return hashlib.sha256(f"{content} {data}".encode()).hexdigest()[:16]
+        content = self.model_dump(mode="json", exclude={"volume", "truth", "out", "threads", "cache", "cache_bytes", "accept_any"})
+        return json.dumps(content | {"volume and truth": data}, sort_keys=True)
 
 
 class TrainSettings(LearnSettings):

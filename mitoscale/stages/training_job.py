@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from mitoscale.core.errors import InputError
 from mitoscale.core.learning import FinetuneSettings, LearnSettings, TrainSettings
 from mitoscale.core.provenance import software
 from mitoscale.nets.checkpoint import digest, load_sam, square_pixel
@@ -15,11 +17,12 @@ from mitoscale.nets.device import device, device_name, set_threads
 from mitoscale.nets.embedded import find_weights
 from mitoscale.nets.unet import UNet
 from mitoscale.stages.annotated import AnnotatedVolume, read_annotated
+from mitoscale.storage.exclusive import exclusively
 from mitoscale.training.finetune import cut_windows, finetune_decoder
 from mitoscale.training.prompted_scores import DEFINITION
 from mitoscale.training.recipe import plan_training, train_weights
 from mitoscale.training.samples import Annotated
-from mitoscale.training.standing import Progress
+from mitoscale.training.standing import Progress, steps_in
 from mitoscale.training.summary import summary
 
 Report = Callable[[dict[str, Any]], None]
@@ -46,12 +49,18 @@ def train_job(settings: TrainSettings, report: Report) -> dict[str, Any]:
     InputError
         If the volume, its truth or the settings are wrong, or the loss is not finite any more.
     """
+    with _claimed(settings):
+        return _train(settings, report)
+
+
+def _train(settings: TrainSettings, report: Report) -> dict[str, Any]:
     pair, learnt, held = _parts(settings, ("tune",), report)
     plan = plan_training(settings, learnt, held["tune"])
     if isinstance(plan.task.model, UNet):
         shape = (len(plan.task.model.config.context_nm), 128, 128)
         report({"what": "layers", "rows": summary(plan.task.model, shape), "input": list(shape)})
     report({"what": "note", "text": f"device     {device_name()}; batch {plan.batch}, up to {plan.schedule.steps} steps"})
+    _tell_resumed(settings, report)
     record = _record(settings, pair, len(learnt.image))
     record |= {"phantoms": settings.phantoms if settings.preset == "default" else 0, "phantom_share": settings.phantom_share}
     trained = train_weights(settings, plan, settings.token(pair.digest), record, _epochs(report, plan.schedule.score_every))
@@ -78,6 +87,11 @@ def finetune_job(settings: FinetuneSettings, report: Report) -> dict[str, Any]:
     InputError
         If the volume, its truth or the settings are wrong, the loss is not finite any more, or nothing was gained.
     """
+    with _claimed(settings):
+        return _finetune(settings, report)
+
+
+def _finetune(settings: FinetuneSettings, report: Report) -> dict[str, Any]:
     pair, learnt, held = _parts(settings, ("tune", "test"), report)
     model, card = load_sam(settings.sam)
     model.to(device())
@@ -97,6 +111,7 @@ def finetune_job(settings: FinetuneSettings, report: Report) -> dict[str, Any]:
         "patches": windowed.patches,
         "patches_with_mitochondria": windowed.holding,
     }
+    _tell_resumed(settings, report)
     steps = -(-len(windowed.versions[0]) // (settings.batch or 8))
     trained = finetune_decoder(
         settings,
@@ -109,6 +124,31 @@ def finetune_job(settings: FinetuneSettings, report: Report) -> dict[str, Any]:
         lambda scores: report({"what": "scores", "prompts": DEFINITION, "slices": _held(settings), "scores": scores}),
     )
     return _ended(trained.history)
+
+
+@contextmanager
+def _claimed(settings: LearnSettings) -> Iterator[None]:
+    """Meanwhile no other training writes the same weights.
+
+    Raises
+    ------
+    InputError
+        If one does, or has just finished them.
+    """
+    out = Path(settings.out)
+    busy = f"another training is writing {out}; wait for it, stop it, or give another --out"
+    with exclusively(out.with_suffix(".lock"), busy):
+        if out.exists() and not out.with_suffix(".checkpoint").exists():
+            raise InputError(f"--out {out} exists already; give another file, or delete it to train anew")
+        yield
+
+
+def _tell_resumed(settings: LearnSettings, report: Report) -> None:
+    """Say where a training goes on, where it does."""
+    checkpoint = Path(settings.out).with_suffix(".checkpoint")
+    steps = steps_in(checkpoint)
+    if steps:
+        report({"what": "note", "text": f"checkpoint goes on from step {steps} ({checkpoint})"})
 
 
 def _parts(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import pickle
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,19 @@ from torch import nn
 
 from mitoscale.core.errors import InputError
 from mitoscale.storage.atomic import replacing
+
+_BROKEN = (
+    zipfile.BadZipFile,
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+)
+"""What reading a damaged checkpoint may raise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,18 +95,42 @@ def load(path: Path, model: nn.Module, token: str) -> tuple[dict[str, Any], Stan
         If it is damaged, of another network, or of other settings.
     """
     try:
+        with zipfile.ZipFile(path) as whole:  # torch reads over broken bytes; the archive's check sums tell them
+            if whole.testzip() is not None:
+                raise ValueError("check sum")
         state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
         shapes = {name: value.shape for name, value in state["model"].items()}
         known = state["token"]
         standing = Standing(**state["standing"])
         standing.history = [Progress(**h) for h in state["standing"]["history"]]
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError, TypeError) as error:
+    except _BROKEN as error:
         raise InputError(f"checkpoint {path} is damaged ({type(error).__name__}); delete it to start anew") from error
     if shapes != {name: value.shape for name, value in model.state_dict().items()}:
         raise InputError(f"checkpoint {path} is of another network; delete it to start anew, or give another --out")
     if known != token:
-        raise InputError(f"checkpoint {path} is of other settings or data; delete it to start anew, or give another --out")
+        differs = _difference(known, token)
+        raise InputError(f"checkpoint {path} is of other settings or data{differs}; delete it to start anew, or give another --out")
     return state, standing
+
+
+def steps_in(path: Path) -> int:
+    """Steps that a checkpoint has behind it; 0 where there is none, or none that can be read."""
+    try:
+        return int(torch.load(path, weights_only=True, map_location="cpu", mmap=True)["standing"]["step"])
+    except _BROKEN:
+        return 0
+
+
+def _difference(known: str, token: str) -> str:
+    """The first thing in which two tokens of settings differ, in words."""
+    try:
+        was, now = json.loads(known), json.loads(token)
+        name = next(name for name in sorted(was.keys() | now.keys()) if was.get(name) != now.get(name))
+    except (ValueError, AttributeError, StopIteration):
+        return ""
+    if " " in name:  # data, of which the token has a digest alone
+        return f" ({name} are others)"
+    return f" ({name.replace('_', '-')} is {was.get(name)} there, {now.get(name)} here)"
 
 
 def save(state: dict[str, Any], path: Path) -> None:

@@ -24,6 +24,7 @@ from mitoscale.ops.phantom import make_phantom
 from mitoscale.stages import training_job
 from mitoscale.stages.annotated import AnnotatedVolume, read_annotated
 from mitoscale.stages.training_job import finetune_job, train_job
+from mitoscale.storage.exclusive import exclusively
 from mitoscale.storage.tiff_writing import write_tiff
 from mitoscale.training.no_gain import NoGainError
 from mitoscale.training.report_unet import ReportTask
@@ -153,6 +154,7 @@ def test_weights_that_are_no_better_are_not_written(files: Path, tmp_path: Path,
     finetune_job(refused.model_copy(update={"accept_any": True}), told.append)
     assert (tmp_path / "tuned.safetensors").exists()
     assert not [e for e in told if e["what"] == "epoch"], "it was trained already"
+    assert any("goes on from step" in e.get("text", "") for e in told)
 
 
 def test_a_loss_that_is_not_finite_is_named_where_nothing_was_gained_before(
@@ -289,3 +291,14 @@ def test_truth_of_another_voxel_size_is_refused(files: Path, tmp_path: Path, nar
     assert not (tmp_path / "mine.safetensors").exists()
     train_job(wrong.model_copy(update={"voxel_size": SPACING}), lambda event: None)
     assert (tmp_path / "mine.safetensors").exists(), "--voxel-size decides"
+
+
+def test_two_trainings_do_not_write_the_same_weights(files: Path, tmp_path: Path) -> None:
+    settings = finetuning(files, tmp_path)
+    writes = r"another training is writing .*tuned.safetensors; wait for it"
+    with exclusively(tmp_path / "tuned.lock", "busy"), pytest.raises(InputError, match=writes):
+        finetune_job(settings, lambda event: None)
+    (tmp_path / "tuned.safetensors").write_bytes(b"finished meanwhile")
+    with pytest.raises(InputError, match=r"tuned.safetensors exists already"):
+        finetune_job(settings, lambda event: None)
+    assert [path.name for path in tmp_path.iterdir()] == ["tuned.safetensors"]

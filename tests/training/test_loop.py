@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from mitoscale.core.errors import InputError, StoppedError
 from mitoscale.nets.unet import UNet, UNetConfig
 from mitoscale.training.loop import LossError, Schedule, train
 from mitoscale.training.samples import Annotated
-from mitoscale.training.standing import Progress
+from mitoscale.training.standing import Progress, steps_in
 from mitoscale.training.unet import UNetTask
 
 CONFIG = UNetConfig(widths=(4, 8), context_nm=(-20.0, 0.0, 20.0))
@@ -114,13 +115,14 @@ def test_a_finished_checkpoint_trains_no_further(annotated: Annotated, tmp_path:
 class Broken:
     """A task whose loss stops being finite."""
 
-    def __init__(self, bad_step: int, value: float = float("nan")) -> None:
-        self.model: nn.Module = nn.Linear(2, 1)
+    def __init__(self, bad_step: int, value: float = float("nan"), size: int = 2) -> None:
+        self.model: nn.Module = nn.Linear(size, 1)
+        self.size = size
         self.calls, self.bad_step, self.value = 0, bad_step, value
 
     def loss(self, step: int) -> torch.Tensor:
         self.calls = step + 1
-        loss = self.model(torch.ones(1, 2)).square().sum()
+        loss = self.model(torch.ones(1, self.size)).square().sum()
         return loss * self.value if self.calls == self.bad_step else loss
 
     def score(self, model: nn.Module) -> dict[str, float]:
@@ -203,6 +205,38 @@ def test_a_checkpoint_that_the_disk_has_no_room_for_stops_with_the_systems_reaso
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["c"]
+
+
+@pytest.mark.parametrize("where", [0.3, 0.6, 0.9])
+def test_a_checkpoint_with_a_broken_byte_is_refused(tmp_path: Path, where: float) -> None:
+    path = tmp_path / "c"
+    train(Broken(bad_step=99, size=4000), schedule(3), path, Log())
+    content = bytearray(path.read_bytes())
+    assert len(content) > 40000, "most of it are weights"
+    content[int(where * len(content))] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"is damaged .*; delete it to start anew"):
+        train(Broken(bad_step=99, size=4000), schedule(6), path, Log())
+
+
+def test_what_differs_from_a_checkpoint_is_named(tmp_path: Path) -> None:
+    was = {"steps": 4, "learning_rate": None, "volume and truth": "ab"}
+    train(Broken(bad_step=99), schedule(3), tmp_path / "c", Log(), token=json.dumps(was))
+    for now, said in (
+        (was | {"steps": 8}, r"\(steps is 4 there, 8 here\)"),
+        (was | {"learning_rate": 0.1}, r"\(learning-rate is None there, 0.1 here\)"),
+        (was | {"volume and truth": "cd"}, r"\(volume and truth are others\)"),
+    ):
+        with pytest.raises(InputError, match=f"of other settings or data {said}; delete it"):
+            train(Broken(bad_step=99), schedule(6), tmp_path / "c", Log(), token=json.dumps(now))
+
+
+def test_steps_behind_a_checkpoint(tmp_path: Path) -> None:
+    assert steps_in(tmp_path / "c") == 0
+    train(Broken(bad_step=99), schedule(3), tmp_path / "c", Log())
+    assert steps_in(tmp_path / "c") == 3
+    (tmp_path / "c").write_bytes(b"no checkpoint")
+    assert steps_in(tmp_path / "c") == 0
 
 
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
