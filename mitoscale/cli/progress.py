@@ -66,7 +66,7 @@ class ProgressBars(Observer):
         if outcome.name in self._tasks:  # what it needs of earlier stages may have been found broken before it began
             self.bars.update(self._tasks[outcome.name], completed=max(outcome.tasks, 1))
         if not self.console.is_terminal:
-            left = f", {len(outcome.quarantined)} quarantined" if outcome.quarantined else ""
+            left = f", {len(outcome.quarantined)} given up" if outcome.quarantined else ""
             what = f"{outcome.computed} of {outcome.tasks} tasks computed{left}" if outcome.tasks else "done"
             self.console.print(f"{outcome.name:9} {what}, {outcome.seconds:.1f} s")
 

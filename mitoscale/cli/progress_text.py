@@ -27,7 +27,7 @@ def as_object(found: RunProgress) -> str:
 def as_text(found: RunProgress, run: str) -> str:
     """A table of the stages, what was given up, and the last faults."""
     lost = [(s.name, task, why) for s in found.stages for task, why in s.quarantined.items()]
-    head = f"{'stage':9}{'tasks':>16}{'lost':>6}{'Mvoxel/s':>10}{'read s':>9}{'compute s':>11}{'write s':>9}{'GB in/out':>14}  left"
+    head = f"{'stage':9}{'tasks':>16}{'given up':>10}{'Mvoxel/s':>10}{'read s':>9}{'compute s':>11}{'write s':>9}{'GB in/out':>14}  left"
     lines = [f"{run}: {_state(found)}", head, *map(_line, found.stages)]
     if lost:
         lines += ["", f"given up (mitoscale retry {run} heals them):"]
@@ -58,7 +58,7 @@ def _line(stage: StageProgress) -> str:
     moved = f"{stage.bytes_read / 1e9:.2f}/{stage.bytes_written / 1e9:.2f}" if stage.bytes_read else ""
     times = "".join(f"{seconds[phase]:>{width}.1f}" for phase, width in (("read", 9), ("compute", 11), ("write", 9)))
     counted = f"{stage.done} of {stage.tasks}"
-    return f"{stage.name:9}{counted:>16}{len(stage.quarantined) or '':>6}{rate:>10}{times}{moved:>14}  {_left(stage)}"
+    return f"{stage.name:9}{counted:>16}{len(stage.quarantined) or '':>10}{rate:>10}{times}{moved:>14}  {_left(stage)}"
 
 
 def _left(stage: StageProgress) -> str:

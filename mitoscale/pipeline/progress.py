@@ -16,7 +16,7 @@ from mitoscale.pipeline.run import Run
 from mitoscale.pipeline.standing import FINISHED, finished, ledger_of
 from mitoscale.storage.events import EventLog
 from mitoscale.storage.layout import RunFolder
-from mitoscale.storage.ledger import LedgerEntry
+from mitoscale.storage.ledger import LedgerEntry, last_line
 
 _LATEST = 200
 """Tasks whose times give the rate."""
@@ -119,7 +119,7 @@ class _Tally:
             if entry.name == FINISHED:
                 self.closing = entry
             elif entry.state == "quarantined":
-                self.lost[entry.name] = (entry.error.strip().splitlines() or [""])[-1]
+                self.lost[entry.name] = last_line(entry.error)
             elif entry.state == "done":
                 self._add(entry)
 

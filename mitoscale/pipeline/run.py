@@ -145,6 +145,8 @@ def load(run: str) -> Run:
         If there is none, or it comes from a newer version.
     """
     folder = RunFolder(os.path.abspath(run))
+    if not Path(folder.path).is_dir():
+        raise InputError(f"there is no folder {run}; give that of a run, or start one with mitoscale run or convert")
     if not Path(folder.run_json).exists():
         raise InputError(f"{run} is no run folder: it has no run.json; start one with mitoscale run or convert")
     content = read_json(folder.run_json)

@@ -39,5 +39,7 @@ def spelled(stage: str, name: str, value: Any) -> str:
         value = ",".join(f"{number:g}" for number in value)
     elif isinstance(value, dict):
         value = " ".join(f"{key}={content}" for key, content in value.items()) or "(none)"
+    elif isinstance(value, float):
+        value = f"{value:g}"
     option = _OPTIONS.get((stage, name))
     return f"--{option} {value}" if option else f"{stage} {name} {value}"

@@ -13,7 +13,7 @@ from mitoscale.core.settings import STAGES
 from mitoscale.pipeline.run import Run
 from mitoscale.stages.stage import Key, Stage
 from mitoscale.storage.layout import RunFolder
-from mitoscale.storage.ledger import Ledger, LedgerEntry
+from mitoscale.storage.ledger import Ledger, LedgerEntry, last_line
 
 FINISHED = "finished"
 """Name of the ledger line that says a stage's ``finish`` is done."""
@@ -165,7 +165,7 @@ def quarantined(run: Run) -> dict[str, list[str]]:
 def why_given_up(run: Run, stage: str, task: str) -> str:
     """The last line of what a task raised that was given up."""
     entry = ledger_of(run, stage).last(task, run.plan.settings.token(stage))
-    return (entry.error.strip().splitlines() or [""])[-1] if entry else ""
+    return last_line(entry.error) if entry else ""
 
 
 def digest(parts: Iterable[str]) -> str:

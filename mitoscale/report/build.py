@@ -22,7 +22,7 @@ from mitoscale.stages.reading import read_written_table
 from mitoscale.stages.stage import Key, Stage
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.layout import read_json
-from mitoscale.storage.ledger import Ledger
+from mitoscale.storage.ledger import Ledger, last_line
 
 _WIDEST = 1024
 """Pictures show at most this many voxels along an edge, from the middle of the region."""
@@ -171,7 +171,7 @@ class Report(Stage):
         for stage in STAGES[:-1]:
             entries = Ledger(self.folder.ledger(stage)).latest(self.plan.settings.token(stage))
             lost = [e for e in entries if e.state == "quarantined"]
-            rows += [(stage, e.name, (e.error.strip().splitlines() or [""])[-1]) for e in lost]
+            rows += [(stage, e.name, last_line(e.error)) for e in lost]
         return Table(head=("stage", "block", "error"), rows=rows)
 
     def _seams(self, most: int = 20) -> Table:

@@ -8,6 +8,7 @@ A line cut off by a crash is ignored, and mended at the next append.
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,6 +22,18 @@ from mitoscale.core.result import BlockResult
 from mitoscale.storage.lines import lines_of, open_to_append
 
 _SYNC_SECONDS = 1.0
+
+
+def last_line(error: str) -> str:
+    """What a traceback ends with, in one line; of an error of ours the message alone.
+
+    Examples
+    --------
+    >>> last_line("Traceback ...\\nmitoscale.core.errors.BlockError: too few slices\\n"), last_line("KeyError: 3")
+    ('too few slices', 'KeyError: 3')
+    """
+    line = (error.strip().splitlines() or [""])[-1]
+    return re.sub(r"^mitoscale\.[\w.]+: ", "", line)
 
 
 class LedgerEntry(BaseModel):

@@ -216,7 +216,7 @@ def test_given_up_blocks_end_with_3_and_are_computed_when_they_can_be(
     assert mitoscale("convert", stack.image, run, *options).code == 0
     ended = mitoscale("detect", run)
     assert ended.code == 3
-    assert "4 quarantined" in ended.err and "z000_y000_x000" in ended.err and "again" in ended.err
+    assert "4 given up" in ended.err and "z000_y000_x000" in ended.err and "again" in ended.err
     assert "beyond me" in Path(RunFolder(run).ledger("detect")).read_text()
     fails.unlink()
     again = mitoscale("run", stack.image, run, *options)
