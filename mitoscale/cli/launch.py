@@ -95,7 +95,7 @@ def go(run: Run, stages: Sequence[str], options: dict[str, Any]) -> list[StageOu
         first = f"{' '.join(lost[0])}: {pipeline.why_given_up(run, *lost[0])}" + ("; ..." if len(lost) > 1 else "")
         click.echo(
             f"mitoscale: {len(lost)} {were} given up ({first}); "
-            f"mitoscale status {run.plan.run} tells more, mitoscale retry {run.plan.run} heals them, and so does the same command",
+            f"mitoscale status {run.plan.run} tells more; heal them with mitoscale retry {run.plan.run}, or start the same again",
             err=True,
         )
         raise click.exceptions.Exit(EXIT_QUARANTINED)
