@@ -27,7 +27,8 @@ def as_object(found: RunProgress) -> str:
 def as_text(found: RunProgress, run: str) -> str:
     """A table of the stages, what was given up, and the last faults."""
     lost = [(s.name, task, why) for s in found.stages for task, why in s.quarantined.items()]
-    head = f"{'stage':9}{'tasks':>16}{'given up':>10}{'Mvoxel/s':>10}{'read s':>9}{'compute s':>11}{'write s':>9}{'GB in/out':>14}  left"
+    head = f"{'stage':9}{'tasks':>16}{'given up':>10}{'Mvoxel/s':>10}{'read s':>9}{'compute s':>11}{'write s':>9}"
+    head += f"{'GB in/out':>14}  left"
     lines = [f"{run}: {_state(found)}", head, *map(_line, found.stages)]
     if lost:
         lines += ["", f"given up (mitoscale retry {run} heals them):"]

@@ -197,8 +197,8 @@ def test_damaged_run_json(content: str, mitoscale: Call, stack: Stack, tmp_path:
 
 @pytest.mark.parametrize("command", ["detect", "segment", "stitch", "relabel", "measure", "report", "clean"])
 def test_no_run_there(command: str, mitoscale: Call, tmp_path: Path) -> None:
-    for run in (tmp_path, tmp_path / "nowhere"):
-        check_refused(mitoscale, tmp_path, [command, str(run)], "is no run folder")
+    for run, said in ((tmp_path, "is no run folder"), (tmp_path / "nowhere", "there is no folder")):
+        check_refused(mitoscale, tmp_path, [command, str(run)], said)
 
 
 def test_constant_volume(mitoscale: Call, stack: Stack, tmp_path: Path) -> None:
