@@ -54,6 +54,7 @@ import numpy as np
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region, Spacing
 from mitoscale.core.settings import DetectSettings, SegmentSettings
+from mitoscale.nets.sam_pixel import checked_pixel
 from mitoscale.nets.turns import LOADING, DetectorInTurn, MaskSegmenterInTurn, VolumeSegmenterInTurn
 from mitoscale.ops.prompts import Prompts
 
@@ -190,7 +191,7 @@ def make_segmenter(settings: SegmentSettings, spacing: Spacing) -> MaskSegmenter
     Raises
     ------
     InputError
-        If there is none, or it has neither ``masks`` nor ``fragments``.
+        If there is none, it has neither ``masks`` nor ``fragments``, or SAM's pixel size is far from the volume's.
     """
     if settings.segmenter == "unet":
         _no_options("segmenter", settings.segmenter, settings.options)
@@ -206,9 +207,10 @@ def make_segmenter(settings: SegmentSettings, spacing: Spacing) -> MaskSegmenter
         raise InputError(f"segmenter {settings.segmenter!r} is none of sam, unet, or pkg.module:factory")
     from mitoscale.nets.sam_segmenter import SamSegmenter
 
+    asked = checked_pixel(settings.sam_pixel_nm, spacing)
     model, pixel_nm = _sam(settings.sam, settings.weights)
     _no_options("segmenter", settings.segmenter, settings.options)
-    return SamSegmenter(model, pixel_nm=settings.sam_pixel_nm or pixel_nm, spacing=spacing)
+    return SamSegmenter(model, pixel_nm=asked or pixel_nm, spacing=spacing)
 
 
 def _no_options(kind: str, name: str, options: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from mitoscale.core.provenance import software
 from mitoscale.nets.checkpoint import digest, load_sam, square_pixel
 from mitoscale.nets.device import device, device_name, set_threads
 from mitoscale.nets.embedded import find_weights
+from mitoscale.nets.sam_pixel import checked_pixel
 from mitoscale.nets.unet import UNet
 from mitoscale.stages.annotated import AnnotatedVolume, read_annotated
 from mitoscale.storage.exclusive import exclusively
@@ -93,6 +94,7 @@ def finetune_job(settings: FinetuneSettings, report: Report) -> dict[str, Any]:
 
 def _finetune(settings: FinetuneSettings, report: Report) -> dict[str, Any]:
     pair, learnt, held = _parts(settings, ("tune", "test"), report)
+    checked_pixel(settings.sam_pixel_nm, pair.spacing)
     model, card = load_sam(settings.sam)
     model.to(device())
     pixel_nm = square_pixel(card, settings.sam)

@@ -72,6 +72,10 @@ def options_for_sam(folder: Path) -> list[str]:
     return ["--segmenter-option", "speed=9"]
 
 
+def tiny_sam_pixel(folder: Path) -> list[str]:
+    return ["--sam-pixel", "0.001"]
+
+
 def missing_cluster_file(folder: Path) -> list[str]:
     return ["--cluster", str(folder / "nowhere.yaml")]
 
@@ -95,6 +99,7 @@ MODELS: dict[Callable[[Path], list[str]], str] = {
     missing_function: "no function nothing",
     options_for_a_network: "takes no options",
     options_for_sam: "takes no options",
+    tiny_sam_pixel: "--sam-pixel 0.001 nm is not between",
     useless_factory: "no method foreground",
     missing_cluster_file: "nowhere.yaml",
     wrong_cluster_file: "cluster.yaml",

@@ -109,6 +109,7 @@ def test_the_embedded_predictors() -> None:
     segmenter = make_segmenter(SegmentSettings(), SPACING)
     assert isinstance(segmenter, MaskSegmenter) and not isinstance(segmenter, VolumeSegmenter)
     assert make_segmenter(SegmentSettings(segmenter="unet"), SPACING) is None
+    assert all(make_segmenter(SegmentSettings(sam_pixel_nm=nm), SPACING) is not None for nm in (1.25, 320.0))
     assert len(weights_digest("sam-small")) == 64
 
 
@@ -125,6 +126,8 @@ def test_a_network_is_loaded_once() -> None:
         (SegmentSettings(segmenter="sma"), "none of sam, unet"),
         (SegmentSettings(sam="unet-small"), "a sam is wanted"),
         (SegmentSettings(sam="/no/such/sam_vit_b.pth"), "neither a file nor embedded"),
+        (SegmentSettings(sam_pixel_nm=1.2), r"--sam-pixel 1\.2 nm is not between 1\.25 and 320 nm"),
+        (SegmentSettings(sam_pixel_nm=321), "--sam-pixel 321 nm is not between"),
     ],
 )
 def test_unknown_predictors_are_refused(settings: DetectSettings | SegmentSettings, problem: str) -> None:

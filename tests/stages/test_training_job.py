@@ -129,7 +129,9 @@ def test_a_decoder_is_tuned_killed_resumed_and_used(
     [
         ({"cache_bytes": 1000}, "the cache's limit is 1e-06 GB: raise --cache-size"),
         ({"slices": (28, 99), "test": None}, "slices 28:99 leave the volume"),
-        ({"sam_pixel_nm": 400.0}, "none of the 6 patches holds a mitochondrion of at least 150 pixels at 400 nm"),
+        ({"sam_pixel_nm": 300.0}, "none of the 6 patches holds a mitochondrion of at least 150 pixels at 300 nm"),
+        ({"sam_pixel_nm": 0.001}, "--sam-pixel 0.001 nm is not between 1.25 and 320 nm, 1/8 and 32 times the volume's pixels"),
+        ({"sam_pixel_nm": 1e9}, "--sam-pixel 1e+09 nm is not between 1.25 and 320 nm"),
         ({"sam": "unet-small"}, "are of a unet, but a sam is wanted here"),
     ],
 )
