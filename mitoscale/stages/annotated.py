@@ -16,6 +16,7 @@ from mitoscale.ops.instances import components, connected_parts, instances, is_g
 from mitoscale.stages.grey import histogram_values
 from mitoscale.stages.label_source import read_labels
 from mitoscale.stages.source import open_source
+from mitoscale.stages.truth import CURE, check_lowest
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.ome import is_ome_zarr, open_image
 from mitoscale.storage.tiff import open_tiff
@@ -112,8 +113,10 @@ def read_annotated(
         raise InputError(f"{truth} has shape {labels.shape}, {volume} has {image.shape}: they must be the same")
     if threshold is not None:
         labels = labels > threshold
-    elif is_grey_mask(labels) or is_grey_image(labels):
-        raise InputError(f"{truth} holds grey values, not labels: give --truth-threshold, such as 127")
+    else:
+        check_lowest(truth, int(labels.min(initial=0)))
+        if is_grey_mask(labels) or is_grey_image(labels):
+            raise InputError(f"{truth} holds grey values, not labels: {CURE}")
     if not labels.any():
         raise InputError(f"{truth} is empty: it holds no mitochondrion")
     values = histogram_values(source.dtype, source.value_range)

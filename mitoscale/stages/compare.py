@@ -27,6 +27,7 @@ from mitoscale.stages.grey_volume import GreyVolume
 from mitoscale.stages.label_source import open_labels
 from mitoscale.stages.sam_names import sam_names
 from mitoscale.stages.segment import drop_small
+from mitoscale.stages.truth import check_labels
 
 MOST_VOXELS = 2**28
 """Largest region that is compared: it is held in memory once for each method."""
@@ -144,7 +145,11 @@ def compare(
         raise InputError(
             f"{region} holds {region.size} voxels, the limit is {MOST_VOXELS}; choose fewer slices with --slices or --region"
         )
-    wanted = labels.read(region) if threshold is None else labels.read(region) > threshold
+    wanted = labels.read(region)
+    if threshold is None:
+        check_labels(wanted, truth)
+    else:
+        wanted = wanted > threshold
     if not wanted.any():
         raise InputError(f"the truth of {region} holds no mitochondrion; choose other slices")
     network = make_detector(detect, volume.spacing)

@@ -22,6 +22,7 @@ from mitoscale.ops.partition_metrics import arand_of, voi_of
 from mitoscale.stages.evaluation import CURES, SIDES, Evaluation, check_kinds
 from mitoscale.stages.evaluation_sums import add_up
 from mitoscale.stages.label_source import LabelSource, open_labels
+from mitoscale.stages.truth import check_labels
 
 _BLOCK = (64, 512, 512)
 """About what a block of chunked labels spans."""
@@ -123,8 +124,8 @@ def score(
         raise InputError(f"{names[0]} has shape {prediction.shape}, {names[1]} has {truth.shape} (z, y, x): they must be the same")
     if threshold is not None:
         truth = truth > threshold
-    _check_values(prediction, names[0], CURES["pred"])
-    _check_values(truth, names[1], CURES["true"])
+    check_labels(prediction, names[0], CURES["pred"])
+    check_labels(truth, names[1])
     table = contingency(instances(prediction), instances(truth))
     split, merge = voi_of(table)
     return {
@@ -174,15 +175,6 @@ def _scratch(parent: str | None) -> AbstractContextManager[str]:
         return tempfile.TemporaryDirectory(prefix="mitoscale-evaluate-", dir=parent)
     except OSError as error:
         raise InputError(f"no folder can be made in {parent} ({error.strerror}); give another with --scratch") from error
-
-
-def _check_values(labels: np.ndarray, name: str, cure: str) -> None:
-    if labels.dtype.kind == "i" and labels.min(initial=0) < 0:
-        raise InputError(f"{name} holds {labels.min()}; labels are 0 (background) and above")
-    if is_grey_mask(labels):
-        raise InputError(f"{name} is a mask with grey values between 0 and 255: {cure}")
-    if is_grey_image(labels):
-        raise InputError(f"{name} looks like a grey image, not labels; if it is a mask, {cure}")
 
 
 def _check_no_image(source: LabelSource, region: Region, side: str, name: str) -> None:

@@ -15,12 +15,13 @@ from mitoscale.ops.block_ids import BlockIds, number_block
 from mitoscale.ops.contingency import contingency
 from mitoscale.stages.label_source import LabelSource
 from mitoscale.stages.stage import Stopwatch
+from mitoscale.stages.truth import CURE, check_lowest
 from mitoscale.storage.tables import Columns, write_table
 
 WHOLE = -1
 """Stands for the slice where a row is about the volume."""
 
-CURES = {"pred": "write it as 0 and 1, or as labels", "true": "give --truth-threshold, such as 127"}
+CURES = {"pred": "write it as 0 and 1, or as labels", "true": CURE}
 """What to do where a side is a mask with grey values."""
 
 SIDES = tuple(CURES)
@@ -83,9 +84,7 @@ def check_kinds(counts: dict[str, float], names: dict[str, str]) -> None:
         If one holds negative values, or is a mask with softened borders.
     """
     for side, cure in CURES.items():
-        lowest = counts.get(f"{side}_lowest", 0.0)
-        if lowest < 0:
-            raise InputError(f"{names[side]} holds {lowest:.0f}; labels are 0 (background) and above")
+        check_lowest(names[side], counts.get(f"{side}_lowest", 0.0))
         between, full = counts.get(f"{side}_between", 0.0), counts.get(f"{side}_full", 0.0)
         if counts.get(f"{side}_zero") and 0 < between <= full:
             raise InputError(f"{names[side]} is a mask with grey values between 0 and 255: {cure}")
