@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--detector", default="unet-small")
     parser.add_argument("--voxel-size", required=True)
     parser.add_argument("--slices", required=True)
-    parser.add_argument("--truth-threshold", type=int)
+    parser.add_argument("--truth-threshold", type=float)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--out")
     arguments = parser.parse_args()

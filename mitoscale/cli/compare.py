@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from mitoscale.cli.options import Numbers, Part, SliceRange, keywords
+from mitoscale.cli.options import Numbers, Part, SliceRange, keywords, truth_option
 
 _SHOWN = {
     "foreground_iou": "IoU",
@@ -33,7 +33,7 @@ _SHOWN = {
 @click.option("--voxel-size", type=Numbers(float), help="Voxel size z,y,x in nm, where the volume does not tell it.")
 @click.option("--slices", type=SliceRange(), help="Only these slices (half-open).")
 @click.option("--region", type=Part(), help="Only this part of the volume (voxels).")
-@click.option("--truth-threshold", type=click.IntRange(min=0), metavar="T", help="The truth is a grey mask: above T counts.")
+@truth_option
 @click.option("--min-truth", type=click.IntRange(min=0), default=0, metavar="N", help="Ignore truth objects below N voxels.")
 @click.option("--automatic/--no-automatic", default=True, show_default=True, help="Include SAM's automatic masks (slow).")
 @click.option("--invert", is_flag=True, help="Membranes are bright: swap dark and bright.")

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from mitoscale.cli.options import SliceRange, where_options
+from mitoscale.cli.options import SliceRange, truth_option, where_options
 
 
 @click.command()
@@ -20,12 +20,7 @@ from mitoscale.cli.options import SliceRange, where_options
     metavar="N",
     help="Ignore truth objects below N voxels (in 2D: pixels), and what was found mostly on them.",
 )
-@click.option(
-    "--truth-threshold",
-    type=click.IntRange(min=0),
-    metavar="T",
-    help="The truth is a grey mask: above T is mitochondrion.",
-)
+@truth_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--scratch", metavar="FOLDER", help="Where small tables go meanwhile; workers on other machines must see it.")
 @where_options
@@ -34,7 +29,7 @@ def evaluate(
     truth: str,
     slices: tuple[int, int] | None,
     min_truth: int,
-    truth_threshold: int | None,
+    truth_threshold: float | None,
     as_json: bool,
     scratch: str | None,
     **options: Any,

@@ -21,6 +21,20 @@ class Amount(click.FloatRange):
         return number
 
 
+class Threshold(Amount):
+    """A number from 0 on; a whole one stays whole, however it is written, so that settings with it stay the same."""
+
+    name = "number"
+
+    def __init__(self) -> None:
+        super().__init__(min=0)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the text."""
+        number = super().convert(value, param, ctx)
+        return int(number) if number < 2**63 and number == int(number) else number
+
+
 class Numbers(click.ParamType):
     """Three numbers ``Z,Y,X``.
 
@@ -96,6 +110,12 @@ def where_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )
 
 
+def truth_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--truth-threshold``."""
+    text = "The truth holds grey values or probabilities: above this number (127, 0.5) is mitochondrion."
+    return click.option("--truth-threshold", type=Threshold(), metavar="T", help=text)(command)
+
+
 def report_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--performance-report``."""
     return click.option("--performance-report", metavar="FOLDER", help="Keep Dask's report of each stage there.")(command)
@@ -157,9 +177,7 @@ def learning_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "--preset", type=click.Choice(["default", "report"]), default="default", show_default=True, help="The recipe."
             ),
             click.option("--voxel-size", type=Numbers(float), help="Voxel size z,y,x in nm, where the volume does not tell it."),
-            click.option(
-                "--truth-threshold", type=click.IntRange(min=0), metavar="T", help="The truth is a grey mask: above T counts."
-            ),
+            truth_option,
             click.option("--invert", is_flag=True, help="Membranes are bright: swap dark and bright."),
             click.option("--slices", type=SliceRange(), help="Learn from these slices (default: all before those held out)."),
             click.option("--tune", type=SliceRange(), help="Slices that choose the best weights; never learnt from."),

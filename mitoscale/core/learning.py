@@ -25,8 +25,8 @@ class LearnSettings(Settings):
     """Absolute path of the truth, of the same shape."""
     voxel_size: Spacing | None = None
     """Voxel size (z, y, x) in nm; None: what the volume tells."""
-    truth_threshold: int | None = None
-    """The truth is a grey mask: above this is mitochondrion."""
+    truth_threshold: int | float | None = None
+    """The truth is a mask of grey values or probabilities: above this is mitochondrion. Whole numbers are int: the token tells."""
     invert: bool = False
     """Membranes are bright: swap dark and bright."""
     out: str

@@ -14,9 +14,8 @@ from mitoscale.core.settings import ConvertSettings
 from mitoscale.core.volume import Normalisation
 from mitoscale.ops.instances import components, connected_parts, instances, is_grey_image, is_grey_mask, is_two_valued
 from mitoscale.stages.grey import histogram_values
-from mitoscale.stages.label_source import read_labels
 from mitoscale.stages.source import open_source
-from mitoscale.stages.truth import CURE, check_lowest
+from mitoscale.stages.truth import CURE, above, check_lowest, open_truth
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.ome import is_ome_zarr, open_image
 from mitoscale.storage.tiff import open_tiff
@@ -83,7 +82,7 @@ class AnnotatedVolume:
 
 
 def read_annotated(
-    volume: str, truth: str, voxel_size: Spacing | None, threshold: int | None = None, *, invert: bool = False
+    volume: str, truth: str, voxel_size: Spacing | None, threshold: float | None = None, *, invert: bool = False
 ) -> AnnotatedVolume:
     """Read a volume and its truth.
 
@@ -93,8 +92,8 @@ def read_annotated(
         What is read.
     voxel_size : (z, y, x), optional
         In nm; wins over what the files say.
-    threshold : int, optional
-        The truth is a grey mask: above this is mitochondrion.
+    threshold : float, optional
+        The truth is a mask of grey values or probabilities: above this is mitochondrion.
     invert : bool
         Swap dark and bright.
 
@@ -108,11 +107,12 @@ def read_annotated(
         _check_spacing(truth, source.spacing, volume)
     whole = Region.of_shape(source.shape)
     image = open_array(source.level0, missing="fill").read(whole) if source.level0 else open_tiff(volume).read(whole)
-    labels = read_labels(truth)
+    labels_source = open_truth(truth, threshold)
+    labels = labels_source.read(labels_source.cropped(None))
     if labels.shape != image.shape:
         raise InputError(f"{truth} has shape {labels.shape}, {volume} has {image.shape}: they must be the same")
     if threshold is not None:
-        labels = labels > threshold
+        labels = above(labels, threshold, truth)
     else:
         check_lowest(truth, int(labels.min(initial=0)))
         if is_grey_mask(labels) or is_grey_image(labels):

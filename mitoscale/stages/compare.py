@@ -24,10 +24,9 @@ from mitoscale.ops.masks import Mask, fill_unclaimed, gate, paint, suppress
 from mitoscale.ops.prompts import Prompts, prompts_from_profiles
 from mitoscale.stages.evaluate import score
 from mitoscale.stages.grey_volume import GreyVolume
-from mitoscale.stages.label_source import open_labels
 from mitoscale.stages.sam_names import sam_names
 from mitoscale.stages.segment import drop_small
-from mitoscale.stages.truth import check_labels
+from mitoscale.stages.truth import above, check_labels, open_truth
 
 MOST_VOXELS = 2**28
 """Largest region that is compared: it is held in memory once for each method."""
@@ -99,7 +98,7 @@ def compare(
     sams: Sequence[str],
     detect: DetectSettings,
     region: Region,
-    threshold: int | None = None,
+    threshold: float | None = None,
     automatic: bool = True,
     min_truth: int = 0,
     observer: Callable[[int, int], None] = lambda done, total: None,
@@ -123,8 +122,8 @@ def compare(
         The U-Net, or what stands in for it.
     region : Region
         What is compared.
-    threshold : int, optional
-        The truth is a grey mask: values above this count.
+    threshold : float, optional
+        The truth is a mask of grey values or probabilities: values above this count.
     automatic : bool
         Include automatic masks, by far the slowest.
     min_truth : int
@@ -138,7 +137,7 @@ def compare(
         If shapes differ, the region is too large or holds no truth, or weights are wrong or given twice.
     """
     names = sam_names(sams)
-    labels = open_labels(truth)
+    labels = open_truth(truth, threshold)
     if labels.shape != volume.source.shape:
         raise InputError(f"{truth} has shape {labels.shape}, {volume.source.path} has {volume.source.shape}: they must be the same")
     if region.size > MOST_VOXELS:
@@ -149,7 +148,7 @@ def compare(
     if threshold is None:
         check_labels(wanted, truth)
     else:
-        wanted = wanted > threshold
+        wanted = above(wanted, threshold, truth)
     if not wanted.any():
         raise InputError(f"the truth of {region} holds no mitochondrion; choose other slices")
     network = make_detector(detect, volume.spacing)

@@ -22,7 +22,7 @@ from mitoscale.ops.partition_metrics import arand_of, voi_of
 from mitoscale.stages.evaluation import CURES, SIDES, Evaluation, check_kinds
 from mitoscale.stages.evaluation_sums import add_up
 from mitoscale.stages.label_source import LabelSource, open_labels
-from mitoscale.stages.truth import check_labels
+from mitoscale.stages.truth import check_labels, open_truth
 
 _BLOCK = (64, 512, 512)
 """About what a block of chunked labels spans."""
@@ -40,7 +40,7 @@ def evaluate(
     *,
     slices: tuple[int, int] | None = None,
     min_truth: int = 0,
-    threshold: int | None = None,
+    threshold: float | None = None,
     block: Triple | None = None,
     executor: Executor | None = None,
     scratch: str | None = None,
@@ -62,8 +62,8 @@ def evaluate(
         Only these slices; cropped before anything is labelled, as is what a run with ``--region`` has not worked on.
     min_truth : int
         Truth objects of fewer voxels (in 2D: pixels) are ignored, and so are predictions that lie mostly on them.
-    threshold : int, optional
-        The truth is a grey-valued mask: values above this are mitochondria.
+    threshold : float, optional
+        The truth is a mask of grey values or probabilities: values above this are mitochondria.
     block : (z, y, x), optional
         What one task reads, in voxels; by default about 17 million.
     executor : Executor, optional
@@ -85,7 +85,7 @@ def evaluate(
     InputError
         If one cannot be read, is no label image, or their shapes differ.
     """
-    pair = open_labels(labels), open_labels(truth)
+    pair = open_labels(labels, cure=CURES["pred"]), open_truth(truth, threshold)
     if pair[0].shape != pair[1].shape:
         raise InputError(f"{labels} has shape {pair[0].shape}, {truth} has {pair[1].shape} (z, y, x): they must be the same")
     parts = [one.cropped(slices) for one in pair]
@@ -116,7 +116,7 @@ def score(
     truth: np.ndarray,
     *,
     min_truth: int = 0,
-    threshold: int | None = None,
+    threshold: float | None = None,
     names: tuple[str, str] = ("LABELS", "TRUTH"),
 ) -> dict[str, Any]:
     """The same for arrays: (Z, Y, X) integer labels or masks; see :func:`evaluate`."""

@@ -15,7 +15,7 @@ from mitoscale.ops.block_ids import BlockIds, number_block
 from mitoscale.ops.contingency import contingency
 from mitoscale.stages.label_source import LabelSource
 from mitoscale.stages.stage import Stopwatch
-from mitoscale.stages.truth import CURE, check_lowest
+from mitoscale.stages.truth import CURE, check_finite, check_lowest, not_finite
 from mitoscale.storage.tables import Columns, write_table
 
 WHOLE = -1
@@ -37,8 +37,8 @@ class Evaluation(BaseModel):
     """What is judged."""
     truth: LabelSource
     """What it is judged by."""
-    threshold: int | None
-    """The truth is a grey mask: values above this count."""
+    threshold: int | float | None
+    """The truth is a mask of grey values or probabilities: values above this count."""
     grid: BlockGrid
     """Blocks with a margin of one voxel."""
     scratch: str
@@ -51,9 +51,11 @@ class Evaluation(BaseModel):
         with watch.phase("read"):
             pair = (self.labels.read(key.halo), self.truth.read(key.halo))
         with watch.phase("compute"):
+            counts = {}
             if self.threshold is not None:
+                counts = {"true_bad": float(not_finite(pair[1][key.core.within(key.halo)]))}
                 pair = (pair[0], pair[1] > self.threshold)
-            counts = _kinds(pair, key)
+            counts |= _kinds(pair, key)
             pair = (_unsigned(pair[0]), _unsigned(pair[1]))
             pairs, runs, values = [], [], []
             for per_slice in (False, True):
@@ -81,9 +83,10 @@ def check_kinds(counts: dict[str, float], names: dict[str, str]) -> None:
     Raises
     ------
     InputError
-        If one holds negative values, or is a mask with softened borders.
+        If one holds negative values, values that are not finite, or is a mask with softened borders.
     """
     for side, cure in CURES.items():
+        check_finite(names[side], counts.get(f"{side}_bad", 0.0))
         check_lowest(names[side], counts.get(f"{side}_lowest", 0.0))
         between, full = counts.get(f"{side}_between", 0.0), counts.get(f"{side}_full", 0.0)
         if counts.get(f"{side}_zero") and 0 < between <= full:

@@ -49,7 +49,7 @@ class LabelSource:
         return z, y, x
 
     def read(self, region: Region) -> np.ndarray:
-        """Voxels of a region, (Z, Y, X) bool or integer.
+        """Voxels of a region, (Z, Y, X) bool or integer, or real where that was asked for.
 
         Raises
         ------
@@ -77,13 +77,17 @@ class LabelSource:
         return part
 
 
-def open_labels(path: str) -> LabelSource:
+def open_labels(path: str, *, real: bool = False, cure: str = "convert it") -> LabelSource:
     """Open labels and check all that can be checked without reading them.
 
     Parameters
     ----------
     path : str
         A run folder, an OME-Zarr group, a Zarr array, a TIFF file, or a folder or glob of TIFF or PNG slices.
+    real : bool
+        Real numbers will do too: a threshold is going to make a mask of them.
+    cure : str
+        What to do where real numbers will not do.
 
     Raises
     ------
@@ -102,8 +106,8 @@ def open_labels(path: str) -> LabelSource:
             raise InputError(f"{path} has {len(reader.shape)} axes; labels have three, z, y, x")
     else:
         reader = open_tiff(path, labels=True)
-    if np.dtype(reader.dtype).kind not in "biu":
-        raise InputError(f"{path} holds {reader.dtype} values; labels are whole numbers")
+    if np.dtype(reader.dtype).kind not in ("biuf" if real else "biu"):
+        raise InputError(f"{path} holds {reader.dtype} values; labels are whole numbers: {cure}")
     return LabelSource(path=named, reader=reader, region=region)
 
 

@@ -1,4 +1,4 @@
-"""A truth: labels, or a mask of grey values that ``--truth-threshold`` makes two-valued."""
+"""A truth: labels, or a mask of grey values or probabilities that ``--truth-threshold`` makes two-valued."""
 
 from __future__ import annotations
 
@@ -6,9 +6,54 @@ import numpy as np
 
 from mitoscale.core.errors import InputError
 from mitoscale.ops.instances import is_grey_image, is_grey_mask
+from mitoscale.stages.label_source import LabelSource, open_labels
 
 CURE = "give --truth-threshold, such as 127"
 """What to do where a truth holds grey values."""
+
+
+def open_truth(path: str, threshold: float | None) -> LabelSource:
+    """Open a truth; with a threshold its values may be real numbers. See :func:`~mitoscale.stages.label_source.open_labels`.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or holds real numbers and there is no threshold.
+    """
+    return open_labels(path, real=threshold is not None, cure="give --truth-threshold, such as 0.5")
+
+
+def above(values: np.ndarray, threshold: float, name: str) -> np.ndarray:
+    """What is above the threshold.
+
+    Parameters
+    ----------
+    values : ndarray of real numbers or integers
+        As they were read.
+    threshold : float
+        What is not above it is background.
+    name : str
+        What the values are called.
+
+    Raises
+    ------
+    InputError
+        If a value is not finite.
+    """
+    check_finite(name, not_finite(values))
+    mask: np.ndarray = values > threshold
+    return mask
+
+
+def not_finite(values: np.ndarray) -> int:
+    """How many values are NaN or infinite."""
+    return values.size - int(np.count_nonzero(np.isfinite(values))) if values.dtype.kind == "f" else 0
+
+
+def check_finite(name: str, bad: float) -> None:
+    """Raise where values are NaN or infinite."""
+    if bad:
+        raise InputError(f"{name} has {bad:.0f} values that are not finite; replace them by 0, which is background")
 
 
 def check_lowest(name: str, lowest: float) -> None:

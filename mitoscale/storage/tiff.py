@@ -19,8 +19,8 @@ from mitoscale.storage.tiff_pages import Page, examine, read_rows
 
 DTYPES = ("uint8", "int8", "uint16", "int16", "float32")
 """What grey values may be; bilevel pixels are read as uint8."""
-LABEL_DTYPES = (*DTYPES, "uint32", "int32", "uint64", "int64")
-"""What labels may be."""
+LABEL_DTYPES = (*DTYPES, "uint32", "int32", "uint64", "int64", "float16", "float64")
+"""What labels may be, and the probabilities that a threshold makes a mask of."""
 
 _PROBED_BYTES = 65_536
 _KEPT_FILES = 128
@@ -135,7 +135,7 @@ def open_tiff(source: str, *, labels: bool = False) -> TiffSource:
     source : str
         A TIFF file with one or more pages, a folder of slices (.tif, .tiff, .png), or a glob.
     labels : bool
-        Accept 32 and 64-bit integers too.
+        Accept 32 and 64-bit integers, and all floats, too.
 
     Raises
     ------

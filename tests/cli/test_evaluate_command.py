@@ -106,6 +106,11 @@ def test_grey_truth_needs_a_threshold(mitoscale: Call, truth: np.ndarray, tmp_pa
     assert scores_of(mitoscale, prediction, path, "--truth-threshold", "127")["foreground"]["iou"] == 1
 
 
+def test_probabilities_are_a_truth_with_a_threshold(mitoscale: Call, truth: np.ndarray, tmp_path: Path) -> None:
+    path = saved(tmp_path / "g.tif", np.where(truth > 0, 0.45, 0.1).astype(np.float32))
+    assert scores_of(mitoscale, saved(tmp_path / "p.tif", truth), path, "--truth-threshold", "0.4")["foreground"]["iou"] == 1
+
+
 def test_empty_prediction_gives_numbers(mitoscale: Call, truth: np.ndarray, tmp_path: Path) -> None:
     scores = scores_of(mitoscale, saved(tmp_path / "p.tif", np.zeros_like(truth)), saved(tmp_path / "t.tif", truth))
     assert scores["foreground"]["iou"] == 0 and scores["objects_3d"]["fn50"] == 2

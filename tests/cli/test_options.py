@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
 import pytest
 from commands import Call, Stack
 
-from mitoscale.cli.options import Numbers, Part, SliceRange
+from mitoscale.cli.options import Numbers, Part, SliceRange, Threshold
+from mitoscale.core.learning import LearnSettings
 from mitoscale.core.settings import RunSettings
 from mitoscale.pipeline import load
 
@@ -45,6 +47,22 @@ def test_three_numbers() -> None:
     assert Numbers(int).convert("16,64,64", None, None) == (16, 64, 64)
     with pytest.raises(click.BadParameter):
         Numbers(int).convert("16.5,64,64", None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("127", 127), ("127.0", 127), ("0", 0), ("0.5", 0.5), ("1e-3", 0.001), ("1e300", 1e300)]
+)
+def test_a_threshold_that_is_whole_stays_whole(text: str, number: float) -> None:
+    found = Threshold().convert(text, None, None)
+    assert found == number and type(found) is type(number)
+    kept = LearnSettings(volume="v", truth="t", out="w.safetensors", truth_threshold=found)
+    assert repr(json.loads(kept.model_dump_json())["truth_threshold"]) == repr(number), "the token of earlier trainings is the same"
+
+
+@pytest.mark.parametrize("text", ["-1", "-0.1", "nan", "inf", "half", ""])
+def test_no_threshold(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        Threshold().convert(text, None, None)
 
 
 @pytest.mark.parametrize("text", ["5", "5:", ":5", "5:5", "6:5", "-1:5", "a:b"])

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import zarr
 
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region
 from mitoscale.core.settings import DetectSettings
 from mitoscale.stages.annotated import AnnotatedVolume, read_annotated
 from mitoscale.stages.compare import compare
+from mitoscale.stages.evaluate import evaluate
 from mitoscale.stages.grey_volume import open_grey
 
 SPACING = (10.0, 10.0, 10.0)
@@ -45,3 +47,41 @@ def test_negative_labels_are_not_learnt(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"truth\.tif holds -1; labels are 0 \(background\) and above"):
             judge(tmp_path, truth, None)
     assert (learnt(tmp_path, truth, 0).truth == MASK).all(), "what is not above the threshold is background"
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_probabilities_are_thresholded(tmp_path: Path, dtype: type) -> None:
+    truth = np.where(MASK, 0.9, 0.2).astype(dtype)
+    assert (learnt(tmp_path, truth, 0.4).truth == MASK).all()
+    whole, grey = (learnt(tmp_path, MASK.astype(kind), 0.4).digest for kind in (dtype, np.uint8))
+    assert whole == grey, "the same mask is the same data"
+    paths = saved(tmp_path, labels=MASK.astype(np.uint8), truth=truth)
+    assert evaluate(*paths, threshold=0.4)["foreground"]["iou"] == 1.0
+    assert evaluate(*paths, threshold=0.1)["foreground"]["iou"] == pytest.approx(MASK.mean())
+    zarr.create_array(str(tmp_path / "truth.zarr"), data=truth, chunks=(3, 8, 8))
+    assert evaluate(paths[0], str(tmp_path / "truth.zarr"), threshold=0.4)["foreground"]["iou"] == 1.0
+
+
+def test_probabilities_need_a_threshold(tmp_path: Path) -> None:
+    truth = MASK.astype(np.float32)
+    labels, path = saved(tmp_path, labels=MASK.astype(np.uint8), truth=truth)
+    said = r"truth\.tif holds float32 values; labels are whole numbers: give --truth-threshold, such as 0\.5"
+    for judge in (learnt, compared):
+        with pytest.raises(InputError, match=said):
+            judge(tmp_path, truth, None)
+    with pytest.raises(InputError, match=said):
+        evaluate(labels, path)
+    with pytest.raises(InputError, match="labels are whole numbers: write it as 0 and 1, or as labels"):
+        evaluate(path, labels, threshold=0.5)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_truth_that_is_not_finite_is_refused(tmp_path: Path, value: float) -> None:
+    truth = MASK.astype(np.float32)
+    truth[0, 3, 4:6] = value
+    said = r"truth\.tif.* has 2 values that are not finite; replace them by 0"
+    for judge in (learnt, compared):
+        with pytest.raises(InputError, match=said):
+            judge(tmp_path, truth, 0.5)
+    with pytest.raises(InputError, match=said):
+        evaluate(*saved(tmp_path, labels=MASK.astype(np.uint8), truth=truth), threshold=0.5, block=(1, 16, 16))

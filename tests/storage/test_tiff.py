@@ -250,7 +250,7 @@ def test_palettes(tmp_path: Path) -> None:
 def test_dtypes_that_are_not_read(tmp_path: Path, dtype: str) -> None:
     path = save(tmp_path / "a.tif", volume("uint8").astype(dtype))
     refused(path, f"holds {dtype}; convert it to one of")
-    if dtype in ("uint32", "int64"):
+    if dtype != "complex64":
         assert open_tiff(path, labels=True).read(Region.of_shape((1, 1, 1))).dtype == dtype
 
 
