@@ -148,7 +148,7 @@ def compare(
     if threshold is None:
         check_labels(wanted, truth)
     else:
-        wanted = above(wanted, threshold, truth)
+        wanted = above(wanted, threshold, f"{truth} in {region}", "give a lower one, or other slices")
     if not wanted.any():
         raise InputError(f"the truth of {region} holds no mitochondrion; choose other slices")
     network = make_detector(detect, volume.spacing)

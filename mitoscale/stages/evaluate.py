@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,19 @@ from mitoscale.ops.partition_metrics import arand_of, voi_of
 from mitoscale.stages.evaluation import CURES, SIDES, Evaluation, check_kinds
 from mitoscale.stages.evaluation_sums import add_up
 from mitoscale.stages.label_source import LabelSource, open_labels
-from mitoscale.stages.truth import check_labels, open_truth
+from mitoscale.stages.truth import check_labels, check_largest, open_truth
 
 _BLOCK = (64, 512, 512)
 """About what a block of chunked labels spans."""
 
 _ROWS = 2**24
 """About the voxels of a block where TIFF slices are read: as many whole slices as that."""
+
+_LOOKED_AT = 2**30
+"""Most voxels of a truth that are read anew to tell a threshold that is too high from a part without mitochondria."""
+
+_SUMMED: dict[str, Callable[[float, float], float]] = {"lowest": min, "highest": max}
+"""How the counts of tasks come together, by the last word of their names; the others are added."""
 
 _PROBED = 1024
 """Edge of the middle part of the middle slice by which an image is told from labels."""
@@ -83,7 +90,7 @@ def evaluate(
     Raises
     ------
     InputError
-        If one cannot be read, is no label image, or their shapes differ.
+        If one cannot be read, is no label image, or their shapes differ; or the threshold is above all of the truth's values.
     """
     pair = open_labels(labels, cure=CURES["pred"]), open_truth(truth, threshold)
     if pair[0].shape != pair[1].shape:
@@ -98,7 +105,9 @@ def evaluate(
     grid = BlockGrid(region=region, core_shape=block or _block(region, pair), margin=(1, 1, 1))
     with _scratch(scratch) as folder:
         task = Evaluation(labels=pair[0], truth=pair[1], threshold=threshold, grid=grid, scratch=folder)
-        _count(task, executor or SerialExecutor(), dict(zip(SIDES, (labels, truth), strict=True)), observer)
+        counts = _count(task, executor or SerialExecutor(), dict(zip(SIDES, (labels, truth), strict=True)), observer)
+        if threshold is not None:
+            _check_threshold(pair[1], region, threshold, counts["true_highest"])
         sums = add_up(grid, folder, min_truth)
     split, merge = voi_of(sums.volume)
     return {
@@ -138,15 +147,15 @@ def score(
     }
 
 
-def _count(task: Evaluation, executor: Executor, names: dict[str, str], observer: Callable[[int, int], None]) -> None:
-    """Run all tasks; raises as soon as it is clear that there is nothing to score."""
+def _count(task: Evaluation, executor: Executor, names: dict[str, str], observer: Callable[[int, int], None]) -> dict[str, float]:
+    """Run all tasks and sum up what they counted; raises as soon as it is clear that there is nothing to score."""
     sums: dict[str, float] = {}
     done = 0
 
     def keep(result: BlockResult) -> None:
         nonlocal done
         for name, value in result.counts.items():
-            sums[name] = min(sums.get(name, 0.0), value) if name.endswith("_lowest") else sums.get(name, 0.0) + value
+            sums[name] = _SUMMED.get(name.rpartition("_")[2], add)(sums.get(name, 0.0), value)
         done += 1
         observer(done, len(task.grid))
 
@@ -157,6 +166,20 @@ def _count(task: Evaluation, executor: Executor, names: dict[str, str], observer
             f"{failures[0].error}; repair what it names"
         )
     check_kinds(sums, names)
+    return sums
+
+
+def _check_threshold(truth: LabelSource, region: Region, threshold: float, highest: float) -> None:
+    """Raise where the threshold is above all of the truth's values, not only above those of a part without mitochondria."""
+    whole = Region.of_shape(truth.shape)
+    if not 0 < highest <= threshold or whole.size > _LOOKED_AT:
+        return
+    if region != whole:
+        for block in BlockGrid(region=whole, core_shape=_block(whole, (truth, truth)), margin=(0, 0, 0)).blocks():
+            highest = max(highest, float(np.fmax.reduce(truth.read(block.core), axis=None, initial=0)))
+            if highest > threshold:
+                return
+    check_largest(truth.path, highest, threshold)
 
 
 def _block(region: Region, pair: tuple[LabelSource, LabelSource]) -> Triple:

@@ -53,7 +53,8 @@ class Evaluation(BaseModel):
         with watch.phase("compute"):
             counts = {}
             if self.threshold is not None:
-                counts = {"true_bad": float(not_finite(pair[1][key.core.within(key.halo)]))}
+                core = pair[1][key.core.within(key.halo)]
+                counts = {"true_highest": float(core.max(initial=0)), "true_bad": float(not_finite(core))}
                 pair = (pair[0], pair[1] > self.threshold)
             counts |= _kinds(pair, key)
             pair = (_unsigned(pair[0]), _unsigned(pair[1]))

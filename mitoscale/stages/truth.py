@@ -18,12 +18,18 @@ def open_truth(path: str, threshold: float | None) -> LabelSource:
     Raises
     ------
     InputError
-        If it cannot be read, or holds real numbers and there is no threshold.
+        If it cannot be read, holds real numbers and there is no threshold, or can hold no value above the threshold.
     """
-    return open_labels(path, real=threshold is not None, cure="give --truth-threshold, such as 0.5")
+    source = open_labels(path, real=threshold is not None, cure="give --truth-threshold, such as 0.5")
+    dtype = np.dtype(source.reader.dtype)
+    if threshold is not None and dtype.kind != "f":
+        most = 1 if dtype.kind == "b" else int(np.iinfo(dtype).max)
+        if threshold >= most:
+            raise InputError(f"no value of {path} is above --truth-threshold {threshold}: {dtype} ends at {most}; give a lower one")
+    return source
 
 
-def above(values: np.ndarray, threshold: float, name: str) -> np.ndarray:
+def above(values: np.ndarray, threshold: float, name: str, cure: str = "give a lower one") -> np.ndarray:
     """What is above the threshold.
 
     Parameters
@@ -32,15 +38,16 @@ def above(values: np.ndarray, threshold: float, name: str) -> np.ndarray:
         As they were read.
     threshold : float
         What is not above it is background.
-    name : str
-        What the values are called.
+    name, cure : str
+        What the values are called, and what to do where none is above.
 
     Raises
     ------
     InputError
-        If a value is not finite.
+        If a value is not finite, or there are values above 0, but none above the threshold.
     """
     check_finite(name, not_finite(values))
+    check_largest(name, float(values.max(initial=0)), threshold, cure)
     mask: np.ndarray = values > threshold
     return mask
 
@@ -54,6 +61,12 @@ def check_finite(name: str, bad: float) -> None:
     """Raise where values are NaN or infinite."""
     if bad:
         raise InputError(f"{name} has {bad:.0f} values that are not finite; replace them by 0, which is background")
+
+
+def check_largest(name: str, largest: float, threshold: float, cure: str = "give a lower one") -> None:
+    """Raise where the largest value is a mask's, not that of an empty one, and is not above the threshold."""
+    if 0 < largest <= threshold:
+        raise InputError(f"no value of {name} is above --truth-threshold {threshold}; its largest is {largest:.7g}: {cure}")
 
 
 def check_lowest(name: str, lowest: float) -> None:

@@ -44,6 +44,7 @@ def arguments(files: Path, *more: str) -> list[str]:
         (["--sam", "sam-small", "--cache", "{folder}/stack.tif"], 1, "stack.tif cannot be made"),
         (["--sam", "sam-small", "--out", "{folder}/truth.tif"], 1, "truth.tif exists already; give another file, or delete it"),
         (["--sam", "sam-small", "--out", "tuned.pth"], 1, "must end in .safetensors"),
+        (["--sam", "sam-small", "--truth-threshold", "99999"], 1, "is above --truth-threshold 99999: uint16 ends at 65535"),
         (["--sam", "sam-small", "--truth-threshold", "-0.5"], 2, "-0.5 is not in the range x>=0"),
         (["--sam", "sam-small", "--voxel-size", "5,5"], 2, "is not three numbers above 0"),
     ],

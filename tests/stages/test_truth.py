@@ -49,6 +49,45 @@ def test_negative_labels_are_not_learnt(tmp_path: Path) -> None:
     assert (learnt(tmp_path, truth, 0).truth == MASK).all(), "what is not above the threshold is background"
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float32])
+def test_a_threshold_above_all_values_is_told(tmp_path: Path, dtype: type) -> None:
+    truth = (MASK * 100).astype(dtype)
+    said = (
+        "--truth-threshold 300: uint8 ends at 255"
+        if dtype is np.uint8
+        else "--truth-threshold 300; its largest is 100: give a lower"
+    )
+    for judge in (learnt, compared):
+        with pytest.raises(InputError, match=f"no value of .*{said}"):
+            judge(tmp_path, truth, 300)
+    paths = saved(tmp_path, labels=MASK.astype(np.uint8), truth=truth)
+    for slices in (None, (0, 4), (0, 2)):
+        if slices == (0, 2) and dtype is not np.uint8:
+            continue  # nothing is there, whatever the threshold
+        with pytest.raises(InputError, match=said):
+            evaluate(*paths, threshold=300, slices=slices)
+    assert evaluate(*paths, threshold=99)["foreground"]["iou"] == 1.0
+
+
+def test_a_part_without_mitochondria_can_be_scored(tmp_path: Path) -> None:
+    """Its few grey values are below the threshold, as they should be: the mitochondria are elsewhere."""
+    truth = MASK * np.uint8(200) + np.uint8(7)
+    paths = saved(tmp_path, labels=np.zeros_like(truth), truth=truth)
+    scores = evaluate(*paths, threshold=127, slices=(0, 2))
+    assert scores["objects_3d"]["n_true"] == 0 and scores["foreground"]["accuracy"] == 1.0
+    with pytest.raises(InputError, match=r"its largest is 207: give a lower one"):
+        evaluate(*paths, threshold=210, slices=(0, 2))
+    with pytest.raises(
+        InputError, match=r"no value of .* in 0:2,0:16,0:16 is above .* largest is 7: give a lower one, or other slices"
+    ):
+        compared(tmp_path, truth, 127, (0, 2))
+
+
+def test_an_empty_truth_is_called_empty(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"truth\.tif is empty"):
+        learnt(tmp_path, np.zeros_like(MASK, np.uint8), 127)
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_probabilities_are_thresholded(tmp_path: Path, dtype: type) -> None:
     truth = np.where(MASK, 0.9, 0.2).astype(dtype)
