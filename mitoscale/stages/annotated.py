@@ -65,7 +65,7 @@ class AnnotatedVolume:
         Raises
         ------
         InputError
-            If the slices leave the volume or hold no mitochondrion.
+            If the slices leave the volume, or hold no mitochondrion or nothing else.
         """
         start, stop = slices
         if not 0 <= start < stop <= self.depth:
@@ -73,6 +73,11 @@ class AnnotatedVolume:
         truth = self.truth[start:stop]
         if not truth.any():
             raise InputError(f"the truth of slices {start}:{stop} holds no mitochondrion; choose other slices")
+        if truth.all():
+            raise InputError(
+                f"the truth of slices {start}:{stop} holds nothing but mitochondria; is it inverted, or is "
+                "--truth-threshold missing or too low?"
+            )
         labels = instances(truth) if is_two_valued(truth) else truth
         if labels.max() >= _EXACT:
             _, compact = np.unique(np.append(0, labels), return_inverse=True)  # 0 stays 0

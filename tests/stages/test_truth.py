@@ -124,3 +124,13 @@ def test_a_truth_that_is_not_finite_is_refused(tmp_path: Path, value: float) -> 
             judge(tmp_path, truth, 0.5)
     with pytest.raises(InputError, match=said):
         evaluate(*saved(tmp_path, labels=MASK.astype(np.uint8), truth=truth), threshold=0.5, block=(1, 16, 16))
+
+
+def test_nothing_can_be_learnt_from_mitochondria_alone(tmp_path: Path) -> None:
+    truth = np.where(MASK, 1, 2).astype(np.uint8)
+    pair = learnt(tmp_path, truth)
+    with pytest.raises(InputError, match="slices 0:6 holds nothing but mitochondria; is it inverted, or is --truth-threshold"):
+        pair.part((0, 6), 1.0)
+    assert learnt(tmp_path, truth, 1).part((2, 6), 1.0).labels.any()
+    truth[1:] = 0
+    assert learnt(tmp_path, truth).part((0, 2), 1.0).labels.any(), "one full slice is none too many"
