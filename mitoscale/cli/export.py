@@ -24,7 +24,7 @@ def export(run: str, target: str, table: str | None) -> None:
               mitoscale export RUN --to detections.csv --table detections
     """
     from mitoscale import pipeline
-    from mitoscale.core.errors import InputError
+    from mitoscale.core.errors import BlockError, InputError
     from mitoscale.storage.arrays import open_array
     from mitoscale.storage.label_export import export_slices, export_tiff
     from mitoscale.storage.layout import RunFolder, check_new, check_writable
@@ -44,14 +44,18 @@ def export(run: str, target: str, table: str | None) -> None:
         write_csv(target, read_table(getattr(RunFolder(there.plan.run), _TABLES[table or "objects"])))
     elif not pipeline.finished(there, "relabel"):
         raise InputError(f"{run} has no finished labels yet; finish it with mitoscale run")
+    elif kind not in (".tif", ".tiff") and not slices:
+        raise InputError(f"--to {target}: {kind} is not known; it may end in .tif, .ome.tif or .csv, or be a folder")
     else:
+        gone = pipeline.missing_shards(there, "relabel")
+        if gone:  # they would be read as background
+            raise InputError(f"{run} lacks the labels of {len(gone)} blocks ({gone[0]}); start the same mitoscale run again")
         labels = open_array(f"{there.plan.labels}/0", missing="fill")
-        if kind in (".tif", ".tiff"):
-            export_tiff(labels, target, there.plan.spec.spacing)
-        elif slices:
-            export_slices(labels, target, there.plan.spec.spacing)
-        else:
-            raise InputError(f"--to {target}: {kind} is not known; it may end in .tif, .ome.tif or .csv, or be a folder")
+        try:
+            (export_slices if slices else export_tiff)(labels, target, there.plan.spec.spacing)
+        except BlockError as error:
+            cure = "start the same mitoscale run again with --redo relabel, which writes them anew"
+            raise InputError(f"labels of {run} are broken ({error}); {cure}") from error
     click.echo(f"written    {target}")
 
 

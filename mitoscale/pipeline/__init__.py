@@ -10,7 +10,7 @@ settings are refused unless ``redo`` names the first stage they concern.
 from mitoscale.pipeline.cleaning import clean, taken_back
 from mitoscale.pipeline.execution import check_ready, execute
 from mitoscale.pipeline.observer import Audience, Observer, StageOutcome
-from mitoscale.pipeline.presence import first_missing
+from mitoscale.pipeline.presence import first_missing, missing_shards
 from mitoscale.pipeline.run import FORMAT, Run, load, locked, make_plan, start
 from mitoscale.pipeline.standing import FINISHED, begun, finished, quarantined, why_given_up
 from mitoscale.pipeline.watch import Watch
@@ -32,6 +32,7 @@ __all__ = [
     "load",
     "locked",
     "make_plan",
+    "missing_shards",
     "quarantined",
     "start",
     "taken_back",

@@ -107,7 +107,17 @@ def test_a_cleaned_run_tells_what_it_can_not_make_any_more(copy: str, mitoscale:
     )
 
 
-def test_labels_with_a_hole_are_not_scored(copy: str, mitoscale: Call, stack: Stack) -> None:
+def test_labels_with_a_hole_are_neither_scored_nor_exported(copy: str, mitoscale: Call, stack: Stack, tmp_path: Path) -> None:
     remove(copy, f"{LABELS}/0/c/1/0/0")
+    exported = mitoscale("export", copy, "--to", str(tmp_path / "labels.tif"))
+    assert exported.code == 1 and "lacks the labels of 1 blocks (z001_y000_x000)" in exported.err
     refused = mitoscale("evaluate", copy, stack.truth.replace(".npy", ".tif"))
     assert refused.code == 1 and "the labels of 1 of 8 blocks are gone (z001_y000_x000)" in refused.err
+
+
+def test_broken_labels_are_not_exported(copy: str, mitoscale: Call, tmp_path: Path) -> None:
+    remove(copy, f"<{LABELS}/0/c/1/0/0")
+    for target in ("labels.tif", "slices/"):
+        exported = mitoscale("export", copy, "--to", str(tmp_path / target))
+        assert exported.code == 1 and "are broken" in exported.err and "--redo relabel" in exported.err
+    assert not (tmp_path / "labels.tif").exists()
