@@ -18,7 +18,7 @@ from mitoscale.core.result import BlockResult
 
 
 class Hostile:
-    """Does tasks in this process, in a random order; some are done and then forgotten, and some runs stop half-way.
+    """Does tasks in this process, in a random order; some, always the first, are done and forgotten, some runs stop half-way.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class Hostile:
                 raise StoppedError("the cluster is lost")
             copy, copied = pickle.loads(pickle.dumps((function, key)))
             result = copy(copied)
-            if self.random.random() < 0.2:  # its worker died when all was written, before it could tell
+            if not self.forgotten or self.random.random() < 0.2:  # its worker died when all was written, before it could tell
                 self.forgotten += 1
                 waiting.append(key)
             else:
