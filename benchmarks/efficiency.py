@@ -29,7 +29,7 @@ import psutil
 
 from mitoscale.cluster.clusters import ClusterSettings, start
 from mitoscale.cluster.configuration import memory_environment, thread_environment
-from mitoscale.nets.predictors import warm_models
+from mitoscale.nets.factories import warm_models
 from mitoscale.pipeline import Observer, Run, execute, load
 from mitoscale.pipeline.progress import progress
 

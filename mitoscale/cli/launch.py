@@ -18,7 +18,7 @@ from mitoscale.core.errors import EXIT_QUARANTINED, InputError
 from mitoscale.core.geometry import Region
 from mitoscale.core.plan import chunks_of, default_core
 from mitoscale.core.settings import ConvertSettings, DetectSettings, RelabelSettings, RunSettings, SegmentSettings
-from mitoscale.nets.predictors import warm_models, weights_digest
+from mitoscale.nets.factories import warm_models, weights_digest
 from mitoscale.pipeline import Audience, Run, StageOutcome, Watch, execute
 from mitoscale.stages.source import Source
 

@@ -17,7 +17,7 @@ from mitoscale.core.plan import RunPlan, pyramid_factors
 from mitoscale.core.provenance import Provenance
 from mitoscale.core.settings import STAGES, RunSettings
 from mitoscale.core.volume import VolumeSpec
-from mitoscale.nets.predictors import make_detector, make_segmenter
+from mitoscale.nets.factories import make_detector, make_segmenter
 from mitoscale.pipeline.spelling import spelled
 from mitoscale.report.build import Report
 from mitoscale.stages.convert import Convert

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,6 +24,7 @@ from mitoscale.stages.stage import Key, Stage
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.layout import read_json
 from mitoscale.storage.ledger import Ledger, last_line
+from mitoscale.storage.tables import Columns
 
 _WIDEST = 1024
 """Pictures show at most this many voxels along an edge, from the middle of the region."""
@@ -178,9 +180,16 @@ class Report(Stage):
         """The suspects in doubt most, with the final labels on both sides; not where both were dropped for their size."""
         edges = read_written_table(self.folder.edges_table, stage="stitch", task="")
         known = Path(self.folder.final_tables).is_dir()  # clean removes them
+        final_table = lru_cache(maxsize=64)(self._final_table)
+
+        def final_label(raw: np.uint64) -> int:
+            (number,), (local,) = unpack(np.array([raw]))
+            table = final_table(int(number))
+            return int(table["label"][np.searchsorted(table["local"], local)])
+
         rows: list[tuple[str, ...]] = []
         for i, kind in enumerate(edges["kind"]):
-            sides = [self._final_label(int(edges[side][i])) for side in ("low", "high")] if known and kind != "open" else []
+            sides = [final_label(edges[side][i]) for side in ("low", "high")] if known and kind != "open" else []
             if sides and not any(sides):
                 continue
             strength = edges["strength"][i]
@@ -198,12 +207,10 @@ class Report(Stage):
                 break
         return Table(head=("suspected", "face", "at z, y, x", "labels", "strength", "joined"), rows=rows)
 
-    def _final_label(self, raw: int) -> int:
-        """The final label of a fragment; 0 where its object was dropped."""
-        number, local = unpack(np.array([raw], np.uint64))
-        name = self.plan.grid.numbered(int(number[0])).name
-        table = read_written_table(f"{self.folder.final_tables}/{name}.parquet", stage="relabel", task="")
-        return int(table["label"][np.searchsorted(table["local"], local[0])])
+    def _final_table(self, number: int) -> Columns:
+        """The fragments of a block with their final labels."""
+        name = self.plan.grid.numbered(number).name
+        return read_written_table(f"{self.folder.final_tables}/{name}.parquet", stage="relabel", task="")
 
     def _seam_rates(self) -> Table:
         """Suspects among all that cross block faces, and among all that cross the middle planes of blocks."""

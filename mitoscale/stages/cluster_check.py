@@ -12,7 +12,7 @@ from mitoscale.cluster.clusters import start
 from mitoscale.cluster.roll_call import Answer, ask_workers, wait_for_workers
 from mitoscale.cluster.settings import ClusterSettings
 from mitoscale.core.settings import DetectSettings, SegmentSettings
-from mitoscale.nets.predictors import weights_digest
+from mitoscale.nets.factories import weights_digest
 from mitoscale.stages.probe import Found, Probe
 from mitoscale.storage.layout import check_writable, remove_if_empty, remove_tree
 

@@ -15,7 +15,7 @@ from mitoscale.core.settings import DetectSettings, RelabelSettings, SegmentSett
 from mitoscale.nets.automatic import AutomaticMasks
 from mitoscale.nets.checkpoint import load_sam, square_pixel
 from mitoscale.nets.device import device
-from mitoscale.nets.predictors import make_detector
+from mitoscale.nets.factories import make_detector
 from mitoscale.nets.sam_segmenter import SamSegmenter
 from mitoscale.ops.centroids import profiles
 from mitoscale.ops.foreground_metrics import foreground_scores

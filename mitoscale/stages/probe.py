@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 import mitoscale
 from mitoscale.core.errors import MitoscaleError
-from mitoscale.nets.predictors import weights_digest
+from mitoscale.nets.factories import weights_digest
 
 _LIBRARIES = ("numpy", "scipy", "scikit-image", "torch", "zarr", "tensorstore", "dask", "distributed")
 

@@ -38,6 +38,10 @@ class Stitch(Stage):
         assert isinstance(key, Face)
         yield from (("segment", block.name) for block in (key.low, key.high))
 
+    def stamp(self) -> str:
+        """Tables of a version that kept no voxel for each edge are made again."""
+        return "edges with a voxel"
+
     def prepare(self, fresh: bool) -> Mapping[str, str]:
         """Forget the tables of a run with other settings."""
         if fresh:

@@ -61,10 +61,11 @@ def _train(settings: TrainSettings, report: Report) -> dict[str, Any]:
         shape = (len(plan.task.model.config.context_nm), 128, 128)
         report({"what": "layers", "rows": summary(plan.task.model, shape), "input": list(shape)})
     report({"what": "note", "text": f"device     {device_name()}; batch {plan.batch}, up to {plan.schedule.steps} steps"})
-    _tell_resumed(settings, report)
+    token = settings.token(pair.digest)
+    _tell_resumed(settings, token, report)
     record = _record(settings, pair, len(learnt.image))
     record |= {"phantoms": settings.phantoms if settings.preset == "default" else 0, "phantom_share": settings.phantom_share}
-    trained = train_weights(settings, plan, settings.token(pair.digest), record, _epochs(report, plan.schedule.score_every))
+    trained = train_weights(settings, plan, token, record, _epochs(report, plan.schedule.score_every))
     return _ended(trained.history)
 
 
@@ -113,13 +114,14 @@ def _finetune(settings: FinetuneSettings, report: Report) -> dict[str, Any]:
         "patches": windowed.patches,
         "patches_with_mitochondria": windowed.holding,
     }
-    _tell_resumed(settings, report)
+    token = settings.token(pair.digest)
+    _tell_resumed(settings, token, report)
     steps = -(-len(windowed.versions[0]) // (settings.batch or 8))
     trained = finetune_decoder(
         settings,
         model,
         windowed,
-        settings.token(pair.digest),
+        token,
         record,
         lambda done, total: report({"what": "embedded", "done": done, "total": total}),
         _epochs(report, steps),
@@ -145,10 +147,10 @@ def _claimed(settings: LearnSettings) -> Iterator[None]:
         yield
 
 
-def _tell_resumed(settings: LearnSettings, report: Report) -> None:
+def _tell_resumed(settings: LearnSettings, token: str, report: Report) -> None:
     """Say where a training goes on, where it does."""
     checkpoint = Path(settings.out).with_suffix(".checkpoint")
-    steps = steps_in(checkpoint)
+    steps = steps_in(checkpoint, token)
     if steps:
         report({"what": "note", "text": f"checkpoint goes on from step {steps} ({checkpoint})"})
 

@@ -113,10 +113,11 @@ def load(path: Path, model: nn.Module, token: str) -> tuple[dict[str, Any], Stan
     return state, standing
 
 
-def steps_in(path: Path) -> int:
-    """Steps that a checkpoint has behind it; 0 where there is none, or none that can be read."""
+def steps_in(path: Path, token: str) -> int:
+    """Steps that a checkpoint of the same settings has behind it; 0 where there is none, or none that can be read."""
     try:
-        return int(torch.load(path, weights_only=True, map_location="cpu", mmap=True)["standing"]["step"])
+        state = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
+        return int(state["standing"]["step"]) if state["token"] == token else 0
     except _BROKEN:
         return 0
 

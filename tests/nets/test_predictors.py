@@ -13,16 +13,8 @@ import pytest
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region
 from mitoscale.core.settings import DetectSettings, SegmentSettings
-from mitoscale.nets.predictors import (
-    Detector,
-    MaskSegmenter,
-    VolumeSegmenter,
-    is_factory,
-    load_factory,
-    make_detector,
-    make_segmenter,
-    weights_digest,
-)
+from mitoscale.nets.factories import is_factory, load_factory, make_detector, make_segmenter, weights_digest
+from mitoscale.nets.predictors import Detector, MaskSegmenter, VolumeSegmenter
 
 SPACING = (10.0, 10.0, 10.0)
 
@@ -60,7 +52,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def test_the_protocols_need_no_torch() -> None:
     """A lab's own model, and every command but those that compute, must not pay for importing torch."""
-    code = "import sys, mitoscale.nets.predictors as p; p.is_factory('a:b'); print('torch' in sys.modules)"
+    code = "import sys, mitoscale.nets.factories as p; p.is_factory('a:b'); print('torch' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"
 

@@ -14,7 +14,7 @@ import torch
 
 from mitoscale.core.geometry import Region
 from mitoscale.core.settings import DetectSettings, SegmentSettings
-from mitoscale.nets.predictors import make_detector, make_segmenter
+from mitoscale.nets.factories import make_detector, make_segmenter
 from mitoscale.nets.turns import _TURN, turn
 
 REGION = Region.of_shape((1, 4, 4))

@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
-from click.testing import CliRunner
+from commands import Call
 
-from mitoscale.cli.evaluate import evaluate as command
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region
 from mitoscale.core.plan import RunPlan
@@ -201,15 +200,15 @@ def test_nothing_there(tmp_path: Path, name: str) -> None:
         read_labels(str(tmp_path / name))
 
 
-def test_the_command_prints_json_or_a_table(labels: np.ndarray, tmp_path: Path) -> None:
+def test_the_command_prints_json_or_a_table(mitoscale: Call, labels: np.ndarray, tmp_path: Path) -> None:
     path = stored(labels, tmp_path, "tiff")
-    result = CliRunner().invoke(command, [path, path, "--slices", "0:3", "--min-truth", "2", "--json"])
-    assert result.exit_code == 0
-    assert json.loads(result.stdout) == evaluate(path, path, slices=(0, 3), min_truth=2)
-    table = CliRunner().invoke(command, [path, path])
-    assert table.exit_code == 0
+    result = mitoscale("evaluate", path, path, "--slices", "0:3", "--min-truth", "2", "--json")
+    assert result.code == 0
+    assert json.loads(result.out) == evaluate(path, path, slices=(0, 3), min_truth=2)
+    table = mitoscale("evaluate", path, path)
+    assert table.code == 0
     for word in ("foreground", "iou", "f1_75", "voi_split", "arand", "1.0000"):
-        assert word in table.stdout
+        assert word in table.out
 
 
 def test_the_command_ends_with_one_line(tmp_path: Path) -> None:

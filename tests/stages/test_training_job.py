@@ -17,7 +17,7 @@ from mitoscale.core.geometry import Region
 from mitoscale.core.learning import FinetuneSettings, TrainSettings
 from mitoscale.core.settings import DetectSettings, SegmentSettings
 from mitoscale.nets.checkpoint import WeightsCard, load_sam, load_unet, save_weights
-from mitoscale.nets.predictors import make_detector, make_segmenter
+from mitoscale.nets.factories import make_detector, make_segmenter
 from mitoscale.nets.sam import Sam, SamConfig
 from mitoscale.nets.unet import PRESETS, UNet, UNetConfig
 from mitoscale.ops.phantom import make_phantom

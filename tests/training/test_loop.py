@@ -232,11 +232,12 @@ def test_what_differs_from_a_checkpoint_is_named(tmp_path: Path) -> None:
 
 
 def test_steps_behind_a_checkpoint(tmp_path: Path) -> None:
-    assert steps_in(tmp_path / "c") == 0
-    train(Broken(bad_step=99), schedule(3), tmp_path / "c", Log())
-    assert steps_in(tmp_path / "c") == 3
+    assert steps_in(tmp_path / "c", "these") == 0
+    train(Broken(bad_step=99), schedule(3), tmp_path / "c", Log(), token="these")
+    assert steps_in(tmp_path / "c", "these") == 3
+    assert steps_in(tmp_path / "c", "those") == 0, "it is not gone on from"
     (tmp_path / "c").write_bytes(b"no checkpoint")
-    assert steps_in(tmp_path / "c") == 0
+    assert steps_in(tmp_path / "c", "these") == 0
 
 
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:

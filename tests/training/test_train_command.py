@@ -15,7 +15,7 @@ from mitoscale.cli import main
 from mitoscale.core.geometry import Region
 from mitoscale.core.settings import DetectSettings, SegmentSettings
 from mitoscale.nets.checkpoint import load_sam, load_unet
-from mitoscale.nets.predictors import make_detector, make_segmenter
+from mitoscale.nets.factories import make_detector, make_segmenter
 from mitoscale.training.samples import Annotated
 
 
