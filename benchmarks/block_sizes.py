@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mitoscale.ops.object_metrics import object_scores_3d
-from mitoscale.ops.partition_metrics import voi
+from mitoscale.evaluation.object_metrics import object_scores_3d
+from mitoscale.evaluation.partition_metrics import voi
 from mitoscale.ops.seams import interval
 from mitoscale.pipeline import FINISHED, load
 from mitoscale.storage.arrays import open_array

@@ -29,7 +29,7 @@ from chaos_faults import Fault, match, table
 
 from mitoscale.core.event import Event
 from mitoscale.pipeline import load, quarantined
-from mitoscale.pipeline.standing import Standing
+from mitoscale.pipeline.state import StageState
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.events import EventLog
 from mitoscale.storage.layout import RunFolder
@@ -192,7 +192,7 @@ class Chaos:
         if not Path(RunFolder(self.run).run_json).exists():  # killed before it had begun
             return []
         run = load(self.run)
-        done = sorted(Standing.of(run, "detect").done)
+        done = sorted(StageState.of(run, "detect").done)
         for name in self.chance.sample(done, min(DAMAGES, len(done))):
             z, y, x = run.plan.grid.named(name).index
             shard = Path(RunFolder(self.run).foreground, "c", str(z), str(y), str(x))

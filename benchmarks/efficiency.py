@@ -31,7 +31,7 @@ from mitoscale.cluster.clusters import ClusterSettings, start
 from mitoscale.cluster.configuration import memory_environment, thread_environment
 from mitoscale.nets.factories import warm_models
 from mitoscale.pipeline import Observer, Run, execute, load
-from mitoscale.pipeline.progress import progress
+from mitoscale.pipeline.status import progress
 
 STAGES = ("detect", "segment")
 

@@ -52,7 +52,7 @@ def measure(kind: str, folder: str) -> dict[str, float]:
     from skimage.metrics import adapted_rand_error, variation_of_information
     from stardist.matching import matching
 
-    from mitoscale.stages.evaluate import evaluate
+    from mitoscale.evaluation.evaluate import evaluate
 
     before = peak_gib()
     began = time.monotonic()

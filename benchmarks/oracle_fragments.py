@@ -23,11 +23,11 @@ import numpy as np
 
 from mitoscale.core.geometry import Region, Triple
 from mitoscale.core.grid import BlockGrid
+from mitoscale.evaluation.label_reading import read_labels
 from mitoscale.ops.assemble import assemble
 from mitoscale.ops.contingency import contingency
 from mitoscale.ops.instances import instances
 from mitoscale.ops.scene import make_scene
-from mitoscale.stages.label_source import read_labels
 
 CORES = (32, 64, 100, 128, 256)
 

@@ -23,14 +23,14 @@ from undecidable import undecidable
 
 from mitoscale.core.geometry import Region, Spacing, Triple
 from mitoscale.core.grid import BlockGrid
+from mitoscale.evaluation.label_reading import read_labels
+from mitoscale.evaluation.object_metrics import match, object_scores, object_scores_3d
 from mitoscale.ops.assemble import assemble
 from mitoscale.ops.contingency import contingency
 from mitoscale.ops.instances import instances
 from mitoscale.ops.link import link, open_ends
-from mitoscale.ops.object_metrics import match, object_scores, object_scores_3d
 from mitoscale.ops.perturb import Mistakes, perturb
 from mitoscale.ops.scene import make_scene
-from mitoscale.stages.label_source import read_labels
 
 LEAST = 1000
 """Voxels of the smallest object that counts."""

@@ -22,10 +22,10 @@ from plain_link import plain_link
 
 from mitoscale.core.geometry import Region, Spacing, Triple
 from mitoscale.core.grid import BlockGrid
+from mitoscale.evaluation.object_metrics import object_scores_3d
+from mitoscale.evaluation.partition_metrics import voi
 from mitoscale.ops.assemble import assemble
 from mitoscale.ops.link import link, open_ends
-from mitoscale.ops.object_metrics import object_scores_3d
-from mitoscale.ops.partition_metrics import voi
 from mitoscale.ops.perturb import Mistakes, perturb
 from mitoscale.ops.scene import make_scene
 

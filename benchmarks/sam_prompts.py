@@ -21,7 +21,7 @@ from mitoscale.nets.checkpoint import load_sam
 from mitoscale.nets.device import autocast, device
 from mitoscale.nets.sam import Sam
 from mitoscale.ops.instances import instances
-from mitoscale.stages.annotated import read_annotated
+from mitoscale.training.annotated import read_annotated
 from mitoscale.training.prompts import simulate
 
 LEAST = 150

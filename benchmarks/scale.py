@@ -24,11 +24,11 @@ import psutil
 from nothing import Simulated, result_of, simulated
 
 from mitoscale.cluster.clusters import Cluster, ClusterSettings, start
-from mitoscale.cluster.flight import IN_FLIGHT
+from mitoscale.cluster.task_pool import IN_FLIGHT
 from mitoscale.core.result import BlockResult
 from mitoscale.pipeline.observer import Observer
 from mitoscale.pipeline.stage_run import StageRun
-from mitoscale.pipeline.standing import FINISHED, Standing, digest, ledger_of, results
+from mitoscale.pipeline.state import FINISHED, StageState, digest, ledger_of, results
 from mitoscale.storage.events import EventLog
 from mitoscale.storage.layout import RunFolder
 
@@ -41,7 +41,7 @@ LOOKS = 1000
 
 
 class Watch(Observer):
-    """Hears how the stage goes on: time, memory and tasks in flight."""
+    """Hears how the stage goes on: time, memory and tasks in pool."""
 
     def __init__(self, cluster: Cluster, blocks: int) -> None:
         self._cluster, self._blocks, self._done = cluster, blocks, 0
@@ -74,7 +74,7 @@ def ours(cluster: Cluster, run: Simulated, blocks: int, bundle: int) -> dict[str
     """The product's stage runner."""
     cluster.executor.bundle = bundle
     watch = Watch(cluster, blocks)
-    outcome = StageRun(run, "detect", cluster.executor, watch, EventLog(RunFolder(run.plan.run).events)).go()
+    outcome = StageRun(run, "detect", cluster.executor, watch, EventLog(RunFolder(run.plan.run).events)).execute()
     assert outcome.computed == len(run.plan.grid) and not outcome.quarantined
     numbers = watch.numbers()
     return {**numbers, "in_flight_at_most": IN_FLIGHT * WORKERS}
@@ -122,7 +122,7 @@ def _reading(run: Simulated) -> dict[str, Any]:
     blocks, before, began = len(run.plan.convert_grid), _memory(), time.perf_counter()
     sums = results(run, "convert").sums
     between, half = _memory(), time.perf_counter()
-    standing = Standing.of(run, "convert")
+    standing = StageState.of(run, "convert")
     done = standing.done
     assert len(sums) == len(done) == blocks
     return {

@@ -19,8 +19,8 @@ import numpy as np
 
 from mitoscale.core.geometry import Region, Triple
 from mitoscale.core.grid import BlockGrid
+from mitoscale.evaluation.object_metrics import object_scores_3d
 from mitoscale.ops.assemble import assemble
-from mitoscale.ops.object_metrics import object_scores_3d
 from mitoscale.ops.scene import make_scene
 
 MARGIN: Triple = (8, 16, 16)

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
+from mitoscale.evaluation.foreground_metrics import foreground_scores
 from mitoscale.nets.checkpoint import load_unet
 from mitoscale.nets.device import device, device_name, set_threads
 from mitoscale.nets.unet_detector import UNetDetector
-from mitoscale.ops.foreground_metrics import foreground_scores
-from mitoscale.stages.annotated import read_annotated
+from mitoscale.training.annotated import read_annotated
 from mitoscale.training.report_unet import ReportTask
 
 

@@ -18,10 +18,12 @@ PACKAGE = Path(__file__).parents[1] / "mitoscale"
 LAYERS = (
     ("__main__",),
     ("cli",),
+    ("dashboard",),
     ("pipeline",),
     ("report",),  # the report is a stage too: the last one, which may know the others
-    ("stages",),
     ("training",),
+    ("evaluation",),
+    ("stages",),
     ("nets", "cluster", "storage"),
     ("ops",),
     ("core",),
@@ -34,9 +36,9 @@ CORE_ONLY = ("cluster", "storage", "ops")
 HOMES = {
     "click": ("cli",),
     "rich": ("cli",),
-    "bokeh": ("cluster",),
+    "bokeh": ("dashboard",),
     "dask": ("cluster",),
-    "distributed": ("cluster",),
+    "distributed": ("cluster", "dashboard"),
     "yaml": ("cluster",),
     "imagecodecs": ("storage",),
     "pyarrow": ("storage",),
@@ -51,7 +53,7 @@ HOMES = {
     "torchvision": ("nets", "training"),
     "cc3d": ("ops", "training"),
     "fastremap": ("ops",),
-    "scipy": ("ops", "training"),
+    "scipy": ("evaluation", "ops", "training"),
     "skimage": ("ops",),
 }
 """Libraries, and the only parts that may import them."""

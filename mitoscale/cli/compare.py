@@ -52,10 +52,10 @@ def compare(volume: str, truth: str, sams: tuple[str, ...], out: str, **options:
     from mitoscale.core.errors import InputError
     from mitoscale.core.geometry import Region
     from mitoscale.core.settings import DetectSettings
+    from mitoscale.evaluation.compare import compare as measure
+    from mitoscale.evaluation.grey_volume import open_grey
     from mitoscale.nets.device import set_threads
     from mitoscale.report.comparison import check_uncompared, write_comparison
-    from mitoscale.stages.compare import compare as measure
-    from mitoscale.stages.grey_volume import open_grey
     from mitoscale.storage.layout import check_writable
 
     check_writable(out)

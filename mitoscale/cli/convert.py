@@ -21,7 +21,7 @@ def convert(src: str, run: str, **options: Any) -> None:
     \b
     Example:  mitoscale convert slices/ RUN --voxel-size 50,4.6,4.6
     """
-    from mitoscale.cli.launch import go, settings_for, threads_of
+    from mitoscale.cli.launch import run_stages, settings_for, threads_of
     from mitoscale.pipeline import make_plan, start, taken_back
     from mitoscale.stages.source import open_source
 
@@ -29,4 +29,4 @@ def convert(src: str, run: str, **options: Any) -> None:
     settings = settings_for(source, options, threads_of(options))
     begun = start(make_plan(source, run, settings), source.value_range, options["redo"])
     with taken_back(begun):
-        go(begun, ["convert"], options)
+        run_stages(begun, ["convert"], options)

@@ -32,12 +32,12 @@ def demo(folder: str, **options: Any) -> None:
     """
     import os
 
-    from mitoscale.cli.launch import go, settings_for, threads_of
+    from mitoscale.cli.launch import run_stages, settings_for, threads_of
     from mitoscale.core.errors import InputError
     from mitoscale.core.settings import STAGES
+    from mitoscale.evaluation.evaluate import evaluate
     from mitoscale.ops.phantom import make_phantom
     from mitoscale.pipeline import make_plan, start
-    from mitoscale.stages.evaluate import evaluate
     from mitoscale.stages.source import open_source
     from mitoscale.storage.layout import check_writable, write_json
     from mitoscale.storage.tiff_writing import write_tiff
@@ -59,7 +59,7 @@ def demo(folder: str, **options: Any) -> None:
     segment = settings.segment.model_copy(update={"margin": _MARGIN})
     plan = make_plan(source, run, settings.model_copy(update={"segment": segment}))
     started = start(plan, source.value_range)
-    go(started, STAGES[:-1], options)
+    run_stages(started, STAGES[:-1], options)
     scores = evaluate(run, truth)
     chosen = {
         "foreground IoU": scores["foreground"]["iou"],
@@ -68,6 +68,6 @@ def demo(folder: str, **options: Any) -> None:
         "3D mean segmentation accuracy": scores["objects_3d"]["msa"],
     }
     write_json(os.path.join(run, "scores.json"), chosen)
-    go(started, ["report"], options)
+    run_stages(started, ["report"], options)
     for name, value in chosen.items():
         click.echo(f"{name:30} {value:.3f}")

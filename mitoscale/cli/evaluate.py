@@ -47,7 +47,7 @@ def evaluate(
 
     from mitoscale.cli.launch import running
     from mitoscale.cli.progress import count_bar
-    from mitoscale.stages.evaluate import evaluate as score
+    from mitoscale.evaluation.evaluate import evaluate as score
 
     with ExitStack() as stack:
         on_cluster = options["cluster"] or options["workers"]

@@ -42,8 +42,8 @@ def finetune(cluster: str | None, cache: str | None, cache_size: float, **option
     from mitoscale.core.learning import FinetuneSettings
     from mitoscale.nets.embedded import find_weights
     from mitoscale.nets.official import cache_folder
-    from mitoscale.stages.training_job import finetune_job
     from mitoscale.storage.layout import check_writable
+    from mitoscale.training.job import finetune_job
 
     options["sam"] = str(find_weights(options["sam"]))
     folder = os.path.abspath(os.path.expanduser(cache)) if cache else str(cache_folder() / "embeddings")

@@ -18,8 +18,9 @@ from mitoscale.core.errors import EXIT_QUARANTINED, InputError
 from mitoscale.core.geometry import Region
 from mitoscale.core.plan import chunks_of, default_core
 from mitoscale.core.settings import ConvertSettings, DetectSettings, RelabelSettings, RunSettings, SegmentSettings
+from mitoscale.dashboard.watch import Watch
 from mitoscale.nets.factories import warm_models, weights_digest
-from mitoscale.pipeline import Audience, Run, StageOutcome, Watch, execute
+from mitoscale.pipeline import Audience, Run, StageOutcome, execute
 from mitoscale.stages.source import Source
 
 
@@ -37,10 +38,10 @@ def settings_for(source: Source, options: dict[str, Any], threads: int) -> RunSe
         region=Region.parse(region, source.shape) if region else Region.of_shape(source.shape),
         invert=bool(options.get("invert")),
     )
-    return changed(RunSettings(convert=convert, threads=threads), options)
+    return with_options(RunSettings(convert=convert, threads=threads), options)
 
 
-def changed(settings: RunSettings, options: dict[str, Any]) -> RunSettings:
+def with_options(settings: RunSettings, options: dict[str, Any]) -> RunSettings:
     """Settings with what the options say of detect, segment and relabel; weights are looked up and hashed."""
     detect: dict[str, Any] = settings.detect.model_dump() | _given(
         options, {"detector": "detector", "threshold": "threshold", "options": "detector_option"}
@@ -76,7 +77,7 @@ def _left_out(value: Any) -> bool:
     return value is None or value is False or value == {}
 
 
-def go(run: Run, stages: Sequence[str], options: dict[str, Any]) -> list[StageOutcome]:
+def run_stages(run: Run, stages: Sequence[str], options: dict[str, Any]) -> list[StageOutcome]:
     """Run the stages, show progress and the summary; exits with 3 where blocks were quarantined."""
     threads = run.plan.settings.threads
     if threads_of(options) != threads:
@@ -127,10 +128,14 @@ def running(options: dict[str, Any]) -> Iterator[Cluster]:
 @contextmanager
 def watched(run: Run, stages: Sequence[str], cluster: Cluster) -> Iterator[Watch]:
     """Meanwhile show the run in the dashboard, on a page whose address is printed."""
+    from mitoscale.dashboard.plugin import add_page
+    from mitoscale.dashboard.publishing import publishing
+
     watch = Watch(run, stages)
-    if cluster.page_link:
-        click.echo(f"blocks     {cluster.page_link}", err=True)
-    with cluster.showing(run.plan.run, watch.news):
+    page = add_page(cluster.client, cluster.dashboard_link)
+    if page:
+        click.echo(f"blocks     {page}", err=True)
+    with publishing(cluster.client, run.plan.run, watch.news):
         try:
             yield watch
         except BaseException:

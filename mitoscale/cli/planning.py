@@ -10,8 +10,8 @@ from typing import Any
 import psutil
 
 from mitoscale.cli.launch import settings_for
-from mitoscale.cluster.amounts import bytes_of
 from mitoscale.cluster.clusters import default_workers, load_cluster
+from mitoscale.cluster.units import bytes_of
 from mitoscale.core.forecast import Calibration, Forecast, check, forecast
 from mitoscale.core.geometry import Region, Triple
 from mitoscale.core.plan import RunPlan

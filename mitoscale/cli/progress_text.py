@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from datetime import datetime, timedelta
 
-from mitoscale.pipeline.progress import RunProgress, StageProgress
+from mitoscale.pipeline.status import RunProgress, StageProgress
 
 _FAULTS = ("worker lost", "raised", "taken back", "damaged", "quarantined", "stopped")
 _SHOWN = 5

@@ -53,11 +53,11 @@ def prompt(volume: str, z: int, everything: bool, sam: str, out: str | None, **o
     from pathlib import Path
 
     from mitoscale.core.errors import InputError
+    from mitoscale.evaluation.grey_volume import open_grey
+    from mitoscale.evaluation.prompt import ask_everything, ask_prompts
     from mitoscale.nets.device import set_threads
-    from mitoscale.report.answers import answers_picture
     from mitoscale.report.pictures import save_png
-    from mitoscale.stages.ask import ask_everything, ask_prompts
-    from mitoscale.stages.grey_volume import open_grey
+    from mitoscale.report.prompt import answers_picture
     from mitoscale.storage.layout import check_new, check_writable, free_name
 
     points, boxes = options["points"], options["boxes"]

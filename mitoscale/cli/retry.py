@@ -20,7 +20,7 @@ def retry(run: str, **options: Any) -> None:
     Example:  mitoscale retry RUN
     Afterwards the run is bit for bit what it would have been without the failure.
     """
-    from mitoscale.cli.launch import go
+    from mitoscale.cli.launch import run_stages
     from mitoscale.core.errors import InputError
     from mitoscale.pipeline import begun, finished, first_missing, load, locked, quarantined
 
@@ -36,4 +36,4 @@ def retry(run: str, **options: Any) -> None:
         click.echo(f"nothing to heal in {run}")
         return
     click.echo(f"healing    {', '.join(f'{len(names)} of {stage}' for stage, names in lost.items())}", err=True)
-    go(there, begun(there), options)
+    run_stages(there, begun(there), options)

@@ -23,7 +23,7 @@ def run(src: str, run: str, **options: Any) -> None:
     Example:  mitoscale run stack.tif RUN --voxel-size 5,5,5
     Start it again after a stop: what is done stays done.
     """
-    from mitoscale.cli.launch import go, settings_for, threads_of
+    from mitoscale.cli.launch import run_stages, settings_for, threads_of
     from mitoscale.core.settings import STAGES
     from mitoscale.pipeline import make_plan, start, taken_back
     from mitoscale.stages.source import open_source
@@ -33,4 +33,4 @@ def run(src: str, run: str, **options: Any) -> None:
     plan = make_plan(source, run, settings, options["labels_into_source"])
     begun = start(plan, source.value_range, options["redo"])
     with taken_back(begun):
-        go(begun, STAGES, options)
+        run_stages(begun, STAGES, options)

@@ -24,7 +24,7 @@ def _command(name: str) -> click.Command:
     @setting_options
     @where_options
     def command(run: str, **options: Any) -> None:
-        from mitoscale.cli.launch import changed, go
+        from mitoscale.cli.launch import run_stages, with_options
         from mitoscale.core.errors import InputError
         from mitoscale.core.settings import STAGES
         from mitoscale.pipeline import load, start
@@ -36,8 +36,8 @@ def _command(name: str) -> click.Command:
         for option in ("region", "block", "invert"):
             if options[option] is not None:
                 raise InputError(f"--{option} is fixed when a run is converted; use mitoscale run SRC RUN with --redo convert")
-        plan = there.plan.model_copy(update={"settings": changed(there.plan.settings, options)})
-        go(start(plan, there.value_range, options["redo"]), [name], options)
+        plan = there.plan.model_copy(update={"settings": with_options(there.plan.settings, options)})
+        run_stages(start(plan, there.value_range, options["redo"]), [name], options)
 
     return command
 

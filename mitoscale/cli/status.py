@@ -22,7 +22,7 @@ def status(run: str, watch: bool, every: float, as_json: bool) -> None:
     """
     from mitoscale.cli.progress_text import as_object, as_text
     from mitoscale.pipeline import load
-    from mitoscale.pipeline.progress import progress
+    from mitoscale.pipeline.status import progress
 
     there = load(run)
     while True:

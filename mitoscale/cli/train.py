@@ -31,7 +31,7 @@ def train(cluster: str | None, **options: Any) -> None:
     """
     from mitoscale.cli.learning import run_on_cluster, settings_of
     from mitoscale.core.learning import TrainSettings
-    from mitoscale.stages.training_job import train_job
+    from mitoscale.training.job import train_job
 
     settings = TrainSettings(**settings_of(options))
     result = run_on_cluster(train_job, settings, "train", cluster)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from mitoscale.cluster.amounts import seconds_of
 from mitoscale.cluster.groups import Group
+from mitoscale.cluster.units import seconds_of
 
 
 class Demand:

@@ -80,9 +80,9 @@ def _cause(error: BaseException) -> str:
 
 def _forget_models(dask_scheduler: Any) -> None:
     """Runs on the scheduler: workers that start later need not load this run's models."""
-    from mitoscale.cluster.plugin import Warmth
+    from mitoscale.cluster.plugin import ModelPreload
 
-    dask_scheduler.worker_plugins.pop(Warmth.name, None)
+    dask_scheduler.worker_plugins.pop(ModelPreload.name, None)
 
 
 def _check_versions(client: Any) -> None:

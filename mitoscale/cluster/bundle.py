@@ -16,7 +16,7 @@ from typing import Any
 
 from mitoscale.core.errors import StoppedError
 from mitoscale.core.grid import Block, Face
-from mitoscale.core.load import bundle_size
+from mitoscale.core.overhead import bundle_size
 from mitoscale.core.result import BlockResult
 
 Key = Block | Face
@@ -63,7 +63,7 @@ class Bundling:
             self._seconds = took if self._seconds is None else self._seconds + RECENT * (took - self._seconds)
 
     def size(self, slots: int) -> int:
-        """See :func:`mitoscale.core.load.bundle_size`; 1 before any key is done."""
+        """See :func:`mitoscale.core.overhead.bundle_size`; 1 before any key is done."""
         return self._fixed or (1 if self._seconds is None else bundle_size(self._seconds, slots))
 
 

@@ -14,12 +14,12 @@ from mitoscale.cluster.configuration import configuration
 from mitoscale.cluster.connection import Connection
 from mitoscale.cluster.executor import DaskExecutor
 from mitoscale.cluster.groups import GroupName
-from mitoscale.cluster.interruption import interruptible
 from mitoscale.cluster.job import Job, Tell, run_job
 from mitoscale.cluster.kubernetes import kubernetes_cluster
 from mitoscale.cluster.local import default_workers, local_cluster
 from mitoscale.cluster.placement import Placement
 from mitoscale.cluster.settings import ClusterSettings
+from mitoscale.cluster.signals import interruptible
 from mitoscale.cluster.slurm import slurm_cluster
 
 __all__ = ["Cluster", "ClusterSettings", "default_workers", "load_cluster", "start"]
@@ -44,8 +44,6 @@ class Cluster:
     """Where tasks go."""
     dashboard_link: str
     """Where the dashboard is."""
-    page_link: str
-    """Where the page about runs is in the dashboard; empty where there is none."""
     client: Any
     """The ``distributed.Client``."""
     expected: int = 1
@@ -66,18 +64,9 @@ class Cluster:
         group : str
             Whose tasks need the models.
         """
-        from mitoscale.cluster.plugin import Warmth
+        from mitoscale.cluster.plugin import ModelPreload
 
-        self.client.register_plugin(Warmth(load, self.placement.of(group).resource))
-
-    def showing(self, name: str, news: Callable[[], bytes | None]) -> AbstractContextManager[None]:
-        """Meanwhile show a board on the page about runs.
-
-        See :func:`mitoscale.cluster.showing.showing`.
-        """
-        from mitoscale.cluster.showing import showing
-
-        return showing(self.client, name, news)
+        self.client.register_plugin(ModelPreload(load, self.placement.of(group).resource))
 
     def run_job(self, job: Job, *, name: str, group: GroupName = "train", heard: Tell | None = None) -> Any:
         """Run one long job, such as a training, on a worker of a group, and wait for it.
@@ -102,7 +91,6 @@ def start(settings: ClusterSettings) -> Iterator[Cluster]:
     """
     import dask
 
-    from mitoscale.cluster.page_plugin import add_page
     from mitoscale.cluster.plugin import WorkerSetup
 
     with (
@@ -120,7 +108,6 @@ def start(settings: ClusterSettings) -> Iterator[Cluster]:
                 executor=executor,
                 placement=placement,
                 dashboard_link=connection.dashboard,
-                page_link=add_page(client, connection.dashboard),
                 client=client,
                 expected=settings.expected,
             )

@@ -12,7 +12,7 @@ CANCELLED = (asyncio.CancelledError, concurrent.futures.CancelledError)
 """What a future raises when its scheduler is gone: Dask knows both."""
 
 
-def nobody() -> bool:
+def no_pending_workers() -> bool:
     """No worker is on its way."""
     return False
 
@@ -25,5 +25,5 @@ class Connection:
     """The ``distributed.Client``."""
     dashboard: str
     """Where the dashboard is; empty where there is none."""
-    more_to_come: Callable[[], bool] = nobody
+    more_to_come: Callable[[], bool] = no_pending_workers
     """Whether workers wait in a queue, so that a cluster without any is not lost; raises StoppedError where none will come."""

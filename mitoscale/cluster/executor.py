@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mitoscale.cluster.bundle import Function, Key
-from mitoscale.cluster.connection import nobody
-from mitoscale.cluster.flight import Flight
-from mitoscale.cluster.hearing import Hearing
-from mitoscale.cluster.interruption import pause
+from mitoscale.cluster.connection import no_pending_workers
 from mitoscale.cluster.placement import Place
-from mitoscale.cluster.rounds import Failure, Rounds, failure_of, raised
+from mitoscale.cluster.retries import Failure, Retries, failure_of, raised
+from mitoscale.cluster.signals import pause
+from mitoscale.cluster.task_pool import TaskPool
+from mitoscale.cluster.worker_events import WorkerEvents
 from mitoscale.core.errors import StoppedError
 from mitoscale.core.event import Event, ignore
 from mitoscale.core.result import BlockResult
@@ -131,7 +131,7 @@ class DaskExecutor:
         place: Callable[[str | None], Place],
         retries: int = RETRIES,
         waits: tuple[float, ...] = WAITS,
-        more_to_come: Callable[[], bool] = nobody,
+        more_to_come: Callable[[], bool] = no_pending_workers,
         bundle: int | None = None,
     ) -> None:
         self.client = client
@@ -140,7 +140,7 @@ class DaskExecutor:
         self.waits = waits
         self.more_to_come = more_to_come
         self.bundle = bundle
-        self._hearing = Hearing(client)
+        self._worker_events = WorkerEvents(client)
         self.reports: str | None = None
         """Folder that gets Dask's own report of each stage, ``STAGE.html``; None: there are none."""
 
@@ -148,7 +148,7 @@ class DaskExecutor:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._hearing.close()
+        self._worker_events.close()
 
     def run(
         self,
@@ -191,9 +191,9 @@ class DaskExecutor:
         resource: str | None,
         priority: int,
     ) -> list[Failure]:
-        with Flight(
+        with TaskPool(
             self.client,
-            self._hearing,
+            self._worker_events,
             stage,
             function,
             resource=self.place(resource).resource,
@@ -202,18 +202,18 @@ class DaskExecutor:
             on_event=on_event,
             more_to_come=self.more_to_come,
             bundle=self.bundle,
-        ) as flight:
-            rounds = Rounds(stage, self.retries, on_result, on_event)
-            rounds.fly(flight, keys)
+        ) as pool:
+            retries = Retries(stage, self.retries, on_result, on_event)
+            retries.run(pool, keys)
             for wait in self._pauses():
-                if again := rounds.take_raised():
+                if again := retries.take_raised():
                     pause(wait)
-                    rounds.fly(flight, again)
-            alone = rounds.take_suspects()
+                    retries.run(pool, again)
+            alone = retries.take_suspects()
             for wait in (0.0, *self._pauses()):
                 if alone:
                     pause(wait)
                 for suspect in alone:
-                    rounds.fly_alone(flight, suspect)
-                alone = rounds.take_raised()
-        return rounds.failures
+                    retries.run_alone(pool, suspect)
+                alone = retries.take_raised()
+        return retries.failures

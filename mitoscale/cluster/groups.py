@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from mitoscale.cluster.amounts import Duration, Memory
+from mitoscale.cluster.units import Duration, Memory
 
 GroupName = Literal["io", "gpu", "train"]
 """``gpu`` takes detect and segment, ``train`` takes training, ``io`` takes everything else."""

@@ -8,7 +8,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from mitoscale.cluster.connection import CANCELLED
-from mitoscale.cluster.interruption import POLL_SECONDS, put_off, put_off_no_more, raise_if_interrupted
+from mitoscale.cluster.signals import POLL_SECONDS, put_off, put_off_no_more, raise_if_interrupted
 from mitoscale.core.errors import StoppedError
 
 Tell = Callable[[dict[str, Any]], None]

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from mitoscale.cluster.amounts import bytes_of
+from mitoscale.cluster.autoscaling import State, Workforce
 from mitoscale.cluster.configuration import configuration, inherited, worker_environment
 from mitoscale.cluster.connection import Connection
 from mitoscale.cluster.groups import Group
 from mitoscale.cluster.settings import ClusterSettings, Kubernetes
-from mitoscale.cluster.workforce import State, Workforce
+from mitoscale.cluster.units import bytes_of
 from mitoscale.core.errors import InputError
 
 _API = "kubernetes.dask.org/v1"
@@ -77,7 +77,7 @@ class Pods:
         self._missing = False
 
     def keep(self, wanted: Mapping[str, int], state: State) -> list[str]:
-        """See :class:`mitoscale.cluster.workforce.Supply`; which pods leave, the operator asks of the scheduler."""
+        """See :class:`mitoscale.cluster.autoscaling.Supply`; which pods leave, the operator asks of the scheduler."""
         for name, number in wanted.items():
             if self._asked.get(name) != number:
                 self._cluster.scale(number, worker_group=self._names[name])

@@ -94,7 +94,7 @@ def _memory_share(settings: ClusterSettings, counts: Mapping[GroupName, int]) ->
     """What is left of the machine for each worker whose group names no memory."""
     from distributed.system import MEMORY_LIMIT
 
-    from mitoscale.cluster.amounts import bytes_of
+    from mitoscale.cluster.units import bytes_of
 
     groups = settings.all_groups
     given = sum(counts[name] * bytes_of(group.memory) for name, group in groups.items() if group.memory)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mitoscale.cluster.connection import nobody
+from mitoscale.cluster.connection import no_pending_workers
 from mitoscale.cluster.groups import STAND_INS, Group
 from mitoscale.core.errors import StoppedError
 
@@ -38,7 +38,7 @@ class Placement:
         Whether workers are on their way.
     """
 
-    def __init__(self, client: Any, groups: Mapping[Any, Group], more_to_come: Callable[[], bool] = nobody) -> None:
+    def __init__(self, client: Any, groups: Mapping[Any, Group], more_to_come: Callable[[], bool] = no_pending_workers) -> None:
         self._client = client
         self._planned = {name: group.most * group.tasks for name, group in groups.items()}
         self._more_to_come = more_to_come

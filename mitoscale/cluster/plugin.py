@@ -39,7 +39,7 @@ class WorkerSetup(WorkerPlugin):
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-class Warmth(WorkerPlugin):
+class ModelPreload(WorkerPlugin):
     """Loads models in a worker as soon as it starts, also when it is started again; tasks that come meanwhile wait for them.
 
     Parameters

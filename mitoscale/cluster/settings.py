@@ -8,8 +8,8 @@ from typing import Any, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from mitoscale.cluster.amounts import Duration, Memory
 from mitoscale.cluster.groups import Group, GroupName, Settings
+from mitoscale.cluster.units import Duration, Memory
 from mitoscale.core.errors import InputError
 
 Kind = Literal["local", "cuda", "slurm", "kubernetes", "address"]

@@ -15,12 +15,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from mitoscale.cluster.autoscaling import State, Workforce
 from mitoscale.cluster.configuration import worker_environment
 from mitoscale.cluster.connection import Connection
 from mitoscale.cluster.groups import Queue
 from mitoscale.cluster.scheduler import dashboard_of, scheduler_with, tls_files
 from mitoscale.cluster.settings import ClusterSettings
-from mitoscale.cluster.workforce import State, Workforce
 from mitoscale.core.errors import InputError, StoppedError
 
 HOPELESS = 5
@@ -123,7 +123,7 @@ class Jobs:
             self._script(name).write_text(script)
 
     def keep(self, wanted: Mapping[str, int], state: State) -> list[str]:
-        """See :class:`mitoscale.cluster.workforce.Supply`."""
+        """See :class:`mitoscale.cluster.autoscaling.Supply`."""
         self._look(state)
         leaving: list[str] = []
         for name, number in wanted.items():

@@ -2,7 +2,7 @@
 
 A task's time follows the voxels it reads, halo included; so a stage takes *seconds a voxel read* (measured) x *voxels read by
 all blocks* (geometry). Wall time is that over the tasks computed at once, and never less than client and scheduler need
-(:mod:`mitoscale.core.load`).
+(:mod:`mitoscale.core.overhead`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Triple
-from mitoscale.core.load import (
+from mitoscale.core.overhead import (
     BLOCK_SECONDS,
     BUSY,
     GROWTH_BYTES,

@@ -103,7 +103,7 @@ class TrainSettings(LearnSettings):
     init: str | None = None
     """Weights to start from."""
     keep_init: float = 0.0
-    """Part of those weights that the result keeps, 0..1; see :mod:`mitoscale.training.blend`."""
+    """Part of those weights that the result keeps, 0..1; see :mod:`mitoscale.training.weight_averaging`."""
     steps: int | None = None
     """Optimiser steps; None: the preset's."""
 

@@ -14,9 +14,9 @@ from typing import Any, cast
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Spacing
 from mitoscale.core.settings import DetectSettings, SegmentSettings
+from mitoscale.nets.gpu_lock import LOADING, DetectorInTurn, MaskSegmenterInTurn, VolumeSegmenterInTurn
 from mitoscale.nets.predictors import Detector, MaskSegmenter, VolumeSegmenter
 from mitoscale.nets.sam_pixel import checked_pixel
-from mitoscale.nets.turns import LOADING, DetectorInTurn, MaskSegmenterInTurn, VolumeSegmenterInTurn
 
 
 def is_factory(name: str) -> bool:

@@ -15,8 +15,8 @@ import torch
 
 from mitoscale.core.geometry import Region, Spacing
 from mitoscale.nets.device import autocast
+from mitoscale.nets.gpu_lock import turn
 from mitoscale.nets.sam import BOX_START, BOX_STOP, NEGATIVE, PADDING, POSITIVE, Sam
-from mitoscale.nets.turns import turn
 from mitoscale.ops.masks import Mask
 from mitoscale.ops.prompts import Prompts, interior_point
 from mitoscale.ops.resample import coarse_range, interpolation, mirrored, to_network

@@ -9,7 +9,7 @@ import torch
 
 from mitoscale.core.geometry import Region, Spacing
 from mitoscale.nets.device import autocast
-from mitoscale.nets.turns import turn
+from mitoscale.nets.gpu_lock import turn
 from mitoscale.nets.unet import UNet
 from mitoscale.ops.resample import coarse_range, from_network, to_network
 

@@ -8,12 +8,11 @@ settings are refused unless ``redo`` names the first stage they concern.
 """
 
 from mitoscale.pipeline.cleaning import clean, taken_back
-from mitoscale.pipeline.execution import check_ready, execute
+from mitoscale.pipeline.missing_outputs import first_missing, missing_shards
 from mitoscale.pipeline.observer import Audience, Observer, StageOutcome
-from mitoscale.pipeline.presence import first_missing, missing_shards
 from mitoscale.pipeline.run import FORMAT, Run, load, locked, make_plan, start
-from mitoscale.pipeline.standing import FINISHED, begun, finished, quarantined, why_given_up
-from mitoscale.pipeline.watch import Watch
+from mitoscale.pipeline.runner import check_ready, execute
+from mitoscale.pipeline.state import FINISHED, begun, finished, quarantined, why_given_up
 
 __all__ = [
     "FINISHED",
@@ -22,7 +21,6 @@ __all__ = [
     "Observer",
     "Run",
     "StageOutcome",
-    "Watch",
     "begun",
     "check_ready",
     "clean",

@@ -12,11 +12,11 @@ from mitoscale.core.forecast import Calibration, StageCost, voxels_read
 from mitoscale.core.geometry import Region
 from mitoscale.core.plan import RunPlan
 from mitoscale.core.settings import STAGES
-from mitoscale.pipeline.execution import execute
 from mitoscale.pipeline.observer import Observer
-from mitoscale.pipeline.progress import progress
 from mitoscale.pipeline.run import Run, start
-from mitoscale.pipeline.standing import why_given_up
+from mitoscale.pipeline.runner import execute
+from mitoscale.pipeline.state import why_given_up
+from mitoscale.pipeline.status import progress
 from mitoscale.storage.layout import RunFolder
 
 

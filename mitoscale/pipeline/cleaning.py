@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mitoscale.core.errors import InputError
 from mitoscale.pipeline.run import LOCK, Run, locked
-from mitoscale.pipeline.standing import finished, quarantined
+from mitoscale.pipeline.state import finished, quarantined
 from mitoscale.storage.layout import RunFolder, remove_tree
 
 

@@ -18,7 +18,7 @@ from mitoscale.core.provenance import Provenance
 from mitoscale.core.settings import STAGES, RunSettings
 from mitoscale.core.volume import VolumeSpec
 from mitoscale.nets.factories import make_detector, make_segmenter
-from mitoscale.pipeline.spelling import spelled
+from mitoscale.pipeline.option_names import spelled
 from mitoscale.report.build import Report
 from mitoscale.stages.convert import Convert
 from mitoscale.stages.detect import Detect

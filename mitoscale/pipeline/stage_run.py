@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Iterator
 
 from mitoscale.cluster.executor import Executor
-from mitoscale.cluster.rounds import Failure
+from mitoscale.cluster.retries import Failure
 from mitoscale.core.errors import DamagedError
 from mitoscale.core.event import Event
 from mitoscale.core.result import BlockResult
+from mitoscale.pipeline.missing_outputs import missing_files
 from mitoscale.pipeline.observer import Observer, StageOutcome
-from mitoscale.pipeline.presence import missing_files
 from mitoscale.pipeline.run import Run
-from mitoscale.pipeline.standing import FINISHED, Inputs, Standing, before, closing_sum, ledger_of, results
+from mitoscale.pipeline.state import FINISHED, Inputs, StageState, closing_sum, inputs_digest, ledger_of, results
 from mitoscale.stages.stage import Key, Stage
 from mitoscale.storage.events import EventLog
 from mitoscale.storage.ledger import LedgerEntry
@@ -42,17 +42,17 @@ class StageRun:
         self.executor, self.observer, self.events = executor, observer, events
         self.token = run.plan.settings.token(name)
         self.ledger = ledger_of(run, name)
-        self.standing = Standing.of(run, name)
+        self.state = StageState.of(run, name)
         self._began = time.monotonic()
         self._reading: dict[str, str] = {}
         self._attempts: Counter[str] = Counter()
 
-    def go(self) -> StageOutcome:
+    def execute(self) -> StageOutcome:
         """Do what is to be done."""
         closing = self._current()
         if closing is not None:
-            outcome = StageOutcome(name=self.name, tasks=len(self.standing.records), computed=0, numbers=closing.counts)
-            self.observer.stage_started(self.name, outcome.tasks, self.standing.records)
+            outcome = StageOutcome(name=self.name, tasks=len(self.state.records), computed=0, numbers=closing.counts)
+            self.observer.stage_started(self.name, outcome.tasks, self.state.records)
         else:
             try:
                 outcome = self._work()
@@ -63,25 +63,25 @@ class StageRun:
 
     def _current(self) -> LedgerEntry | None:
         """The closing line, where nothing is left to do and nothing has changed since."""
-        closing, records = self.standing.closing, self.standing.records
+        closing, records = self.state.closing, self.state.records
         if (
             closing is None
-            or self.standing.quarantined
+            or self.state.quarantined
             or missing_files(self.run, self.name)
-            or closing.inputs != before(self.run, self.name)
+            or closing.inputs != inputs_digest(self.run, self.name)
         ):
             return None
         return closing if closing.checksum == closing_sum(records) else None
 
     def _work(self) -> StageOutcome:
         self.events.append(Event(kind="started", stage=self.name))
-        if self.standing.closing is not None:
+        if self.state.closing is not None:
             self.ledger.append(BlockResult(name=FINISHED), token=self.token, state="open")
         stage = self.run.stage(self.name)
         made = {source: results(self.run, source) for source in stage.sources}
         stage = stage.model_copy(update={"lost": {source: r.lost for source, r in made.items()}})
         try:
-            prepared = stage.prepare(fresh=not self.standing.done)
+            prepared = stage.prepare(fresh=not self.state.done)
         except DamagedError as error:
             return self._broken_off(stage, 0, [error])
         inputs = Inputs(stage, {source: r.sums for source, r in made.items()}, prepared)
@@ -101,8 +101,8 @@ class StageRun:
 
     def _up_to_date(self, stage: Stage, inputs: Inputs) -> set[str]:
         """Tasks that are done and whose inputs are what they were."""
-        records = self.standing.records
-        if not self.standing.done:
+        records = self.state.records
+        if not self.state.done:
             return set()
         current = set()
         for key in stage.keys():  # noqa: SIM118 - a method
@@ -118,7 +118,7 @@ class StageRun:
                 yield key
 
     def _keep(self, result: BlockResult) -> None:
-        earlier = self.standing.records.get(result.name)
+        earlier = self.state.records.get(result.name)
         attempt = self._attempts[result.name] + 1
         if earlier is not None and earlier.state != "done":
             self._hear(Event(kind="healed", stage=self.name, task=result.name, attempt=attempt, detail=f"was {earlier.state}"))
@@ -138,8 +138,8 @@ class StageRun:
             self.ledger.append(result, token=self.token, state="quarantined", error=f.traceback, attempt=f.attempts)
 
     def _finish(self, stage: Stage, computed: int) -> StageOutcome:
-        del self.standing  # there may be millions of records: one set is enough
-        after = Standing.of(self.run, self.name)
+        del self.state  # there may be millions of records: one set is enough
+        after = StageState.of(self.run, self.name)
         try:
             numbers = stage.finish(after.done, after.counts)
         except DamagedError as error:
@@ -148,7 +148,7 @@ class StageRun:
         self.ledger.append(
             BlockResult(name=FINISHED, checksum=closing_sum(after.records), counts=numbers, seconds={"wall": seconds}),
             token=self.token,
-            inputs=before(self.run, self.name) or "",
+            inputs=inputs_digest(self.run, self.name) or "",
         )
         lost = tuple(after.quarantined)
         self.events.append(Event(kind="ended", stage=self.name, detail=f"{len(lost)} quarantined" if lost else ""))

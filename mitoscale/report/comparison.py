@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from mitoscale.core.errors import InputError
+from mitoscale.evaluation.compare import Comparison
 from mitoscale.report.pictures import isotropic, montage, save_png
 from mitoscale.report.scale import FONT, scale_bar
-from mitoscale.stages.compare import Comparison
 from mitoscale.storage.layout import remove_if_empty, remove_tree, write_json
 from mitoscale.storage.tables import write_csv
 

@@ -13,8 +13,8 @@ from mitoscale.core.geometry import Region
 from mitoscale.core.grid import Block, block_name
 from mitoscale.core.result import BlockResult
 from mitoscale.core.volume import Normalisation
-from mitoscale.nets.answers import checked_foreground
 from mitoscale.nets.factories import make_detector
+from mitoscale.nets.validate import checked_foreground
 from mitoscale.ops.centroids import deduplicate, detections_from_profiles, profiles
 from mitoscale.stages.reading import read_written_table, seal
 from mitoscale.stages.stage import Key, Stage, Stopwatch

@@ -15,9 +15,9 @@ from mitoscale.core.geometry import Region
 from mitoscale.core.grid import Block
 from mitoscale.core.result import BlockResult
 from mitoscale.core.volume import Normalisation
-from mitoscale.nets.answers import checked_fragments, checked_masks
 from mitoscale.nets.factories import make_segmenter
 from mitoscale.nets.predictors import MaskSegmenter, VolumeSegmenter
+from mitoscale.nets.validate import checked_fragments, checked_masks
 from mitoscale.ops.centroids import profiles
 from mitoscale.ops.link import link, open_ends
 from mitoscale.ops.masks import Mask, fill_unclaimed, gate, masks_of, paint, score_of_profiles, suppress

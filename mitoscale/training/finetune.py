@@ -11,16 +11,16 @@ from mitoscale.core.errors import InputError
 from mitoscale.core.learning import FinetuneSettings
 from mitoscale.nets.checkpoint import WeightsCard, save_weights
 from mitoscale.nets.sam import Sam
-from mitoscale.training.ahead import spare_processes
+from mitoscale.training.checkpoint import Progress
 from mitoscale.training.embeddings import CacheSize, EmbeddingCache, embedding_shape, encoder_digest
 from mitoscale.training.loop import Schedule, Trained
 from mitoscale.training.no_gain import NoGainError
 from mitoscale.training.patches import AugmentedCrops, PatchGrid
+from mitoscale.training.prefetch import spare_processes
 from mitoscale.training.prompted_scores import prompted_scores
 from mitoscale.training.recipe import train_kept
 from mitoscale.training.sam_decoder import Decoder, DecoderTask, PromptRecipe
 from mitoscale.training.samples import Annotated, CropSampler
-from mitoscale.training.standing import Progress
 from mitoscale.training.window_set import WindowSet, embed, window_set
 
 Scores = dict[str, dict[str, dict[str, float]]]

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from mitoscale.core.errors import InputError
-from mitoscale.training.standing import Progress, Standing, load, save
+from mitoscale.training.checkpoint import Progress, TrainingState, load, save
 
 
 class Task(Protocol):
@@ -126,7 +126,7 @@ def train(task: Task, schedule: Schedule, checkpoint: Path, report: Callable[[Pr
     """
     averaged = copy.deepcopy(task.model).eval()
     optimiser = schedule.optimiser(task.model)
-    standing = Standing(best_state=averaged.state_dict())
+    standing = TrainingState(best_state=averaged.state_dict())
     if checkpoint.exists():
         state, standing = load(checkpoint, task.model, token)
         task.model.load_state_dict(state["model"])

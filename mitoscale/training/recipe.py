@@ -22,12 +22,12 @@ from mitoscale.ops.phantom import make_phantom
 from mitoscale.training import report_unet
 from mitoscale.training import sam as sam_training
 from mitoscale.training import unet as unet_training
-from mitoscale.training.ahead import spare_processes, usable_processes
-from mitoscale.training.blend import blended
+from mitoscale.training.checkpoint import Progress
 from mitoscale.training.loop import LossError, Schedule, Task, Trained, train
 from mitoscale.training.no_gain import NoGainError
+from mitoscale.training.prefetch import spare_processes, usable_processes
 from mitoscale.training.samples import Annotated
-from mitoscale.training.standing import Progress
+from mitoscale.training.weight_averaging import blended
 
 Network = TypeVar("Network", unet.UNet, sam.Sam)
 

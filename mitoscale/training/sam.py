@@ -12,9 +12,9 @@ from torch.nn import functional
 from mitoscale.core.errors import InputError
 from mitoscale.nets.device import autocast, device
 from mitoscale.nets.sam import Sam
-from mitoscale.training.ahead import Ahead, numbered
 from mitoscale.training.losses import mask_losses
 from mitoscale.training.patches import profiles_of
+from mitoscale.training.prefetch import Ahead, numbered
 from mitoscale.training.prompts import Prompted, simulate
 from mitoscale.training.samples import Annotated, CropSampler
 
@@ -74,7 +74,7 @@ class SamTask:
     seed : int
         Seed of windows and prompts.
     processes : int
-        See :class:`~mitoscale.training.ahead.Ahead`.
+        See :class:`~mitoscale.training.prefetch.Ahead`.
     """
 
     def __init__(

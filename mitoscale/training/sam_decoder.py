@@ -14,9 +14,9 @@ from torch.nn import functional
 
 from mitoscale.nets.device import autocast
 from mitoscale.nets.sam import BOX_START, Sam, decode
-from mitoscale.training.ahead import Ahead
 from mitoscale.training.epochs import epoch_batch, epoch_steps
 from mitoscale.training.losses import mask_losses
+from mitoscale.training.prefetch import Ahead
 from mitoscale.training.prompted_scores import prompted_scores
 from mitoscale.training.prompts import Prompted, corrections, simulate
 from mitoscale.training.window_set import WindowSet
@@ -111,7 +111,7 @@ class DecoderTask:
     seed : int
         Seed of order and prompts.
     processes : int
-        See :class:`~mitoscale.training.ahead.Ahead`.
+        See :class:`~mitoscale.training.prefetch.Ahead`.
     """
 
     def __init__(

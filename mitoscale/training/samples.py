@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from mitoscale.core.geometry import Spacing
 from mitoscale.ops.downsample import mean_downsample
-from mitoscale.training.bodies import draw_body, place_body
+from mitoscale.training.decoys import draw_body, place_body
 
 _MISTAKEN_SHARE = 0.2
 """Part of a volume's crops that may be centred on what an earlier network mistook."""

@@ -13,8 +13,8 @@ from torch.nn import functional
 from mitoscale.nets.device import autocast, device
 from mitoscale.nets.unet import UNet, UNetConfig
 from mitoscale.nets.unet_detector import UNetDetector
-from mitoscale.training.ahead import Ahead, numbered
 from mitoscale.training.losses import foreground_loss
+from mitoscale.training.prefetch import Ahead, numbered
 from mitoscale.training.samples import Annotated, Crop, CropSampler
 
 _COARSE_NM = 10.0
@@ -65,7 +65,7 @@ class UNetTask:
     seed : int
         Seed of the crops.
     processes : int
-        See :class:`~mitoscale.training.ahead.Ahead`.
+        See :class:`~mitoscale.training.prefetch.Ahead`.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ from mitoscale.cli.planning import grown
 from mitoscale.core.errors import InputError
 from mitoscale.core.forecast import check, forecast, voxels_read
 from mitoscale.core.geometry import Region
-from mitoscale.core.load import bundle_size, client_bytes, load_seconds
+from mitoscale.core.overhead import bundle_size, client_bytes, load_seconds
 from mitoscale.pipeline import load
 from mitoscale.pipeline.calibration import measured
 

@@ -10,8 +10,8 @@ import pytest
 from commands import Call, Stack, check_refused, contents, largest_file
 from PIL import Image
 
-from mitoscale.stages.ask import ask_prompts
-from mitoscale.stages.grey_volume import open_grey
+from mitoscale.evaluation.grey_volume import open_grey
+from mitoscale.evaluation.prompt import ask_prompts
 
 
 def middle_of_one(stack: Stack) -> tuple[int, int, int]:

@@ -14,7 +14,7 @@ from mitoscale.core.event import Event
 from mitoscale.core.result import BlockResult
 from mitoscale.core.settings import STAGES
 from mitoscale.pipeline import load
-from mitoscale.pipeline.progress import progress
+from mitoscale.pipeline.status import progress
 from mitoscale.storage.events import EventLog
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.ledger import Ledger

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from mitoscale.cluster.bundle import Bundling, Raised, bundles, call, pack
 from mitoscale.cluster.clusters import Cluster
 from mitoscale.cluster.executor import DaskExecutor
-from mitoscale.cluster.rounds import DEATHS_ALONE, DEATHS_IN_COMPANY
+from mitoscale.cluster.retries import DEATHS_ALONE, DEATHS_IN_COMPANY
 from mitoscale.core.errors import StoppedError
 from mitoscale.core.event import Event
 from mitoscale.core.grid import Block
-from mitoscale.core.load import bundle_size
+from mitoscale.core.overhead import bundle_size
 from mitoscale.core.result import BlockResult
 
 BLOCKS = row_of_blocks(40)

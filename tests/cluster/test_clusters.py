@@ -145,7 +145,7 @@ def test_the_place_of_a_group_counts_its_threads(grouped: Cluster) -> None:
 
 def test_tasks_that_nobody_there_can_take_stop_the_run(grouped: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mitoscale.cluster.placement.NO_WORKER_SECONDS", 0.5)
-    monkeypatch.setattr("mitoscale.cluster.flight.CHECK_SECONDS", 0.2)
+    monkeypatch.setattr("mitoscale.cluster.task_pool.CHECK_SECONDS", 0.2)
     with pytest.raises(StoppedError, match="no worker that takes moon"):
         grouped.executor.run("detect", where, row_of_blocks(3), on_result=lambda _: None, resource="moon")
     assert grouped.executor.run("detect", where, row_of_blocks(3), on_result=lambda _: None, resource="gpu") == []

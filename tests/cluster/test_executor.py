@@ -17,8 +17,8 @@ from distributed import Worker
 
 from mitoscale.cluster.clusters import Cluster
 from mitoscale.cluster.executor import RETRIES, DaskExecutor, Executor, SerialExecutor
-from mitoscale.cluster.flight import IN_FLIGHT
-from mitoscale.cluster.rounds import DEATHS_ALONE, DEATHS_IN_COMPANY
+from mitoscale.cluster.retries import DEATHS_ALONE, DEATHS_IN_COMPANY
+from mitoscale.cluster.task_pool import IN_FLIGHT
 from mitoscale.core.errors import BlockError, DamagedError, StoppedError
 from mitoscale.core.event import Event
 from mitoscale.core.geometry import Region

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
+from mitoscale.cluster.autoscaling import State
 from mitoscale.cluster.cluster_file import load_cluster
 from mitoscale.cluster.groups import Adaptive, Group
 from mitoscale.cluster.kubernetes import Pods, manifests
 from mitoscale.cluster.settings import ClusterSettings, Kubernetes
-from mitoscale.cluster.workforce import State
 
 JOBS = Path(__file__).parents[2] / "jobs" / "kubernetes"
 

@@ -20,7 +20,7 @@ from slurm_daemons import said, slurm, why_not
 from mitoscale.cli.demo import _BLOCK, _OBJECTS, _SHAPE, SEED
 from mitoscale.cluster.cluster_file import load_cluster
 from mitoscale.cluster.clusters import start
-from mitoscale.cluster.roll_call import ask_workers
+from mitoscale.cluster.worker_info import ask_workers
 from mitoscale.core.grid import Block
 from mitoscale.core.result import BlockResult
 from mitoscale.ops.phantom import make_phantom
@@ -98,7 +98,7 @@ def test_a_run_of_the_demos_size_survives_scancel(conf: str, tmp_path: Path) -> 
 def test_a_group_grows_with_its_tasks_and_goes_when_there_are_none(
     conf: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mitoscale.cluster.workforce.ROUND_SECONDS", 1.0)
+    monkeypatch.setattr("mitoscale.cluster.autoscaling.ROUND_SECONDS", 1.0)
     gpu = {"adaptive": {"min": 0, "max": 2, "idle": "2 s"}, "memory": "1 GiB", "queue": {"partition": "gpu"}}
     file = cluster_file(tmp_path, io={"workers": 1, "memory": "1 GiB"}, gpu=gpu)
     with start(load_cluster(file)) as cluster:

@@ -9,7 +9,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -81,10 +81,9 @@ def this_process(settings: Any) -> Iterator[SimpleNamespace]:
     yield SimpleNamespace(
         executor=SerialExecutor(),
         dashboard_link="(none)",
-        page_link="",
+        client=SimpleNamespace(status="closed", register_plugin=lambda plugin: None, run_on_scheduler=lambda *_: False),
         run_job=_job_here,
         warm=lambda load: None,
-        showing=lambda name, news: nullcontext(),
     )
 
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mitoscale.cluster.rounds import Failure
+from mitoscale.cluster.retries import Failure
 from mitoscale.core.errors import StoppedError
 from mitoscale.core.result import BlockResult
 

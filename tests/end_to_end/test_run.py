@@ -10,11 +10,11 @@ import pytest
 from commands import BLOCK, SHAPE, Call, Finished, Stack, labels_of, renamed
 
 from mitoscale.core.geometry import Region
+from mitoscale.evaluation.evaluate import score
 from mitoscale.ops.boundaries import boundaries
 from mitoscale.ops.object_table import finish_objects
 from mitoscale.ops.objects import partial_objects
 from mitoscale.pipeline import load
-from mitoscale.stages.evaluate import score
 from mitoscale.storage.layout import RunFolder, read_json
 from mitoscale.storage.tables import read_table
 

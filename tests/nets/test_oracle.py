@@ -14,9 +14,9 @@ import mitoscale.nets.predictors as predictors
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region
 from mitoscale.core.settings import DetectSettings, SegmentSettings
-from mitoscale.nets.answers import checked_foreground, checked_fragments
 from mitoscale.nets.factories import make_detector, make_segmenter
 from mitoscale.nets.predictors import MaskSegmenter, VolumeSegmenter
+from mitoscale.nets.validate import checked_foreground, checked_fragments
 from mitoscale.ops.prompts import prompts_from_profiles
 from mitoscale.ops.scene import make_scene
 

@@ -11,10 +11,10 @@ from scipy.spatial import cKDTree
 
 from mitoscale.core.geometry import Region, Triple
 from mitoscale.core.grid import BlockGrid
+from mitoscale.evaluation.object_metrics import object_scores_3d
 from mitoscale.ops.assemble import assemble
 from mitoscale.ops.instances import connected_parts
 from mitoscale.ops.link import link, open_ends
-from mitoscale.ops.object_metrics import object_scores_3d
 from mitoscale.ops.perturb import Mistakes, perturb
 from mitoscale.ops.scene import make_scene
 

@@ -13,7 +13,7 @@ import pytest
 from commands import SHAPE, Finished, Stack, labels_of
 
 from mitoscale.cluster.executor import SerialExecutor
-from mitoscale.cluster.rounds import Failure
+from mitoscale.cluster.retries import Failure
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region
 from mitoscale.core.settings import STAGES, RunSettings

@@ -13,9 +13,9 @@ from torch import nn
 
 from mitoscale.core.errors import InputError, StoppedError
 from mitoscale.nets.unet import UNet, UNetConfig
+from mitoscale.training.checkpoint import Progress, steps_in
 from mitoscale.training.loop import LossError, Schedule, train
 from mitoscale.training.samples import Annotated
-from mitoscale.training.standing import Progress, steps_in
 from mitoscale.training.unet import UNetTask
 
 CONFIG = UNetConfig(widths=(4, 8), context_nm=(-20.0, 0.0, 20.0))

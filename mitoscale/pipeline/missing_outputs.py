@@ -1,0 +1,62 @@
+"""Whether what a run's ledgers call done is there: files may have been removed, by hand or by a broken disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mitoscale.core.settings import STAGES
+from mitoscale.pipeline.run import Run
+from mitoscale.pipeline.state import FINISHED, StageState, finished, ledger_of
+from mitoscale.stages.outputs import files_of, places_gone, tasks_without_shards
+from mitoscale.storage.layout import RunFolder
+
+
+def cleaned(run: Run) -> bool:
+    """Whether it was finished and what only later stages need was removed since."""
+    return not Path(RunFolder(run.plan.run).work).exists() and finished(run, "report")
+
+
+def vanished(run: Run, name: str) -> dict[str, str]:
+    """Stages up to one of which an array or folder is gone though tasks have written into it, each with its path.
+
+    Of a cleaned run only what stays for good is asked for.
+    """
+    without_work = cleaned(run)
+    work = RunFolder(run.plan.run).work
+    found = {}
+    for stage in STAGES[: STAGES.index(name) + 1]:
+        for path in places_gone(run.plan, stage):
+            if not (without_work and path.startswith(work)) and _has_done(run, stage):
+                found[stage] = path
+    return found
+
+
+def missing_files(run: Run, name: str) -> list[str]:
+    """Files that a stage has made at its end and that are not there any more."""
+    gone = [path for path in files_of(run.plan, name) if not Path(path).is_file()]
+    return gone if gone and finished(run, name) else []
+
+
+def missing_shards(run: Run, name: str) -> list[str]:
+    """Tasks that a stage's ledger calls done and of which a shard that stays for good is gone."""
+    gone = list(tasks_without_shards(run.plan, name))
+    done = StageState.of(run, name).done if gone else ()
+    return [task for task in gone if task in done]
+
+
+def first_missing(run: Run) -> str:
+    """What of a run's results is gone, in words; empty where nothing is."""
+    for path in vanished(run, STAGES[-1]).values():
+        return path
+    for name in STAGES:
+        for path in missing_files(run, name):
+            return path
+        for task in missing_shards(run, name):
+            return f"what {name} wrote of {task}"
+    return ""
+
+
+def _has_done(run: Run, stage: str) -> bool:
+    """Whether any task was done with the run's settings."""
+    lines = ledger_of(run, stage).lines(run.plan.settings.token(stage))
+    return any(line.state == "done" and line.name != FINISHED for line in lines)

@@ -1,0 +1,156 @@
+"""An annotated volume to train on: grey values normalised as inference does, and truth as instances."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+
+from mitoscale.core.errors import InputError
+from mitoscale.core.geometry import Region, Spacing
+from mitoscale.core.settings import ConvertSettings
+from mitoscale.core.volume import Normalisation
+from mitoscale.evaluation.truth import CURE, above, check_lowest, open_truth
+from mitoscale.ops.instances import components, connected_parts, instances, is_grey_image, is_grey_mask, is_two_valued
+from mitoscale.stages.grey import histogram_values
+from mitoscale.stages.source import open_source
+from mitoscale.storage.arrays import open_array
+from mitoscale.storage.ome import is_ome_zarr, open_image
+from mitoscale.storage.tiff import open_tiff
+from mitoscale.training.samples import Annotated
+
+_EXACT = 2**24
+"""Crops are sampled as float32, which holds smaller labels exactly; larger ones are numbered anew."""
+
+
+_PIECES = 4
+"""An instance is mostly one piece; values that mean something else are many."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnnotatedVolume:
+    """A whole annotated volume."""
+
+    image: np.ndarray
+    """(Z, Y, X) uint8 normalised."""
+    truth: np.ndarray
+    """(Z, Y, X) integer: two-valued, or instances."""
+    spacing: Spacing
+    """Voxel size (z, y, x) in nm."""
+    digest: str
+    """SHA-256 of image and truth."""
+
+    @property
+    def depth(self) -> int:
+        """Number of slices."""
+        return len(self.image)
+
+    @property
+    def truth_told(self) -> str:
+        """What the truth was taken for, for people to see; with a doubt where its values fall in many pieces each."""
+        pieces = int(components(self.truth).max()) if is_two_valued(self.truth) else int(connected_parts(self.truth).max())
+        if is_two_valued(self.truth):
+            return f"a mask of {pieces} separate pieces"
+        values = len(np.unique(self.truth[self.truth != 0]))
+        told = f"{values} instances in {pieces} separate pieces"
+        if pieces <= _PIECES * values:
+            return told
+        return f"{told}: if its values are grey values or classes, give --truth-threshold"
+
+    def part(self, slices: tuple[int, int], share: float) -> Annotated:
+        """Some slices to train on or to score on; a two-valued truth becomes instances there.
+
+        Raises
+        ------
+        InputError
+            If the slices leave the volume, or hold no mitochondrion or nothing else.
+        """
+        start, stop = slices
+        if not 0 <= start < stop <= self.depth:
+            raise InputError(f"slices {start}:{stop} leave the volume, which has 0:{self.depth}")
+        truth = self.truth[start:stop]
+        if not truth.any():
+            raise InputError(f"the truth of slices {start}:{stop} holds no mitochondrion; choose other slices")
+        if truth.all():
+            raise InputError(
+                f"the truth of slices {start}:{stop} holds nothing but mitochondria; is it inverted, or is "
+                "--truth-threshold missing or too low?"
+            )
+        labels = instances(truth) if is_two_valued(truth) else truth
+        if labels.max() >= _EXACT:
+            _, compact = np.unique(np.append(0, labels), return_inverse=True)  # 0 stays 0
+            labels = compact[1:].reshape(labels.shape)
+        labels = labels.astype(np.int32)
+        return Annotated(image=self.image[start:stop], labels=labels, spacing=self.spacing, share=share)
+
+
+def read_annotated(
+    volume: str, truth: str, voxel_size: Spacing | None, threshold: float | None = None, *, invert: bool = False
+) -> AnnotatedVolume:
+    """Read a volume and its truth.
+
+    Parameters
+    ----------
+    volume, truth : str
+        What is read.
+    voxel_size : (z, y, x), optional
+        In nm; wins over what the files say.
+    threshold : float, optional
+        The truth is a mask of grey values or probabilities: above this is mitochondrion.
+    invert : bool
+        Swap dark and bright.
+
+    Raises
+    ------
+    InputError
+        If either cannot be read, the shapes or voxel sizes differ, or the truth is empty or no annotation.
+    """
+    source = open_source(volume, voxel_size)
+    if voxel_size is None:
+        _check_spacing(truth, source.spacing, volume)
+    whole = Region.of_shape(source.shape)
+    image = open_array(source.level0, missing="fill").read(whole) if source.level0 else open_tiff(volume).read(whole)
+    labels_source = open_truth(truth, threshold)
+    labels = labels_source.read(labels_source.cropped(None))
+    if labels.shape != image.shape:
+        raise InputError(f"{truth} has shape {labels.shape}, {volume} has {image.shape}: they must be the same")
+    if threshold is not None:
+        labels = above(labels, threshold, truth)
+    else:
+        check_lowest(truth, int(labels.min(initial=0)))
+        if is_grey_mask(labels) or is_grey_image(labels):
+            raise InputError(f"{truth} holds grey values, not labels: {CURE}")
+    if not labels.any():
+        raise InputError(f"{truth} is empty: it holds no mitochondrion")
+    values = histogram_values(source.dtype, source.value_range)
+    if source.value_range is None:
+        counts = np.bincount(image.ravel().astype(np.int64) - int(values[0]), minlength=len(values))
+    else:
+        counts, _ = np.histogram(image, bins=np.append(values, np.nextafter(values[-1], np.inf)))
+    percentiles = ConvertSettings.model_fields["percentiles"].default
+    try:
+        normalisation = Normalisation.from_histogram(counts, values, percentiles, invert)
+    except ValueError as error:
+        raise InputError(f"{volume} has no contrast ({error})") from error
+    image = normalisation.apply(image)
+    digest = hashlib.sha256(np.ascontiguousarray(image).data)
+    digest.update(np.ascontiguousarray(labels).data)
+    return AnnotatedVolume(image=image, truth=labels, spacing=source.spacing, digest=digest.hexdigest())
+
+
+def _check_spacing(truth: str, spacing: Spacing, volume: str) -> None:
+    """Raise where the truth tells another voxel size than the volume's."""
+    there: Spacing | None = None
+    with suppress(InputError):  # who does not tell its voxel size is believed; what else is wrong, reading it says
+        there = open_image(truth).spec.spacing if is_ome_zarr(truth) else open_tiff(truth, labels=True).spacing
+    if there is not None and not np.allclose(there, spacing, rtol=0.01):
+        raise InputError(
+            f"{truth} has voxels of {_shown(there)} nm, {volume} of {_shown(spacing)} nm: they must be the same; "
+            "where one of them is wrong, give --voxel-size"
+        )
+
+
+def _shown(spacing: Spacing) -> str:
+    return " x ".join(f"{s:g}" for s in spacing)
