@@ -1,8 +1,8 @@
-"""Every accuracy figure of the README and of the model card, measured again with the shipped weights.
+"""Every accuracy figure of benchmarks/README.md and of the model card, measured again with the shipped weights.
 
     python benchmarks/accuracy.py DATA                     # all; says how far each figure is from the committed one
     python benchmarks/accuracy.py DATA --only epfl-unet
-    python benchmarks/accuracy.py DATA --write             # results, and the tables in README.md and the model card
+    python benchmarks/accuracy.py DATA --write             # results, and the tables in benchmarks/README.md and the model card
     python benchmarks/accuracy.py --tables                 # only the tables, from the committed results
 
 DATA is a folder with ``epfl/training.tif``, ``epfl/training_groundtruth.tif``, ``vnc/raw`` and ``vnc/mitochondria``. A case is a
@@ -26,7 +26,7 @@ from table import markdown
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-PAGES = (HERE.parent / "README.md", HERE.parent / "mitoscale" / "nets" / "weights" / "README.md")
+PAGES = (HERE / "README.md", HERE.parent / "mitoscale" / "nets" / "weights" / "README.md")
 BEGIN, END = "<!-- accuracy: written by benchmarks/accuracy.py -->", "<!-- end of accuracy -->"
 
 

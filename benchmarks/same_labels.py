@@ -21,10 +21,10 @@ from mitoscale.storage.arrays import checksum, open_array
 
 
 def labels_of(checkout: Path, arguments: list[str], folder: Path) -> np.ndarray:
-    """(Z, Y, X) labels that the version in a checkout makes."""
+    """(Z, Y, X) labels that the version in a checkout makes; 0 outside the region."""
     command = [sys.executable, "-m", "mitoscale", "run", arguments[0], str(folder), *arguments[1:]]
     subprocess.run(command, check=True, cwd=folder.parent, env={**os.environ, "PYTHONPATH": str(checkout)})
-    return open_array(f"{folder}/volume.zarr/labels/mitochondria/0").read_all()
+    return open_array(f"{folder}/volume.zarr/labels/mitochondria/0", missing="fill").read_all()
 
 
 def main() -> int:

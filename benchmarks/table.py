@@ -1,4 +1,4 @@
-"""The results of ``whole_run.py`` as the Markdown table of the README.
+"""The results of ``whole_run.py`` as the Markdown table of benchmarks/README.md.
 
 python benchmarks/table.py benchmarks/results/epfl-*.json benchmarks/results/vnc-*.json
 """

@@ -105,7 +105,7 @@ def tls_files(settings: ClusterSettings) -> dict[str, str]:
     files = {name: Path(value).expanduser().absolute() for name, value in settings.tls.model_dump().items()}
     for name, file in files.items():
         if not file.is_file():
-            raise InputError(f"tls {name} {file} is no file; make certificates first, as README.md shows")
+            raise InputError(f"tls {name} {file} is no file; make certificates first, as jobs/README.md shows")
     return {name: str(file) for name, file in files.items()}
 
 

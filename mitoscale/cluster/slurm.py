@@ -7,6 +7,7 @@ preempted, out of time, its node lost) is submitted again while the run goes on.
 from __future__ import annotations
 
 import getpass
+import os
 import shlex
 import subprocess
 import sys
@@ -120,7 +121,7 @@ class Jobs:
         self._in_vain = dict.fromkeys(scripts, 0)
         self._pending: set[str] = set()
         for name, script in scripts.items():
-            self._script(name).write_text(script)
+            _write_private(self._script(name), script)
 
     def keep(self, wanted: Mapping[str, int], state: State) -> list[str]:
         """See :class:`mitoscale.cluster.autoscaling.Supply`."""
@@ -207,6 +208,12 @@ def _tls_arguments(settings: ClusterSettings) -> list[str]:
     return [part for role, path in tls_files(settings).items() for part in (options[role], shlex.quote(path))]
 
 
+def _write_private(path: Path, text: str) -> None:
+    """Write a new file that its owner alone may read: a batch script may hold values of ``environment``, such as passwords."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+
+
 def _job_name(name: str, folder: Path) -> str:
     return f"mitoscale-{name}-{folder.name}"
 
@@ -224,7 +231,8 @@ def _new_folder(settings: ClusterSettings) -> Path:
         / f"{getpass.getuser()}-{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 10**6:06d}"
     )
     try:
-        folder.mkdir(parents=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700)
     except OSError as error:
         raise InputError(
             f"folder {settings.folder} cannot be written ({error.strerror}); give one that all machines share"

@@ -161,12 +161,13 @@ def compare(
     )
     whole = Region.of_shape(volume.source.shape)
     pixel = volume.spacing[1]
+    aspect = volume.spacing[2] / pixel
     for first in range(0, region.shape[0], _SLICES_AT_ONCE):
         part = _slab(region, first, min(first + _SLICES_AT_ONCE, region.shape[0]))
         read = part.expanded((margin[0], 0, 0), within=whole)
         began = time.perf_counter()
         foreground = network.foreground(volume.read(read), read)[part.within(read)]
-        found = [profiles(f, detect.threshold, detect.min_separation_nm / pixel) for f in foreground]
+        found = [profiles(f, detect.threshold, detect.min_separation_nm / pixel, aspect) for f in foreground]
         found = [drop_small(f, SegmentSettings().min_profile_nm2 / (pixel * volume.spacing[2])) for f in found]
         shared = time.perf_counter() - began
         for stack in stacks.values():
@@ -207,7 +208,7 @@ def _sam_stacks(sam: str, name: str, spacing: Spacing, automatic: bool) -> dict[
 
     def fused(image: np.ndarray, foreground: np.ndarray, found: np.ndarray, prompts: Prompts, where: Region) -> np.ndarray:
         masks = painted(both.crops(image, foreground, prompts, where), image.shape)
-        return fill_unclaimed(gate(masks, foreground >= threshold, settings.gate_nm / pixel), found)
+        return fill_unclaimed(gate(masks, foreground >= threshold, settings.gate_nm / pixel, spacing[2] / pixel), found)
 
     stacks = {
         f"{name}, points": _Stack(ask=prompted(point)),

@@ -15,7 +15,7 @@ _SMOOTHING = 0.15
 """The distance transform is smoothed over this part of the wanted separation, so that rough outlines make no peaks."""
 
 
-def profiles(probability: np.ndarray, threshold: float, min_separation: float) -> np.ndarray:
+def profiles(probability: np.ndarray, threshold: float, min_separation: float, aspect: float = 1.0) -> np.ndarray:
     """Components of the foreground, touching ones split by a watershed from the peaks of the distance transform.
 
     Parameters
@@ -25,7 +25,9 @@ def profiles(probability: np.ndarray, threshold: float, min_separation: float) -
     threshold : float
         Probability from which a pixel counts.
     min_separation : float
-        Least distance between two peaks, in pixels.
+        Least distance between two peaks, in pixels along y.
+    aspect : float
+        Width of a pixel (x) over its height (y).
 
     Returns
     -------
@@ -47,19 +49,22 @@ def profiles(probability: np.ndarray, threshold: float, min_separation: float) -
         if region is None:
             continue
         crop = components[region] == label
-        pieces = _split(crop, min_separation)
+        pieces = _split(crop, min_separation, aspect)
         result[region][crop] = pieces[crop] + (next_label - 1)
         next_label += int(pieces.max())
     return result
 
 
-def _split(mask: np.ndarray, min_separation: float) -> np.ndarray:
+def _split(mask: np.ndarray, min_separation: float, aspect: float) -> np.ndarray:
     """(H, W) int32: one component as pieces 1..N, one a peak that a clear neck parts from the others."""
-    if max(mask.shape) < 2 * min_separation:
+    if max(mask.shape[0], mask.shape[1] * aspect) < 2 * min_separation:
         return mask.astype(np.int32)
-    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-    smooth = ndimage.gaussian_filter(depth, max(_SMOOTHING * min_separation, 0.5)) * mask
-    peaks = peak_local_max(smooth, min_distance=max(1, int(min_separation / 2)), labels=mask.astype(np.int32), exclude_border=False)
+    depth = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=(1.0, aspect))[1:-1, 1:-1]
+    sigma = [max(_SMOOTHING * n, 0.5) for n in (min_separation, min_separation / aspect)]
+    smooth = ndimage.gaussian_filter(depth, sigma) * mask
+    reach = [max(1, int(n / 2)) for n in (min_separation, min_separation / aspect)]
+    window = np.ones([2 * n + 1 for n in reach], bool)
+    peaks = peak_local_max(smooth, min_distance=min(reach), footprint=window, labels=mask.astype(np.int32), exclude_border=False)
     if len(peaks) < 2:
         return mask.astype(np.int32)
     markers = np.zeros(mask.shape, np.int32)

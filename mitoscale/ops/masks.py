@@ -158,7 +158,7 @@ def score_of_profiles(masks: Sequence[Mask]) -> np.ndarray:
     return np.rint(total / np.maximum(np.bincount(profile, pixels, minlength=1), 1) * 1024) / 1024
 
 
-def gate(labels: np.ndarray, foreground: np.ndarray, distance: float) -> np.ndarray:
+def gate(labels: np.ndarray, foreground: np.ndarray, distance: float, aspect: float = 1.0) -> np.ndarray:
     """Labels only within ``distance`` pixels of the foreground.
 
     Parameters
@@ -168,7 +168,9 @@ def gate(labels: np.ndarray, foreground: np.ndarray, distance: float) -> np.ndar
     foreground : (Y, X) bool
         Where the detector sees mitochondria.
     distance : float
-        In pixels.
+        In pixels along y.
+    aspect : float
+        Width of a pixel (x) over its height (y).
 
     Returns
     -------
@@ -176,7 +178,7 @@ def gate(labels: np.ndarray, foreground: np.ndarray, distance: float) -> np.ndar
     """
     if not foreground.any():  # the distance to nothing is undefined
         return np.zeros_like(labels)
-    near = ndimage.distance_transform_edt(~foreground) <= distance
+    near = ndimage.distance_transform_edt(~foreground, sampling=(1.0, aspect)) <= distance
     return np.where(near, labels, 0)
 
 

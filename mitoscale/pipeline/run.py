@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from mitoscale.core.errors import InputError
+from mitoscale.core.errors import InputError, StoppedError
 from mitoscale.core.plan import RunPlan, pyramid_factors
 from mitoscale.core.provenance import Provenance
 from mitoscale.core.settings import STAGES, RunSettings
@@ -114,22 +114,29 @@ def start(plan: RunPlan, value_range: tuple[float, float] | None, redo: str | No
         "value_range": value_range,
         "provenance": Provenance.of(plan.settings).model_dump(mode="json"),
     }
-    if Path(folder.run_json).exists():
-        _check_same(load(plan.run).plan, plan, redo, folder)
-        with locked(folder.path):
+    if not Path(folder.run_json).exists():
+        _check_new(plan)
+        _make_folder(folder.path)
+    with locked(folder.path):  # nobody changes it between the comparison and the writing
+        if Path(folder.run_json).exists():
+            _check_same(load(plan.run).plan, plan, redo, folder)
             cleaned = Path(folder.ledger("detect")).exists() and not Path(folder.work).is_dir()
             if cleaned and redo and redo != "convert":
                 raise InputError(f"--redo {redo}: the working files of {plan.run} were cleaned; use --redo convert")
-            write_json(folder.run_json, content)
-    else:
-        _check_new(plan)
         write_json(folder.run_json, content)
     return Run(plan=plan, value_range=value_range)
 
 
+def _make_folder(path: str) -> None:
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoppedError(f"cannot make {path}: {error.strerror}; free or repair the disk, then repeat the command") from error
+
+
 def _check_new(plan: RunPlan) -> None:
     """Raise unless a run can begin in its folder."""
-    if Path(plan.run).is_dir() and any(Path(plan.run).iterdir()):
+    if Path(plan.run).is_dir() and any(entry.name != LOCK for entry in Path(plan.run).iterdir()):
         raise InputError(f"RUN {plan.run} holds other files and no run.json; give a new or empty folder")
     if Path(plan.labels).exists():
         raise InputError(f"{plan.labels} holds labels already; rename them, or leave out --labels-into-source")

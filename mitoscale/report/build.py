@@ -22,6 +22,7 @@ from mitoscale.report.pictures import cuts, encode, save_png, view, volume_histo
 from mitoscale.stages.reading import read_written_table
 from mitoscale.stages.stage import Key, Stage
 from mitoscale.storage.arrays import open_array
+from mitoscale.storage.atomic import replacing
 from mitoscale.storage.layout import read_json
 from mitoscale.storage.ledger import Ledger, last_line
 from mitoscale.storage.tables import Columns
@@ -53,7 +54,8 @@ class Report(Stage):
     def finish(self, done: Collection[str], counts: Mapping[str, float]) -> dict[str, float]:
         """Write the report and its pictures."""
         content = self.content()
-        Path(self.folder.report).write_text(render(content), encoding="utf-8")
+        with replacing(self.folder.report) as part:
+            Path(part).write_text(render(content), encoding="utf-8")
         return {"pictures": float(len(content.pictures))}
 
     def content(self) -> ReportContent:

@@ -107,7 +107,7 @@ class Detect(Stage):
         parts: dict[str, list[np.ndarray]] = {name: [] for name in _COLUMNS}
         for z, plane in enumerate(foreground):
             probability = plane / np.float32(255)
-            labels = profiles(probability, settings.threshold, separation)
+            labels = profiles(probability, settings.threshold, separation, spacing[2] / spacing[1])
             found = detections_from_profiles(labels, probability)
             parts["z"].append(np.full(len(found["y"]), block.core.start[0] + z))
             parts["y"].append(found["y"] + block.core.start[1])

@@ -175,7 +175,8 @@ class Segment(Stage):
         """(Y, X) int32 masks of one slice, where they are the segmenter's own, and the score of each number."""
         detect, settings = self.plan.settings.detect, self.plan.settings.segment
         pixel = self.plan.spec.spacing[1]
-        found = profiles(foreground, detect.threshold, detect.min_separation_nm / pixel)
+        aspect = self.plan.spec.spacing[2] / pixel
+        found = profiles(foreground, detect.threshold, detect.min_separation_nm / pixel, aspect)
         found = drop_small(found, settings.min_profile_nm2 / (pixel * self.plan.spec.spacing[2]))
         if segmenter is None or not found.any():
             return found, np.zeros(found.shape, bool), np.zeros(1)
@@ -194,7 +195,7 @@ class Segment(Stage):
         kept = suppress(masks, iou=settings.nms_iou, iom=settings.nms_iom)
         stay = [masks[i] for i in kept]
         painted = paint(image.shape, stay)
-        claimed = gate(painted, foreground >= detect.threshold, settings.gate_nm / pixel)
+        claimed = gate(painted, foreground >= detect.threshold, settings.gate_nm / pixel, aspect)
         complete = fill_unclaimed(claimed, found)
         return complete, (claimed > 0) & (claimed == complete), score_of_profiles(stay)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -241,7 +243,7 @@ class Array:
             self._write_over_broken(where, data, error)
 
     def _write_over_broken(self, where: tuple[slice, ...], data: np.ndarray, error: Exception) -> None:
-        """Write again with the broken shards out of the way.
+        """Write whole shards beside the array, and put them in the place of the broken ones.
 
         tensorstore reads an old shard at the array's border before it replaces it, because the shard reaches past
         the border, and stops where the old one is broken. A shard that is replaced as a whole needs no reading.
@@ -251,14 +253,21 @@ class Array:
             s.start % n or (s.stop % n and s.stop != end) for s, n, end in zip(where, sizes, self.shape, strict=True)
         ):
             raise BlockError(f"cannot write {self.path}: {error}") from error
-        for index in product(*(range(s.start // n, -(-s.stop // n)) for s, n in zip(where, sizes, strict=True))):
-            with suppress(FileNotFoundError):
-                os.remove(os.path.join(self.path, "c", *map(str, index)))
+        names = [os.path.join("c", *map(str, i)) for i in product(*map(_shards_of, where, sizes))]
         try:
-            self._store[where].write(data).result()
+            with tempfile.TemporaryDirectory(prefix=".replacing-", dir=self.path) as aside:
+                shutil.copy(os.path.join(self.path, "zarr.json"), aside)
+                Array(path=aside)._store[where].write(data).result()
+                for name in names:
+                    os.replace(os.path.join(aside, name), os.path.join(self.path, name))
         except (ValueError, OSError) as again:
-            kind = StoppedError if "os_error_code" in str(again) else BlockError
+            kind = StoppedError if isinstance(again, OSError) or "os_error_code" in str(again) else BlockError
             raise kind(f"cannot write {self.path}: {again}") from again
+
+
+def _shards_of(part: slice, size: int) -> range:
+    """Indices along one axis of the shards of ``size`` voxels that ``start:stop`` meets."""
+    return range(part.start // size, -(-part.stop // size))
 
 
 def checksum(data: np.ndarray) -> str:

@@ -87,7 +87,7 @@ def wait_for(log: Path, said: str, seconds: float = 120) -> None:
 
 
 def make_certificates(folder: Path, name: str = "mitoscale") -> dict[str, str]:
-    """An authority and a certificate that it signed, as README.md shows; paths by their name in ``cluster.yaml``."""
+    """An authority and a certificate that it signed, as jobs/README.md shows; paths by their name in ``cluster.yaml``."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {"ca": f"{name}-ca.pem", "certificate": f"{name}.pem", "key": f"{name}.key"}
     for command in (

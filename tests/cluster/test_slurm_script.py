@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mitoscale.cluster.adaptive import Demand
 from mitoscale.cluster.groups import Adaptive, Group, Queue
 from mitoscale.cluster.settings import ClusterSettings, Tls
-from mitoscale.cluster.slurm import job_script
+from mitoscale.cluster.slurm import Jobs, _new_folder, job_script
 from mitoscale.core.errors import InputError
 
 QUEUE = Queue(
@@ -91,3 +91,11 @@ def test_demand_keeps_its_limits_grows_at_once_and_shrinks_late(
 @given(load=st.integers(0, 1000))
 def test_without_limits_the_number_stays(load: int) -> None:
     assert Demand(Group(workers=3)).workers(load, 0.0) == 3
+
+
+def test_scripts_are_for_their_owner_alone(tmp_path: Path) -> None:
+    given = {"kind": "slurm", "host": "10.0.0.5", "folder": str(tmp_path / "shared"), "groups": {"gpu": Group(memory="4 GiB")}}
+    folder = _new_folder(ClusterSettings.model_validate(given))
+    Jobs({"gpu": "export TOKEN=secret"}, folder)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert (folder / "gpu.sh").stat().st_mode & 0o777 == 0o600

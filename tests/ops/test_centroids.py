@@ -133,3 +133,14 @@ def test_deduplicate_is_the_plain_greedy_choice(distance: float, data: st.DataOb
     order = rng.permutation(len(points))  # the points that stay do not depend on the order they come in
     shuffled = deduplicate(points[order], scores[order], distance)
     np.testing.assert_array_equal(np.unique(points[found], axis=0), np.unique(points[order][shuffled], axis=0))
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_profiles_split_alike_where_pixels_are_twice_as_long_on_one_axis(axis: int) -> None:
+    y, x = np.mgrid[:60, :120]
+    discs = (np.hypot(y - 30, x - 38) < 18) | (np.hypot(y - 30, x - 82) < 18)
+    two = discs | ((abs(y - 30) < 5) & (x > 38) & (x < 82))  # a thin bridge between them
+    probability = (two if axis == 1 else two.T).astype(np.float32)
+    square = profiles(probability, 0.5, 24.0)
+    thinned = probability[:, ::2]  # x pixels are twice as wide
+    assert square.max() == profiles(thinned, 0.5, 24.0, aspect=2.0).max() == 2

@@ -179,3 +179,10 @@ def test_scores_of_profiles_are_means_over_their_pixels_in_exact_steps() -> None
     np.testing.assert_allclose(scores[[1, 4]], [1 / 3, 0.8], atol=1 / 2048)
     assert (scores * 1024 % 1 == 0).all()
     assert score_of_profiles([]).tolist() == [0]
+
+
+def test_the_gate_measures_each_axis_with_its_own_pixel() -> None:
+    foreground = np.zeros((21, 21), bool)
+    foreground[10, 10] = True
+    near = gate(np.ones((21, 21), np.int32), foreground, 4.0, aspect=2.0)
+    assert near[:, 10].sum() == 9 and near[10].sum() == 5

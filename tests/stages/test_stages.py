@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from commands import SHAPE, Finished, Stack, labels_of
 
+from mitoscale.cli.launch import settings_for
 from mitoscale.cluster.executor import SerialExecutor
 from mitoscale.cluster.retries import Failure
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region
 from mitoscale.core.settings import STAGES, RunSettings
-from mitoscale.pipeline import Observer, StageOutcome, execute, load, make_plan, start
+from mitoscale.pipeline import Observer, StageOutcome, execute, load, locked, make_plan, start
 from mitoscale.pipeline import finished as is_finished
 from mitoscale.stages.segment import drop_small
 from mitoscale.stages.source import open_source
@@ -135,3 +136,30 @@ def test_profiles_at_the_border_are_kept_however_small() -> None:
 def test_source_that_cannot_be_read(path: str) -> None:
     with pytest.raises(InputError):
         open_source(path, (5.0, 5.0, 5.0))
+
+
+def test_the_plan_of_a_run_in_progress_stays(stack: Stack, tmp_path: Path) -> None:
+    source = open_source(str(stack.image), (10, 10, 10))
+    run = tmp_path / "run"
+    first, second = (
+        make_plan(source, str(run), settings_for(source, {"block": (16, 32, 32), "threshold": t}, threads=1)) for t in (0.5, 0.6)
+    )
+    run.mkdir()
+    with locked(str(run)), pytest.raises(InputError, match="another mitoscale is working"):
+        start(first, None)
+    assert not (run / "run.json").exists()
+    start(first, None)
+    before = (run / "run.json").read_bytes()
+    with locked(str(run)), pytest.raises(InputError, match="another mitoscale is working"):
+        start(second, None)
+    assert (run / "run.json").read_bytes() == before
+
+
+def test_a_report_that_cannot_be_written_leaves_the_older_one(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    report = Path(RunFolder(finished.run).report)
+    before = report.read_bytes()
+    half = "x" * 10 + "\ud800"  # cannot be encoded: writing ends in the middle
+    monkeypatch.setattr("mitoscale.report.build.render", lambda content: half)
+    with pytest.raises(UnicodeEncodeError):
+        load(finished.run).stage("report").finish([], {})
+    assert report.read_bytes() == before

@@ -102,6 +102,23 @@ def test_a_partly_overwritten_broken_shard_is_an_error(path: str) -> None:
     assert Path(path, "c/0/0/0").read_bytes() == b"broken"
 
 
+def test_a_broken_shard_stays_until_the_new_one_is_whole(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    corner = Region(start=(4, 16, 16), stop=SHAPE)
+    array = open_array(path)
+    array.write(corner, numbers(corner.shape))
+    shard = Path(path, "c/1/1/1")
+    shard.write_bytes(b"broken")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("mitoscale.storage.arrays.os.replace", full)
+    with pytest.raises(StoppedError, match="No space left"):
+        array.write(corner, numbers(corner.shape))
+    assert shard.read_bytes() == b"broken"
+    assert not list(Path(path).glob(".replacing-*"))
+
+
 @pytest.mark.parametrize(
     ("region", "data"),
     [
