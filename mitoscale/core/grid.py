@@ -1,4 +1,14 @@
-"""The grid of blocks: how a volume is cut so that each voxel is written once."""
+"""The grid of blocks: how a volume is cut so that each voxel is written once.
+
+Two neighbours along x, each read region drawn on a line of its own::
+
+    x          0        8        16       24       32
+    cores      |<------ A ------>|<------ B ------>|      each voxel is written by one block
+    A reads    |======================|                   its core and a margin: the read region, or halo
+    B reads             |==========================|      cut at the border of the volume
+    both read           |=============|                   where their fragments are compared
+    face                         ^                        the plane where the cores meet
+"""
 
 from __future__ import annotations
 

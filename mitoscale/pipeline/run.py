@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -203,8 +204,18 @@ def _lock_file(path: str) -> IO[str]:
 def locked(path: str) -> Iterator[None]:
     """Hold the run folder: two processes that write one run would destroy it."""
     with _lock_file(path) as file:
+        if not _held(file):
+            raise InputError(f"another mitoscale is working on {path}; wait for it, or stop it")
+        yield
+
+
+def _held(file: IO[str]) -> bool:
+    """Take the lock; ``status`` holds it for the moment of a look, which is waited for."""
+    for wait in (0.05, 0.1, 0.2, 0.0):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(f"another mitoscale is working on {path}; wait for it, or stop it") from None
-        yield
+            time.sleep(wait)
+        else:
+            return True
+    return False

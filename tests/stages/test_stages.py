@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import pickle
 import random
+import threading
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
@@ -163,3 +165,14 @@ def test_a_report_that_cannot_be_written_leaves_the_older_one(finished: Finished
     with pytest.raises(UnicodeEncodeError):
         load(finished.run).stage("report").finish([], {})
     assert report.read_bytes() == before
+
+
+def test_a_look_at_the_status_refuses_no_run_that_starts(tmp_path: Path) -> None:
+    with locked(str(tmp_path)):
+        pass
+    with (tmp_path / ".lock").open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        looked = threading.Timer(0.1, fcntl.flock, (file, fcntl.LOCK_UN))
+        looked.start()
+        with locked(str(tmp_path)):
+            assert looked.finished.is_set()
