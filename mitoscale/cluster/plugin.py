@@ -50,7 +50,7 @@ class ModelPreload(WorkerPlugin):
         Only workers that offer this resource are warmed; None: all.
     """
 
-    name = "mitoscale-warmth"
+    name = "mitoscale-model-preload"
 
     def __init__(self, load: Callable[[], object], resource: str | None) -> None:
         self.load, self.resource = load, resource
@@ -58,10 +58,10 @@ class ModelPreload(WorkerPlugin):
     def setup(self, worker: Any) -> None:
         """Called by Dask in each worker; does not hold it up."""
         if self.resource is None or self.resource in worker.state.total_resources:
-            threading.Thread(target=self._warm, args=(worker,), name="mitoscale-warmth", daemon=True).start()
+            threading.Thread(target=self._warm, args=(worker,), name="mitoscale-model-preload", daemon=True).start()
 
     def _warm(self, worker: Any) -> None:
         try:
             self.load()
         except Exception as error:
-            worker.log_event("mitoscale-warmth", f"{type(error).__name__}: {error}")
+            worker.log_event("mitoscale-model-preload", f"{type(error).__name__}: {error}")

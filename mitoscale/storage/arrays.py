@@ -18,10 +18,10 @@ from typing import Any, Literal
 
 import numpy as np
 import tensorstore as ts
-import xxhash
 
 from mitoscale.core.errors import BlockError, InputError, StoppedError
 from mitoscale.core.geometry import Region
+from mitoscale.storage.checksum import checksum
 from mitoscale.storage.creation import create_array
 
 __all__ = ["Array", "MissingShardError", "checksum", "create_array", "open_array"]
@@ -268,17 +268,6 @@ class Array:
 def _shards_of(part: slice, size: int) -> range:
     """Indices along one axis of the shards of ``size`` voxels that ``start:stop`` meets."""
     return range(part.start // size, -(-part.stop // size))
-
-
-def checksum(data: np.ndarray) -> str:
-    """Digest of an array's dtype, shape and values, 32 hex digits.
-
-    XXH3, 128 bits: tells damaged data as surely as a cryptographic digest, in a thirtieth of the time; it is no proof against
-    someone who wants to deceive.
-    """
-    digest = xxhash.xxh3_128(f"{data.dtype.str}{data.shape}".encode())
-    digest.update(np.ascontiguousarray(data).reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()
 
 
 @cache

@@ -101,8 +101,8 @@ def load(path: Path, model: nn.Module, token: str) -> tuple[dict[str, Any], Trai
         state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
         shapes = {name: value.shape for name, value in state["model"].items()}
         known = state["token"]
-        standing = TrainingState(**state["standing"])
-        standing.history = [Progress(**h) for h in state["standing"]["history"]]
+        training_state = TrainingState(**state["standing"])
+        training_state.history = [Progress(**h) for h in state["standing"]["history"]]
     except _BROKEN as error:
         raise InputError(f"checkpoint {path} is damaged ({type(error).__name__}); delete it to start anew") from error
     if shapes != {name: value.shape for name, value in model.state_dict().items()}:
@@ -110,7 +110,7 @@ def load(path: Path, model: nn.Module, token: str) -> tuple[dict[str, Any], Trai
     if known != token:
         differs = _difference(known, token)
         raise InputError(f"checkpoint {path} is of other settings or data{differs}; delete it to start anew, or give another --out")
-    return state, standing
+    return state, training_state
 
 
 def steps_in(path: Path, token: str) -> int:

@@ -126,64 +126,64 @@ def train(task: Task, schedule: Schedule, checkpoint: Path, report: Callable[[Pr
     """
     averaged = copy.deepcopy(task.model).eval()
     optimiser = schedule.optimiser(task.model)
-    standing = TrainingState(best_state=averaged.state_dict())
+    training_state = TrainingState(best_state=averaged.state_dict())
     if checkpoint.exists():
-        state, standing = load(checkpoint, task.model, token)
+        state, training_state = load(checkpoint, task.model, token)
         task.model.load_state_dict(state["model"])
         averaged.load_state_dict(state["averaged"])
         optimiser.load_state_dict(state["optimiser"])
         torch.set_rng_state(state["torch_random"])
-    started = time.monotonic() - standing.seconds
+    started = time.monotonic() - training_state.seconds
     kept = time.monotonic()
-    while standing.step < schedule.steps and not _stale(standing.history, schedule.patience):
-        loss = _learn(task, schedule, optimiser, standing.step)
+    while training_state.step < schedule.steps and not _stale(training_state.history, schedule.patience):
+        loss = _learn(task, schedule, optimiser, training_state.step)
         if not math.isfinite(loss):
-            averaged.load_state_dict(standing.best_state)
+            averaged.load_state_dict(training_state.best_state)
             raise LossError(
-                f"training: the loss became {loss} at step {standing.step} of {schedule.steps} (learning rate "
-                f"{schedule.rate(standing.step):.2g}); "
+                f"training: the loss became {loss} at step {training_state.step} of {schedule.steps} (learning rate "
+                f"{schedule.rate(training_state.step):.2g}); "
                 + (f"the last good state is in {checkpoint}" if checkpoint.exists() else "nothing was kept"),
-                Trained(model=averaged, history=standing.history) if standing.history else None,
+                Trained(model=averaged, history=training_state.history) if training_state.history else None,
             )
-        standing.step += 1
-        standing.losses.append(loss)
-        _average(averaged, task.model, min(schedule.average, standing.step / (standing.step + 10)))
-        scored = standing.step % schedule.score_every == 0 or standing.step == schedule.steps
+        training_state.step += 1
+        training_state.losses.append(loss)
+        _average(averaged, task.model, min(schedule.average, training_state.step / (training_state.step + 10)))
+        scored = training_state.step % schedule.score_every == 0 or training_state.step == schedule.steps
         if scored:
             scores = {name: float(value) for name, value in task.score(averaged).items()}
             score = next(iter(scores.values()), 0.0)
-            if score >= standing.best:
-                standing.best, standing.best_state = score, copy.deepcopy(averaged.state_dict())
-        standing.seconds = time.monotonic() - started
+            if score >= training_state.best:
+                training_state.best, training_state.best_state = score, copy.deepcopy(averaged.state_dict())
+        training_state.seconds = time.monotonic() - started
         if scored:
-            standing.history.append(
+            training_state.history.append(
                 Progress(
-                    step=standing.step,
+                    step=training_state.step,
                     steps=schedule.steps,
-                    loss=sum(standing.losses) / len(standing.losses),
+                    loss=sum(training_state.losses) / len(training_state.losses),
                     score=score,
-                    best=standing.best,
-                    seconds=standing.seconds,
-                    rate=schedule.rate(standing.step - 1),
+                    best=training_state.best,
+                    seconds=training_state.seconds,
+                    rate=schedule.rate(training_state.step - 1),
                     scores=scores,
                 )
             )
-            standing.losses.clear()
+            training_state.losses.clear()
         if (scored or time.monotonic() - kept >= schedule.keep_every) and _is_finite(task.model):
             state = {
                 "model": task.model.state_dict(),
                 "averaged": averaged.state_dict(),
                 "optimiser": optimiser.state_dict(),
                 "torch_random": torch.get_rng_state(),
-                "standing": {**vars(standing), "history": [asdict(h) for h in standing.history]},
+                "standing": {**vars(training_state), "history": [asdict(h) for h in training_state.history]},
                 "token": token,
             }
             save(state, checkpoint)
             kept = time.monotonic()
         if scored:
-            report(standing.history[-1])
-    averaged.load_state_dict(standing.best_state)
-    return Trained(model=averaged, history=standing.history)
+            report(training_state.history[-1])
+    averaged.load_state_dict(training_state.best_state)
+    return Trained(model=averaged, history=training_state.history)
 
 
 def _learn(task: Task, schedule: Schedule, optimiser: torch.optim.Optimizer, step: int) -> float:

@@ -87,7 +87,7 @@ def test_models_of_a_run_that_is_over_are_not_loaded_again(plain: str) -> None:
             if warm:
                 cluster.warm(dict)
             plugins = cluster.client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.worker_plugins))
-            assert ("mitoscale-warmth" in plugins) is warm
+            assert ("mitoscale-model-preload" in plugins) is warm
             assert "mitoscale-setup" in plugins
 
 
