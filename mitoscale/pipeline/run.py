@@ -115,10 +115,12 @@ def start(plan: RunPlan, value_range: tuple[float, float] | None, redo: str | No
         "value_range": value_range,
         "provenance": Provenance.of(plan.settings).model_dump(mode="json"),
     }
-    if not Path(folder.run_json).exists():
+    if Path(folder.run_json).exists():
+        _check_same(load(plan.run).plan, plan, redo, folder)  # before the lock: wrong input leaves the folder as it was
+    else:
         _check_new(plan)
         _make_folder(folder.path)
-    with locked(folder.path):  # nobody changes it between the comparison and the writing
+    with locked(folder.path):  # nobody changes it between this comparison and the writing
         if Path(folder.run_json).exists():
             _check_same(load(plan.run).plan, plan, redo, folder)
             cleaned = Path(folder.ledger("detect")).exists() and not Path(folder.work).is_dir()
