@@ -29,7 +29,7 @@ import psutil
 
 from mitoscale.cluster.clusters import ClusterSettings, start
 from mitoscale.cluster.configuration import memory_environment, thread_environment
-from mitoscale.nets.factories import warm_models
+from mitoscale.nets.factories import preload_models
 from mitoscale.pipeline import Observer, Run, execute, load
 from mitoscale.pipeline.status import progress
 
@@ -40,8 +40,8 @@ def on_dask(run: Run, workers: int) -> dict[str, Any]:
     """Mitoscale with so many workers."""
     with start(ClusterSettings(workers=workers, threads=1)) as cluster:
         cluster.client.wait_for_workers(workers)
-        cluster.client.run(partial(_warm, run))
-        _warm(run)  # the client looks at the models too before it sends tasks
+        cluster.client.run(partial(_preload, run))
+        _preload(run)  # the client looks at the models too before it sends tasks
         outcomes = execute(run, STAGES, cluster.executor, Observer())
     assert all(o.computed == o.tasks for o in outcomes)
     spent = {stage.name: stage.seconds for stage in progress(run).stages if stage.name in STAGES}
@@ -79,7 +79,7 @@ def independent(run: Run, processes: int) -> dict[str, Any]:
 
 def _share(run: Run, number: int, processes: int, barrier: Any) -> None:
     """Every n-th block of both stages."""
-    _warm(run)
+    _preload(run)
     barrier.wait()
     for name in STAGES:
         stage = run.stage(name)
@@ -88,9 +88,9 @@ def _share(run: Run, number: int, processes: int, barrier: Any) -> None:
         barrier.wait()
 
 
-def _warm(run: Run) -> None:
+def _preload(run: Run) -> None:
     settings = run.plan.settings
-    warm_models(settings.detect, settings.segment, run.plan.spec.spacing)
+    preload_models(settings.detect, settings.segment, run.plan.spec.spacing)
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ import numpy as np
 
 from mitoscale.core.geometry import Region
 from mitoscale.core.grid import Block, BlockGrid, Face
-from mitoscale.ops.components import LOCAL_BITS, MOST_FRAGMENTS, merge, pack
+from mitoscale.ops.global_ids import LOCAL_BITS, MOST_FRAGMENTS, merge, pack
 from mitoscale.stages.merge import SUPER_BLOCK, merge_fragments
 
 FRAGMENTS = 509

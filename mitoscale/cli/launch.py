@@ -19,7 +19,7 @@ from mitoscale.core.geometry import Region
 from mitoscale.core.plan import chunks_of, default_core
 from mitoscale.core.settings import ConvertSettings, DetectSettings, RelabelSettings, RunSettings, SegmentSettings
 from mitoscale.dashboard.watch import Watch
-from mitoscale.nets.factories import warm_models, weights_digest
+from mitoscale.nets.factories import preload_models, weights_digest
 from mitoscale.pipeline import Audience, Run, StageOutcome, execute
 from mitoscale.stages.source import Source
 
@@ -109,7 +109,7 @@ def _on_cluster(run: Run, stages: Sequence[str], options: dict[str, Any]) -> lis
             cluster.executor.reports = options["performance_report"]
         if {"detect", "segment"} & set(stages):
             settings = run.plan.settings
-            cluster.warm(partial(warm_models, settings.detect, settings.segment, run.plan.spec.spacing))
+            cluster.preload(partial(preload_models, settings.detect, settings.segment, run.plan.spec.spacing))
         with watched(run, stages, cluster) as watch:
             return execute(run, stages, cluster.executor, Audience(bars, watch), redo=options.get("redo"))
 

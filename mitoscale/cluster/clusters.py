@@ -54,7 +54,7 @@ class Cluster:
         """Worker processes there are now."""
         return len(self.client.nthreads())
 
-    def warm(self, load: Callable[[], object], group: GroupName = "gpu") -> None:
+    def preload(self, load: Callable[[], object], group: GroupName = "gpu") -> None:
         """Have each worker that takes a group's tasks load its models now, and whenever it is started again.
 
         Parameters

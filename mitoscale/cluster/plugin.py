@@ -58,9 +58,9 @@ class ModelPreload(WorkerPlugin):
     def setup(self, worker: Any) -> None:
         """Called by Dask in each worker; does not hold it up."""
         if self.resource is None or self.resource in worker.state.total_resources:
-            threading.Thread(target=self._warm, args=(worker,), name="mitoscale-model-preload", daemon=True).start()
+            threading.Thread(target=self._preload, args=(worker,), name="mitoscale-model-preload", daemon=True).start()
 
-    def _warm(self, worker: Any) -> None:
+    def _preload(self, worker: Any) -> None:
         try:
             self.load()
         except Exception as error:

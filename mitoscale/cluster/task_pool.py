@@ -1,4 +1,4 @@
-"""Tasks in pool on a Dask cluster: a bounded number at a time, and an account of the workers that died under them.
+"""Tasks on a Dask cluster: a bounded number at a time, and an account of the workers that died under them.
 
 Dask computes a task again when its worker dies, on and on: one block that needs too much memory takes down worker
 after worker. The scheduler says which tasks a lost worker held, so deaths are counted here, and a task that was there
@@ -33,7 +33,7 @@ CHECK_SECONDS = 30.0
 """How often the workers' health is looked at."""
 
 IN_FLIGHT = 3
-"""Tasks in pool for each slot: enough that a worker never waits, few enough that the scheduler stays light."""
+"""Tasks in flight for each slot: enough that a worker never waits, few enough that the scheduler stays light."""
 
 REFILL = 50
 """So many results are kept at most before places that have become free are filled again."""
@@ -132,7 +132,7 @@ class TaskPool:
             self._client.cancel([task.future for task in self._pending.values()])
 
     def over(self, keys: Iterable[Key], *, deaths: int, alone: bool = False) -> Iterator[TaskOutcome]:
-        """Compute keys, a bounded number in pool, and yield each as it comes back.
+        """Compute keys, a bounded number in flight, and yield each as it comes back.
 
         The bound follows the workers that join and leave.
 

@@ -24,7 +24,7 @@ from mitoscale.nets.factories import make_detector
 from mitoscale.nets.sam_segmenter import SamSegmenter
 from mitoscale.ops.centroids import profiles
 from mitoscale.ops.link import link
-from mitoscale.ops.masks import Mask, fill_unclaimed, gate, paint, suppress
+from mitoscale.ops.masks import Mask, clip_to_foreground, fill_unclaimed, paint, suppress
 from mitoscale.ops.prompts import Prompts, prompts_from_profiles
 from mitoscale.stages.segment import drop_small
 
@@ -208,7 +208,9 @@ def _sam_stacks(sam: str, name: str, spacing: Spacing, automatic: bool) -> dict[
 
     def fused(image: np.ndarray, foreground: np.ndarray, found: np.ndarray, prompts: Prompts, where: Region) -> np.ndarray:
         masks = painted(both.crops(image, foreground, prompts, where), image.shape)
-        return fill_unclaimed(gate(masks, foreground >= threshold, settings.gate_nm / pixel, spacing[2] / pixel), found)
+        return fill_unclaimed(
+            clip_to_foreground(masks, foreground >= threshold, settings.gate_nm / pixel, spacing[2] / pixel), found
+        )
 
     stacks = {
         f"{name}, points": _Stack(ask=prompted(point)),

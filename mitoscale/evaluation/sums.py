@@ -14,10 +14,10 @@ import numpy as np
 
 from mitoscale.core.grid import Block, BlockGrid
 from mitoscale.evaluation.object_metrics import Matches, match
+from mitoscale.evaluation.object_numbering import touching
 from mitoscale.evaluation.tasks import SIDES, WHOLE
-from mitoscale.ops.block_ids import touching
-from mitoscale.ops.components import merge, pack
 from mitoscale.ops.contingency import Contingency, contingency_of_pairs
+from mitoscale.ops.global_ids import merge, pack
 from mitoscale.storage.tables import Columns, read_table, table_metadata
 
 _COMPACT = 4_000_000

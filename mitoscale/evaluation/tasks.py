@@ -12,8 +12,8 @@ from mitoscale.core.errors import InputError
 from mitoscale.core.grid import Block, BlockGrid, Face
 from mitoscale.core.result import BlockResult
 from mitoscale.evaluation.label_reading import LabelSource
+from mitoscale.evaluation.object_numbering import BlockIds, number_block
 from mitoscale.evaluation.truth import CURE, check_finite, check_lowest, not_finite
-from mitoscale.ops.block_ids import BlockIds, number_block
 from mitoscale.ops.contingency import contingency
 from mitoscale.stages.stage import Stopwatch
 from mitoscale.storage.tables import Columns, write_table

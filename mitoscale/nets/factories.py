@@ -107,7 +107,7 @@ def _no_options(kind: str, name: str, options: Mapping[str, Any]) -> None:
         raise InputError(f"--{kind}-option {next(iter(options))}: {kind} {name!r} takes no options, only a pkg.module:factory does")
 
 
-def warm_models(detect: DetectSettings, segment: SegmentSettings, spacing: Spacing) -> None:
+def preload_models(detect: DetectSettings, segment: SegmentSettings, spacing: Spacing) -> None:
     """Load what detect and segment need, so that a worker's first task finds it there.
 
     Raises

@@ -8,8 +8,8 @@ import numpy as np
 
 from mitoscale.core.geometry import Triple
 from mitoscale.core.grid import Block, BlockGrid, Face
-from mitoscale.ops.components import merge, pack
 from mitoscale.ops.faces import face_edges
+from mitoscale.ops.global_ids import merge, pack
 
 Fragments = Mapping[Triple, np.ndarray]
 """Block index -> (Z, Y, X) uint32 fragments over the block's read region."""

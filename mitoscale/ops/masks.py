@@ -158,7 +158,7 @@ def score_of_profiles(masks: Sequence[Mask]) -> np.ndarray:
     return np.rint(total / np.maximum(np.bincount(profile, pixels, minlength=1), 1) * 1024) / 1024
 
 
-def gate(labels: np.ndarray, foreground: np.ndarray, distance: float, aspect: float = 1.0) -> np.ndarray:
+def clip_to_foreground(labels: np.ndarray, foreground: np.ndarray, distance: float, aspect: float = 1.0) -> np.ndarray:
     """Labels only within ``distance`` pixels of the foreground.
 
     Parameters

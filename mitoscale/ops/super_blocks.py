@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mitoscale.core.errors import InputError
-from mitoscale.ops.components import find, first_connected, places, smallest, unpack
+from mitoscale.ops.global_ids import find, first_connected, places, smallest, unpack
 
 
 class Merge:
@@ -140,7 +140,7 @@ class Numbers:
         Returns
         -------
         (N,) uint64
-            The labels :func:`mitoscale.ops.components.merge` gives over all super-blocks at once.
+            The labels :func:`mitoscale.ops.global_ids.merge` gives over all super-blocks at once.
         """
         own = raw[root == raw]
         place, known = find(self.shared, own)

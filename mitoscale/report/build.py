@@ -13,7 +13,7 @@ from mitoscale.core.geometry import Region
 from mitoscale.core.provenance import Provenance
 from mitoscale.core.settings import STAGES
 from mitoscale.core.volume import Normalisation
-from mitoscale.ops.components import unpack
+from mitoscale.ops.global_ids import unpack
 from mitoscale.ops.seams import interval
 from mitoscale.report.colours import hex_colour
 from mitoscale.report.content import ReportContent, Table

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mitoscale.core.grid import Block, BlockGrid, Face
-from mitoscale.ops.components import pack
+from mitoscale.ops.global_ids import pack
 from mitoscale.ops.super_blocks import Merge, Numbers
 from mitoscale.storage.layout import remove_tree
 from mitoscale.storage.tables import read_table, write_table

@@ -8,7 +8,7 @@ from pathlib import Path
 from mitoscale.core.grid import BlockGrid
 from mitoscale.core.plan import RunPlan
 from mitoscale.storage.layout import RunFolder
-from mitoscale.storage.shards import stored_shards
+from mitoscale.storage.stored_shards import stored_shards
 
 
 def arrays_of(plan: RunPlan, stage: str) -> list[str]:

@@ -15,7 +15,7 @@ import numpy as np
 from mitoscale.core.geometry import Region
 from mitoscale.core.grid import Block, Face
 from mitoscale.core.plan import RunPlan
-from mitoscale.ops.components import pack, unpack
+from mitoscale.ops.global_ids import pack, unpack
 from mitoscale.ops.seams import Contacts, contacts, counts, meeting_points, suspects
 from mitoscale.stages.block_states import BlockState, BlockStates
 from mitoscale.stages.reading import read_written_table

@@ -20,7 +20,7 @@ from mitoscale.nets.predictors import MaskSegmenter, VolumeSegmenter
 from mitoscale.nets.validate import checked_fragments, checked_masks
 from mitoscale.ops.centroids import profiles
 from mitoscale.ops.link import link, open_ends
-from mitoscale.ops.masks import Mask, fill_unclaimed, gate, masks_of, paint, score_of_profiles, suppress
+from mitoscale.ops.masks import Mask, clip_to_foreground, fill_unclaimed, masks_of, paint, score_of_profiles, suppress
 from mitoscale.ops.prompts import prompts_from_profiles
 from mitoscale.ops.run_lengths import run_lengths, sizes, totals
 from mitoscale.ops.touching import touching_pairs
@@ -195,7 +195,7 @@ class Segment(Stage):
         kept = suppress(masks, iou=settings.nms_iou, iom=settings.nms_iom)
         stay = [masks[i] for i in kept]
         painted = paint(image.shape, stay)
-        claimed = gate(painted, foreground >= detect.threshold, settings.gate_nm / pixel, aspect)
+        claimed = clip_to_foreground(painted, foreground >= detect.threshold, settings.gate_nm / pixel, aspect)
         complete = fill_unclaimed(claimed, found)
         return complete, (claimed > 0) & (claimed == complete), score_of_profiles(stay)
 

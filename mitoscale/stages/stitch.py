@@ -11,8 +11,8 @@ from mitoscale.core.errors import BlockError, DamagedError
 from mitoscale.core.geometry import Region
 from mitoscale.core.grid import Block, Face
 from mitoscale.core.result import BlockResult
-from mitoscale.ops.components import pack
 from mitoscale.ops.faces import face_edges
+from mitoscale.ops.global_ids import pack
 from mitoscale.stages.merge import merge_fragments
 from mitoscale.stages.reading import check_seal, read_written_table, seals_of, table_checksum
 from mitoscale.stages.seams import SeamReport, contacts_path, edge_points, face_contacts

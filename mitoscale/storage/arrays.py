@@ -259,6 +259,7 @@ class Array:
                 shutil.copy(os.path.join(self.path, "zarr.json"), aside)
                 Array(path=aside)._store[where].write(data).result()
                 for name in names:
+                    os.makedirs(os.path.dirname(os.path.join(self.path, name)), exist_ok=True)  # of a shard never written
                     os.replace(os.path.join(aside, name), os.path.join(self.path, name))
         except (ValueError, OSError) as again:
             kind = StoppedError if isinstance(again, OSError) or "os_error_code" in str(again) else BlockError

@@ -74,7 +74,7 @@ def numbered(batch: int) -> Callable[[int], list[int]]:
     return lambda step: list(range(step * batch, (step + 1) * batch))
 
 
-class Ahead(Generic[Name, Sample]):
+class Prefetcher(Generic[Name, Sample]):
     """The samples of each step.
 
     Parameters
@@ -93,7 +93,7 @@ class Ahead(Generic[Name, Sample]):
     >>> class Squares:
     ...     def __getitem__(self, name):
     ...         return name**2
-    >>> squares = Ahead(Squares(), lambda step: [2 * step, 2 * step + 1])
+    >>> squares = Prefetcher(Squares(), lambda step: [2 * step, 2 * step + 1])
     >>> squares.of(0), squares.of(3)
     ([0, 1], [36, 49])
     """

@@ -14,7 +14,7 @@ from mitoscale.nets.device import autocast, device
 from mitoscale.nets.sam import Sam
 from mitoscale.training.losses import mask_losses
 from mitoscale.training.patches import profiles_of
-from mitoscale.training.prefetch import Ahead, numbered
+from mitoscale.training.prefetch import Prefetcher, numbered
 from mitoscale.training.prompts import Prompted, simulate
 from mitoscale.training.samples import Annotated, CropSampler
 
@@ -74,7 +74,7 @@ class SamTask:
     seed : int
         Seed of windows and prompts.
     processes : int
-        See :class:`~mitoscale.training.prefetch.Ahead`.
+        See :class:`~mitoscale.training.prefetch.Prefetcher`.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class SamTask:
         self.model: nn.Module = model.to(device())
         size = model.config.image_size
         sampler = CropSampler(volumes, size=size, pixel_nm=PIXEL_NM, context_nm=(0.0,), object_share=0.95)
-        self.windows = Ahead(PromptedWindows(sampler, prompts, seed), numbered(batch), processes)
+        self.windows = Prefetcher(PromptedWindows(sampler, prompts, seed), numbered(batch), processes)
         self.tuning = _fixed_windows(tuning, size, 48) if tuning is not None else []
 
     def loss(self, step: int) -> torch.Tensor:

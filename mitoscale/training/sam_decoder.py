@@ -16,7 +16,7 @@ from mitoscale.nets.device import autocast
 from mitoscale.nets.sam import BOX_START, Sam, decode
 from mitoscale.training.epochs import epoch_batch, epoch_steps
 from mitoscale.training.losses import mask_losses
-from mitoscale.training.prefetch import Ahead
+from mitoscale.training.prefetch import Prefetcher
 from mitoscale.training.prompted_scores import prompted_scores
 from mitoscale.training.prompts import Prompted, corrections, simulate
 from mitoscale.training.window_set import WindowSet
@@ -111,7 +111,7 @@ class DecoderTask:
     seed : int
         Seed of order and prompts.
     processes : int
-        See :class:`~mitoscale.training.prefetch.Ahead`.
+        See :class:`~mitoscale.training.prefetch.Prefetcher`.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class DecoderTask:
         self.seed = seed
         # No method of this object: it would keep the processes until the next garbage collection.
         names = partial(chosen_windows, self.count, recipe.windows, seed)
-        self.samples = Ahead(PromptedEmbeddings(versions, recipe, seed), names, processes)
+        self.samples = Prefetcher(PromptedEmbeddings(versions, recipe, seed), names, processes)
 
     @property
     def epoch_steps(self) -> int:

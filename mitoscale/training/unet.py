@@ -14,7 +14,7 @@ from mitoscale.nets.device import autocast, device
 from mitoscale.nets.unet import UNet, UNetConfig
 from mitoscale.nets.unet_detector import UNetDetector
 from mitoscale.training.losses import foreground_loss
-from mitoscale.training.prefetch import Ahead, numbered
+from mitoscale.training.prefetch import Prefetcher, numbered
 from mitoscale.training.samples import Annotated, Crop, CropSampler
 
 _COARSE_NM = 10.0
@@ -65,7 +65,7 @@ class UNetTask:
     seed : int
         Seed of the crops.
     processes : int
-        See :class:`~mitoscale.training.prefetch.Ahead`.
+        See :class:`~mitoscale.training.prefetch.Prefetcher`.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class UNetTask:
             context_nm=model.config.context_nm,
             bodies=bodies,
         )
-        self.crops = Ahead(Crops(sampler, seed), numbered(batch), processes)
+        self.crops = Prefetcher(Crops(sampler, seed), numbered(batch), processes)
         self.tuning = tuning
         model.to(device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -85,7 +85,7 @@ def test_models_of_a_run_that_is_over_are_not_loaded_again(plain: str) -> None:
     for warm in (True, False):
         with start(settings) as cluster:
             if warm:
-                cluster.warm(dict)
+                cluster.preload(dict)
             plugins = cluster.client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.worker_plugins))
             assert ("mitoscale-model-preload" in plugins) is warm
             assert "mitoscale-setup" in plugins

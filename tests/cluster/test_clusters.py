@@ -279,7 +279,7 @@ def marks(folder: Path, count: int) -> list[str]:
 
 
 def test_models_are_loaded_when_a_worker_starts_and_starts_again(grouped: Cluster, tmp_path: Path) -> None:
-    grouped.warm(partial(leave_a_mark, str(tmp_path)))
+    grouped.preload(partial(leave_a_mark, str(tmp_path)))
     (first,) = marks(tmp_path, 1)
     assert first.startswith("gpu-")  # io workers need no models
     os.kill(int(first.removeprefix("gpu-")), signal.SIGKILL)
@@ -288,5 +288,5 @@ def test_models_are_loaded_when_a_worker_starts_and_starts_again(grouped: Cluste
 
 
 def test_models_that_cannot_be_loaded_are_left_to_the_first_task(grouped: Cluster) -> None:
-    grouped.warm(partial(double, -1, print))
+    grouped.preload(partial(double, -1, print))
     assert grouped.run_job(partial(double, 4), name="train") == 8

@@ -83,7 +83,7 @@ def this_process(settings: Any) -> Iterator[SimpleNamespace]:
         dashboard_link="(none)",
         client=SimpleNamespace(status="closed", register_plugin=lambda plugin: None, run_on_scheduler=lambda *_: False),
         run_job=_job_here,
-        warm=lambda load: None,
+        preload=lambda load: None,
     )
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from mitoscale.ops.masks import Mask, fill_unclaimed, gate, masks_of, paint, score_of_profiles, suppress
+from mitoscale.ops.masks import Mask, clip_to_foreground, fill_unclaimed, masks_of, paint, score_of_profiles, suppress
 
 SHAPE = (20, 24)
 LABELS = arrays.arrays(np.int32, st.just((6, 7)), elements=st.integers(0, 3))
@@ -116,12 +116,12 @@ def test_no_masks_paint_nothing() -> None:
 def test_the_gate_is_a_distance_to_the_foreground() -> None:
     labels, foreground = np.ones((1, 12), np.int32), np.zeros((1, 12), bool)
     foreground[0, 2] = True
-    assert np.flatnonzero(gate(labels, foreground, 3.0)).tolist() == [0, 1, 2, 3, 4, 5]
-    assert np.flatnonzero(gate(labels, foreground, 0.0)).tolist() == [2]
+    assert np.flatnonzero(clip_to_foreground(labels, foreground, 3.0)).tolist() == [0, 1, 2, 3, 4, 5]
+    assert np.flatnonzero(clip_to_foreground(labels, foreground, 0.0)).tolist() == [2]
 
 
 def test_without_foreground_the_gate_is_shut() -> None:
-    assert not gate(np.ones(SHAPE, np.int32), np.zeros(SHAPE, bool), 1e9).any()
+    assert not clip_to_foreground(np.ones(SHAPE, np.int32), np.zeros(SHAPE, bool), 1e9).any()
 
 
 def test_the_rest_of_a_profile_joins_its_own_mask() -> None:
@@ -184,5 +184,5 @@ def test_scores_of_profiles_are_means_over_their_pixels_in_exact_steps() -> None
 def test_the_gate_measures_each_axis_with_its_own_pixel() -> None:
     foreground = np.zeros((21, 21), bool)
     foreground[10, 10] = True
-    near = gate(np.ones((21, 21), np.int32), foreground, 4.0, aspect=2.0)
+    near = clip_to_foreground(np.ones((21, 21), np.int32), foreground, 4.0, aspect=2.0)
     assert near[:, 10].sum() == 9 and near[10].sum() == 5

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region
 from mitoscale.core.grid import BlockGrid
-from mitoscale.ops.components import merge, pack, unpack
+from mitoscale.ops.global_ids import merge, pack, unpack
 from mitoscale.ops.super_blocks import Merge
 
 NONE = np.zeros((0, 2), np.uint64)

@@ -10,7 +10,7 @@ import pytest
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region
 from mitoscale.core.grid import Block, BlockGrid, Face
-from mitoscale.ops.components import merge, pack
+from mitoscale.ops.global_ids import merge, pack
 from mitoscale.stages.merge import merge_fragments
 
 GRID = BlockGrid(region=Region.of_shape((20, 12, 16)), core_shape=(4, 4, 4), margin=(1, 1, 1))

@@ -14,8 +14,8 @@ from mitoscale.cluster.executor import SerialExecutor
 from mitoscale.core.geometry import Region
 from mitoscale.core.result import BlockResult
 from mitoscale.core.settings import StitchSettings
-from mitoscale.ops.components import unpack
-from mitoscale.pipeline import FINISHED, Observer, Run, execute, load
+from mitoscale.ops.global_ids import unpack
+from mitoscale.pipeline import FINISHED, Observer, Run, execute, load, start
 from mitoscale.stages.block_states import BlockState, BlockStates
 from mitoscale.stages.seams import KINDS
 from mitoscale.storage.arrays import open_array
@@ -37,9 +37,9 @@ def stitched(run: Run, *stages: str) -> tuple[Columns, dict[str, float]]:
 
 
 def with_settings(run: Run, **changes: float) -> Run:
-    """The same run with other settings of stitch."""
+    """The same run with other settings of stitch, as ``--redo stitch`` gives it."""
     settings = run.plan.settings.model_copy(update={"stitch": StitchSettings(**changes)})
-    return Run(plan=run.plan.model_copy(update={"settings": settings}), value_range=run.value_range)
+    return start(run.plan.model_copy(update={"settings": settings}), run.value_range, redo="stitch")
 
 
 def test_a_faultless_run_has_no_suspects(finished: Finished) -> None:

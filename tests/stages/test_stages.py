@@ -157,6 +157,19 @@ def test_the_plan_of_a_run_in_progress_stays(stack: Stack, tmp_path: Path) -> No
     assert (run / "run.json").read_bytes() == before
 
 
+def test_a_run_whose_settings_were_changed_before_it_began_is_refused(stack: Stack, tmp_path: Path) -> None:
+    source = open_source(str(stack.image), (10, 10, 10))
+    first, second = (
+        start(
+            make_plan(source, str(tmp_path / "run"), settings_for(source, {"block": (16, 32, 32), "threshold": t}, threads=1)), None
+        )
+        for t in (0.5, 0.6)
+    )
+    with pytest.raises(InputError, match="another command has changed the settings"):
+        execute(first, STAGES, SerialExecutor(), Observer())
+    assert load(second.plan.run).plan == second.plan and not is_finished(second, "convert")
+
+
 def test_a_report_that_cannot_be_written_leaves_the_older_one(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
     report = Path(RunFolder(finished.run).report)
     before = report.read_bytes()

@@ -102,6 +102,15 @@ def test_a_partly_overwritten_broken_shard_is_an_error(path: str) -> None:
     assert Path(path, "c/0/0/0").read_bytes() == b"broken"
 
 
+def test_a_broken_shard_is_replaced_together_with_shards_never_written(path: str) -> None:
+    whole, array = Region.of_shape(SHAPE), open_array(path)
+    corner = Region(start=(4, 16, 16), stop=SHAPE)
+    array.write(corner, numbers(corner.shape))
+    Path(path, "c/1/1/1").write_bytes(b"broken")
+    array.write(whole, numbers(SHAPE))
+    np.testing.assert_array_equal(array.read(whole), numbers(SHAPE))
+
+
 def test_a_broken_shard_stays_until_the_new_one_is_whole(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     corner = Region(start=(4, 16, 16), stop=SHAPE)
     array = open_array(path)

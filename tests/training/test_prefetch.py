@@ -14,7 +14,7 @@ import torch
 
 from mitoscale.core.errors import StoppedError
 from mitoscale.nets.unet import UNet, UNetConfig
-from mitoscale.training.prefetch import Ahead, spare_processes
+from mitoscale.training.prefetch import Prefetcher, spare_processes
 from mitoscale.training.samples import Annotated
 from mitoscale.training.unet import UNetTask
 
@@ -35,7 +35,7 @@ def three(step: int) -> list[int]:
 
 
 def test_other_processes_make_the_same_samples_from_any_step_on() -> None:
-    here, there = Ahead(Rows(), three), Ahead(Rows(), three, processes=2)
+    here, there = Prefetcher(Rows(), three), Prefetcher(Rows(), three, processes=2)
     makers = set()
     for step in (0, 1, 2, 3, 9, 10, 4):  # a jump begins anew
         for mine, other in zip(here.of(step), there.of(step), strict=True):
@@ -57,7 +57,7 @@ def test_a_training_is_the_same_for_any_number_of_processes(annotated: Annotated
 
 def test_file_and_processes_end_with_the_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    ahead = Ahead(Rows(), three, processes=1)
+    ahead = Prefetcher(Rows(), three, processes=1)
     maker = ahead.of(0)[0][3]
     assert psutil.pid_exists(maker) and list(tmp_path.glob("mitoscale-samples-*/arrays"))
     del ahead
@@ -77,12 +77,12 @@ class Broken:
 @pytest.mark.parametrize("processes", [0, 1])
 def test_an_error_on_purpose_arrives_as_it_is(processes: int) -> None:
     with pytest.raises(StoppedError, match=r"^the cache has lost 7$"):
-        Ahead(Broken(StoppedError("the cache has lost 7")), three, processes=processes).of(0)
+        Prefetcher(Broken(StoppedError("the cache has lost 7")), three, processes=processes).of(0)
 
 
 def test_another_error_arrives_with_its_traceback() -> None:
     with pytest.raises(ValueError, match="no sample") as caught:
-        Ahead(Broken(ValueError("no sample")), three, processes=1).of(0)
+        Prefetcher(Broken(ValueError("no sample")), three, processes=1).of(0)
     assert "__getitem__" in str(caught.value)
 
 
@@ -92,7 +92,7 @@ def test_a_full_disk_stops_with_a_line(tmp_path: Path, monkeypatch: pytest.Monke
     real = Path.open
     monkeypatch.setattr(Path, "open", lambda self, mode="r": real(Path("/dev/full") if self.name == "arrays" else self, mode))
     with pytest.raises(StoppedError, match=r"cannot be written \(No space left on device\).*TMPDIR"):
-        Ahead(Rows(), three, processes=1).of(0)
+        Prefetcher(Rows(), three, processes=1).of(0)
 
 
 def test_a_cpu_learns_alone_and_a_gpu_gets_what_is_spare(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mitoscale.core.errors import InputError
-from mitoscale.ops.components import merge, pack, unpack
+from mitoscale.ops.global_ids import merge, pack, unpack
 
 NONE = np.zeros((0, 2), np.uint64)
 
