@@ -34,6 +34,8 @@ class RunPlan(BaseModel):
     """Path of the Zarr array with level 0 of the image."""
     labels: str
     """Path of the OME-Zarr labels group that is written."""
+    owner: str = ""
+    """Random name of the run, which its labels carry; empty in runs of earlier versions."""
     spec: VolumeSpec
     """The volume."""
     settings: RunSettings

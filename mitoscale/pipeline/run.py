@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from mitoscale.report.build import Report
 from mitoscale.stages.convert import Convert
 from mitoscale.stages.detect import Detect
 from mitoscale.stages.grey import normalisation
+from mitoscale.stages.label_owner import check_owner
 from mitoscale.stages.measure import Measure
 from mitoscale.stages.relabel import Relabel
 from mitoscale.stages.segment import Segment
@@ -93,7 +95,7 @@ def make_plan(source: Source, run: str, settings: RunSettings, labels_into_sourc
             raise InputError(f"{source.path} is Zarr v2: labels cannot be added to it; leave out --labels-into-source")
         labels = str(Path(source.path, "labels", Path(folder.labels).name))
     image = source.level0 or f"{folder.volume}/0"
-    return RunPlan(run=folder.path, image=image, labels=labels, spec=spec, settings=settings)
+    return RunPlan(run=folder.path, image=image, labels=labels, owner=secrets.token_hex(8), spec=spec, settings=settings)
 
 
 def start(plan: RunPlan, value_range: tuple[float, float] | None, redo: str | None = None) -> Run:
@@ -109,12 +111,6 @@ def start(plan: RunPlan, value_range: tuple[float, float] | None, redo: str | No
     make_detector(plan.settings.detect, plan.spec.spacing)
     make_segmenter(plan.settings.segment, plan.spec.spacing)
     check_writable(plan.run)
-    content = {
-        "format": FORMAT,
-        "plan": plan.model_dump(mode="json"),
-        "value_range": value_range,
-        "provenance": Provenance.of(plan.settings).model_dump(mode="json"),
-    }
     if Path(folder.run_json).exists():
         _check_same(load(plan.run).plan, plan, redo, folder)  # before the lock: wrong input leaves the folder as it was
     else:
@@ -122,10 +118,18 @@ def start(plan: RunPlan, value_range: tuple[float, float] | None, redo: str | No
         _make_folder(folder.path)
     with locked(folder.path):  # nobody changes it between this comparison and the writing
         if Path(folder.run_json).exists():
-            _check_same(load(plan.run).plan, plan, redo, folder)
+            old = load(plan.run).plan
+            _check_same(old, plan, redo, folder)
+            plan = plan.model_copy(update={"owner": old.owner})
             cleaned = Path(folder.ledger("detect")).exists() and not Path(folder.work).is_dir()
             if cleaned and redo and redo != "convert":
                 raise InputError(f"--redo {redo}: the working files of {plan.run} were cleaned; use --redo convert")
+        content = {
+            "format": FORMAT,
+            "plan": plan.model_dump(mode="json"),
+            "value_range": value_range,
+            "provenance": Provenance.of(plan.settings).model_dump(mode="json"),
+        }
         write_json(folder.run_json, content)
     return Run(plan=plan, value_range=value_range)
 
@@ -172,6 +176,7 @@ def load(run: str) -> Run:
 
 def _check_same(old: RunPlan, new: RunPlan, redo: str | None, folder: RunFolder) -> None:
     """Raise where other settings are wanted than those that work was done with."""
+    check_owner(old)
     a, b = old.settings.convert, new.settings.convert
     if a.fingerprint != b.fingerprint:
         raise InputError(f"RUN {new.run} holds another volume ({a.source}); give another RUN for {b.source}")

@@ -15,10 +15,13 @@ from mitoscale.core.provenance import Provenance
 from mitoscale.core.result import BlockResult
 from mitoscale.ops.downsample import mode_downsample
 from mitoscale.ops.run_lengths import renamed
+from mitoscale.stages.label_owner import check_owner
 from mitoscale.stages.pyramid import write_levels
 from mitoscale.stages.reading import read_written_table, table_checksum
 from mitoscale.stages.stage import Key, Stage, Stopwatch
 from mitoscale.storage.arrays import checksum, open_array
+from mitoscale.storage.consolidated import consolidate_again
+from mitoscale.storage.exclusive import exclusively
 from mitoscale.storage.layout import LABELS, remove_tree
 from mitoscale.storage.ome import create_labels
 from mitoscale.storage.tables import Columns, write_table
@@ -67,13 +70,22 @@ class Relabel(Stage):
         for block in self.plan.grid.blocks():
             if self._is_lost(block):
                 write_table(self._final(block.name), _NOTHING)
-        if fresh or not self._exists(dtype):
-            spec = self.plan.spec.model_copy(update={"dtype": dtype})
-            remove_tree(self.plan.labels)
-            root = str(Path(self.plan.labels).parent.parent)
-            provenance = Provenance.of(self.plan.settings).model_dump(mode="json")
-            create_labels(root, LABELS, spec, attributes={"provenance": provenance})
+        labels = Path(self.plan.labels)
+        busy = f"another run is making its labels in {labels.parent}; wait for it, then start again"
+        with exclusively(labels.with_name(f".{labels.name}.lock"), busy):  # two runs may share a source
+            check_owner(self.plan)
+            if fresh or not self._exists(dtype):
+                self._create(dtype)
         return digests
+
+    def _create(self, dtype: str) -> None:
+        """Make the labels anew, empty."""
+        remove_tree(self.plan.labels)
+        provenance = Provenance.of(self.plan.settings).model_dump(mode="json")
+        root = str(Path(self.plan.labels).parent.parent)
+        spec = self.plan.spec.model_copy(update={"dtype": dtype})
+        create_labels(root, LABELS, spec, attributes={"provenance": provenance, "run": self.plan.owner})
+        consolidate_again(root)
 
     def process(self, key: Key) -> BlockResult:
         """Read the core's fragments, rename, write; a block that was given up is background."""

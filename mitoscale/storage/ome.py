@@ -202,6 +202,12 @@ def _metadata(file: str) -> dict[str, Any]:
     return content
 
 
+def attributes_of(path: str) -> dict[str, Any]:
+    """What :func:`create_image` or :func:`create_labels` got as ``attributes``; empty where there is none."""
+    found = _attributes(path).get("mitoscale", {})
+    return found if isinstance(found, dict) else {}
+
+
 def _attributes(path: str) -> dict[str, Any]:
     """Attributes of a Zarr v3 or v2 group; empty where there are none."""
     return _metadata(os.path.join(path, "zarr.json")).get("attributes", {}) or _metadata(os.path.join(path, ".zattrs"))

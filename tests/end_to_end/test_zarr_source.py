@@ -10,8 +10,13 @@ import pytest
 import zarr
 from commands import BLOCK, SHAPE, Call, Finished, Stack, contents, labels_of, renamed
 
+from mitoscale.cluster.executor import SerialExecutor
+from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region
+from mitoscale.core.settings import STAGES
 from mitoscale.core.volume import VolumeSpec
+from mitoscale.pipeline import Observer, execute, load, make_plan, start
+from mitoscale.stages.source import open_source
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.layout import RunFolder, read_json
 from mitoscale.storage.ome import create_image, create_labels, open_image
@@ -74,6 +79,37 @@ def test_labels_that_others_made_in_the_source_stay(mitoscale: Call, stack: Stac
     assert contents(source) == before, "annotations made by hand were overwritten"
     assert ended.code == 1 and len(ended.err.splitlines()) == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_never_touches_the_labels_of_another_run_on_the_same_source(
+    mitoscale: Call, stack: Stack, source: str, tmp_path: Path
+) -> None:
+    """Both begin while there are no labels; the one that comes second to write them is refused, and so is its next try."""
+    first, second, labels = str(tmp_path / "first"), str(tmp_path / "second"), Path(source, "labels")
+    options = [*stack.exact(), "--labels-into-source"]
+    assert mitoscale("run", source, first, *options).code == 0
+    labels.rename(tmp_path / "aside")
+    begun = start(make_plan(open_source(source, None), second, load(first).plan.settings, True), None)
+    (tmp_path / "aside").rename(labels)
+    before = contents(labels)
+    with pytest.raises(InputError, match=r"holds the labels of another run than .*second: rename or remove them"):
+        execute(begun, STAGES, SerialExecutor(), Observer())
+    assert contents(labels) == before
+    ended = mitoscale("run", source, second, *options)
+    assert (ended.code, len(ended.err.splitlines())) == (1, 1) and "labels of another run" in ended.err
+    execute(load(first), STAGES, SerialExecutor(), Observer(), redo="relabel")
+    assert contents(labels) == before, "a run may do its own labels again"
+
+
+def test_readers_of_consolidated_metadata_see_the_labels(mitoscale: Call, stack: Stack, source: str, tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="not part in the Zarr format 3"):
+        zarr.consolidate_metadata(source)
+    assert "labels" not in zarr.open_consolidated(source)
+    ended = mitoscale("run", source, str(tmp_path / "run"), *stack.exact(), "--labels-into-source")
+    assert ended.code == 0, ended.err
+    array = zarr.open_consolidated(source)["labels/mitochondria/0"]
+    assert np.array_equal(array[:], open_array(f"{source}/labels/mitochondria/0").read_all())
+    assert zarr.open_consolidated(source).attrs["ome"]["multiscales"][0]["name"] == "theirs"
 
 
 def test_labels_into_a_tiff_are_refused(mitoscale: Call, stack: Stack, tmp_path: Path) -> None:
