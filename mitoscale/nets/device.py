@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
@@ -50,6 +51,17 @@ def cpus() -> int:
 def set_threads(threads: int | None) -> None:
     """Compute with this many CPU threads; None: one a CPU this process may use."""
     torch.set_num_threads(threads or cpus())
+
+
+@contextmanager
+def computing_with(threads: int) -> Iterator[None]:
+    """Compute with this many CPU threads meanwhile."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def limit_threads() -> None:

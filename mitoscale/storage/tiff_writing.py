@@ -8,6 +8,9 @@ import tifffile
 from mitoscale.core.geometry import Spacing
 from mitoscale.storage.atomic import replacing
 
+_LARGEST = 2**32 - 2**25
+"""Bytes of voxels that ImageJ's format can hold; the rest of its 4 GB is for metadata."""
+
 
 def write_tiff(path: str, volume: np.ndarray, spacing: Spacing) -> None:
     """Write a multi-page TIFF, atomically.
@@ -16,8 +19,8 @@ def write_tiff(path: str, volume: np.ndarray, spacing: Spacing) -> None:
     ----------
     path : str
         The file.
-    volume : (Z, Y, X) uint8, uint16 or float32
-        Grey values or labels.
+    volume : (Z, Y, X)
+        Grey values or labels; uint8, uint16 or float32 below 4 GB, or else it is a plain BigTIFF without its voxel size.
     spacing : (z, y, x)
         Voxel size in nm; y and x are the same in ImageJ's metadata only where they are equal.
 
@@ -27,6 +30,9 @@ def write_tiff(path: str, volume: np.ndarray, spacing: Spacing) -> None:
         If it cannot be written.
     """
     with replacing(path) as temporary:
+        if volume.dtype.name not in ("uint8", "uint16", "float32") or volume.nbytes > _LARGEST:
+            tifffile.imwrite(temporary, volume, bigtiff=True, photometric="minisblack", metadata=None)
+            return
         tifffile.imwrite(
             temporary,
             volume,

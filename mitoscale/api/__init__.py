@@ -1,0 +1,1 @@
+"""What ``import mitoscale`` offers to scripts and notebooks; the names are gathered in :mod:`mitoscale` itself."""
