@@ -22,11 +22,9 @@ from mitoscale.nets.checkpoint import load_sam, square_pixel
 from mitoscale.nets.device import device
 from mitoscale.nets.factories import make_detector
 from mitoscale.nets.sam_segmenter import SamSegmenter
-from mitoscale.ops.centroids import profiles
-from mitoscale.ops.link import link
-from mitoscale.ops.masks import Mask, clip_to_foreground, fill_unclaimed, paint, suppress
+from mitoscale.ops.fusion import Fusion
+from mitoscale.ops.masks import Mask, paint
 from mitoscale.ops.prompts import Prompts, prompts_from_profiles
-from mitoscale.stages.segment import drop_small
 
 MOST_VOXELS = 2**28
 """Largest region that is compared: it is held in memory once for each method."""
@@ -82,12 +80,28 @@ class Comparison:
         return rows
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Slices:
+    """Some slices, and what SAM is asked about them."""
+
+    image: np.ndarray
+    """(Z, Y, X) uint8, normalised."""
+    foreground: np.ndarray
+    """(Z, Y, X) float32."""
+    found: np.ndarray
+    """(Z, Y, X) int32: the U-Net's profiles."""
+    prompts: list[Prompts]
+    """Of each slice."""
+    region: Region
+    """Where they are."""
+
+
 @dataclass(kw_only=True)
 class _Stack:
-    """The masks of one method, slice by slice, and its clock."""
+    """The masks of one method, some slices at a time, and its clock."""
 
-    ask: Callable[[np.ndarray, np.ndarray, np.ndarray, Prompts, Region], np.ndarray]
-    planes: list[np.ndarray] = field(default_factory=list)
+    ask: Callable[[_Slices], np.ndarray]
+    labels: list[np.ndarray] = field(default_factory=list)
     seconds: float = 0.0
 
 
@@ -152,35 +166,31 @@ def compare(
     if not wanted.any():
         raise InputError(f"the truth of {region} holds no mitochondrion; choose other slices")
     network = make_detector(detect, volume.spacing)
-    stacks = {UNET: _Stack(ask=lambda image, foreground, found, prompts, where: found)}
+    fusion = Fusion(detect=detect, segment=SegmentSettings(), spacing=volume.spacing)
+    stacks = {UNET: _Stack(ask=lambda slices: slices.found)}
     for sam, name in zip(sams, names, strict=True):
-        stacks |= _sam_stacks(sam, name, volume.spacing, automatic)
+        stacks |= _sam_stacks(sam, name, fusion, automatic)
     image, total, done = volume.read(region), region.shape[0] * len(stacks), 0
     margin = tuple(
         int(np.ceil(m / s)) if axis == 0 else 0 for axis, (m, s) in enumerate(zip(detect.margin_nm, volume.spacing, strict=True))
     )
     whole = Region.of_shape(volume.source.shape)
-    pixel = volume.spacing[1]
-    aspect = volume.spacing[2] / pixel
     for first in range(0, region.shape[0], _SLICES_AT_ONCE):
         part = _slab(region, first, min(first + _SLICES_AT_ONCE, region.shape[0]))
         read = part.expanded((margin[0], 0, 0), within=whole)
         began = time.perf_counter()
         foreground = network.foreground(volume.read(read), read)[part.within(read)]
-        found = [profiles(f, detect.threshold, detect.min_separation_nm / pixel, aspect) for f in foreground]
-        found = [drop_small(f, SegmentSettings().min_profile_nm2 / (pixel * volume.spacing[2])) for f in found]
+        found = fusion.profiles(foreground)
         shared = time.perf_counter() - began
+        prompts = [prompts_from_profiles(plane) for plane in found]
+        slices = _Slices(image=image[part.within(region)], foreground=foreground, found=found, prompts=prompts, region=part)
         for stack in stacks.values():
-            stack.seconds += shared
-        for z, (f, p) in enumerate(zip(foreground, found, strict=True)):
-            prompts, where = prompts_from_profiles(p), _slab(part, z, z + 1)
-            for stack in stacks.values():
-                began = time.perf_counter()
-                stack.planes.append(stack.ask(image[first + z], f, p, prompts, where))
-                stack.seconds += time.perf_counter() - began
-                done += 1
-                observer(done, total)
-    methods = [_finished(name, stack, wanted, volume.spacing, min_truth) for name, stack in stacks.items()]
+            began = time.perf_counter()
+            stack.labels.append(stack.ask(slices))
+            stack.seconds += shared + time.perf_counter() - began
+            done += len(found)
+            observer(done, total)
+    methods = [_finished(name, stack, wanted, fusion, min_truth) for name, stack in stacks.items()]
     return Comparison(image=image, truth=wanted, region=region, spacing=volume.spacing, methods=methods)
 
 
@@ -189,54 +199,44 @@ def _slab(region: Region, first: int, last: int) -> Region:
     return Region(start=(z + first, *region.start[1:]), stop=(z + last, *region.stop[1:]))
 
 
-def _sam_stacks(sam: str, name: str, spacing: Spacing, automatic: bool) -> dict[str, _Stack]:
+def _sam_stacks(sam: str, name: str, fusion: Fusion, automatic: bool) -> dict[str, _Stack]:
     """The ways in which one SAM is asked, by the name that it has here."""
     model, card = load_sam(sam)
     model.to(device())
-    nm = square_pixel(card, sam)
-    settings, threshold, pixel = SegmentSettings(), DetectSettings().threshold, spacing[1]
+    nm, spacing = square_pixel(card, sam), fusion.spacing
     point, box, both = (SamSegmenter(model, pixel_nm=nm, spacing=spacing, ask=ask) for ask in ("point", "box", "both"))
 
-    def painted(masks: list[Mask], shape: tuple[int, ...]) -> np.ndarray:
-        kept = suppress(masks, iou=settings.nms_iou, iom=settings.nms_iom)
-        return paint(shape, [masks[i] for i in kept])
+    def asked(segmenter: SamSegmenter, slices: _Slices) -> list[list[Mask]]:
+        return segmenter.masks(slices.image, slices.foreground, slices.prompts, slices.region)
 
-    def prompted(segmenter: SamSegmenter) -> Callable[..., np.ndarray]:
-        return lambda image, foreground, found, prompts, where: painted(
-            segmenter.crops(image, foreground, prompts, where), image.shape
-        )
+    def painted(masks: Sequence[Sequence[Mask]], slices: _Slices) -> np.ndarray:
+        return np.stack([paint(slices.image.shape[1:], fusion.kept(plane)) for plane in masks])
 
-    def fused(image: np.ndarray, foreground: np.ndarray, found: np.ndarray, prompts: Prompts, where: Region) -> np.ndarray:
-        masks = painted(both.crops(image, foreground, prompts, where), image.shape)
-        return fill_unclaimed(
-            clip_to_foreground(masks, foreground >= threshold, settings.gate_nm / pixel, spacing[2] / pixel), found
-        )
+    def everything(slices: _Slices) -> np.ndarray:
+        inside = slices.foreground >= fusion.detect.threshold
+        found = [
+            [m for m in generator.masks(i) if f[m.slices][m.mask].mean() >= 0.5] for i, f in zip(slices.image, inside, strict=True)
+        ]
+        return painted(found, slices)
 
     stacks = {
-        f"{name}, points": _Stack(ask=prompted(point)),
-        f"{name}, boxes": _Stack(ask=prompted(box)),
-        f"{name} + U-Net": _Stack(ask=fused),
+        f"{name}, points": _Stack(ask=lambda slices: painted(asked(point, slices), slices)),
+        f"{name}, boxes": _Stack(ask=lambda slices: painted(asked(box, slices), slices)),
+        f"{name} + U-Net": _Stack(ask=lambda slices: fusion.fuse(slices.foreground, slices.found, asked(both, slices)).labels),
     }
     if automatic:
         generator = AutomaticMasks(model, pixel_nm=nm, spacing=spacing)
-
-        def everything(image: np.ndarray, foreground: np.ndarray, found: np.ndarray, *_: Any) -> np.ndarray:
-            inside = foreground >= threshold
-            masks = [m for m in generator.masks(image) if inside[m.slices][m.mask].mean() >= 0.5]
-            return painted(masks, image.shape)
-
         stacks[f"{name}, automatic"] = _Stack(ask=everything)
     return stacks
 
 
-def _finished(name: str, stack: _Stack, truth: np.ndarray, spacing: Spacing, min_truth: int) -> Method:
+def _finished(name: str, stack: _Stack, truth: np.ndarray, fusion: Fusion, min_truth: int) -> Method:
     """Link, drop small objects, score."""
-    settings = SegmentSettings()
     began = time.perf_counter()
-    labels = link(np.stack(stack.planes), spacing, iou=settings.link_iou, iom=settings.link_iom, max_gap=settings.max_gap)
-    labels = _without_small(labels, RelabelSettings().min_volume_nm3 / float(np.prod(spacing)))
+    labels = fusion.link(np.concatenate(stack.labels))
+    labels = _without_small(labels, RelabelSettings().min_volume_nm3 / float(np.prod(fusion.spacing)))
     seconds = stack.seconds + time.perf_counter() - began
-    stack.planes.clear()
+    stack.labels.clear()
     return Method(
         name=name,
         labels=labels,

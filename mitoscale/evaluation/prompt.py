@@ -87,7 +87,7 @@ def ask_prompts(
             prompts = Prompts(profiles=inside, points=point, boxes=np.array([[y0, x0, y1, x1]], np.int32))
             segmenter = SamSegmenter(model, pixel_nm=nm, spacing=volume.spacing, ask="point" if kind == "point" else "box")
             number += 1
-            found = segmenter.crops(image, np.ones(image.shape, np.float32), prompts, region)
+            (found,) = segmenter.masks(image[None], np.ones((1, *image.shape), np.float32), [prompts], region)
             # Without logits: of two answers that overlap the better one is drawn whole.
             masks += [Mask(y0=m.y0, x0=m.x0, mask=m.mask, score=m.score, profile=number) for m in found]
     return Answers(image=image, region=region, labels=paint(image.shape, masks), masks=masks)

@@ -8,12 +8,14 @@ unless they have an attribute ``concurrent`` that is true.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
 from mitoscale.core.geometry import Region
+from mitoscale.ops.masks import Mask
 from mitoscale.ops.prompts import Prompts
 
 _TURN = threading.Lock()
@@ -57,10 +59,12 @@ class MaskSegmenterInTurn:
     def __init__(self, segmenter: Any) -> None:
         self._segmenter = segmenter
 
-    def masks(self, image: np.ndarray, foreground: np.ndarray, prompts: Prompts, region: Region) -> tuple[np.ndarray, np.ndarray]:
+    def masks(
+        self, image: np.ndarray, foreground: np.ndarray, prompts: Sequence[Prompts], region: Region
+    ) -> Sequence[Sequence[Mask]]:
         """See :class:`mitoscale.nets.predictors.MaskSegmenter`."""
         with _TURN:
-            found: tuple[np.ndarray, np.ndarray] = self._segmenter.masks(image, foreground, prompts, region)
+            found: Sequence[Sequence[Mask]] = self._segmenter.masks(image, foreground, prompts, region)
         return found
 
 

@@ -10,12 +10,15 @@ computed elsewhere can be given to a run in the same way::
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region
 from mitoscale.ops.instances import connected_parts
 from mitoscale.ops.link import link
+from mitoscale.ops.masks import Mask, masks_of
 from mitoscale.ops.perturb import Mistakes, perturb
 from mitoscale.ops.prompts import Prompts
 
@@ -67,12 +70,16 @@ class Foreground(Truth):
 class Masks(Truth):
     """A :class:`mitoscale.nets.predictors.MaskSegmenter` that answers each prompt with the profile that its point lies on."""
 
-    def masks(self, image: np.ndarray, foreground: np.ndarray, prompts: Prompts, region: Region) -> tuple[np.ndarray, np.ndarray]:
-        """(N, Y, X) bool masks, empty where a point lies on nothing, and (N,) scores of 1."""
-        profiles = perturb(self.read(region), Mistakes(), seed=0)[0]
-        y, x = np.rint(prompts.points).astype(int).T
-        hit = profiles[y, x]
-        return (profiles[None] == hit[:, None, None]) & (hit > 0)[:, None, None], np.ones(len(hit), np.float32)
+    def masks(self, image: np.ndarray, foreground: np.ndarray, prompts: Sequence[Prompts], region: Region) -> list[list[Mask]]:
+        """Of each slice a mask with score 1 for each prompt; none where a point lies on nothing."""
+        return [_known(*plane) for plane in zip(perturb(self.read(region), Mistakes(), seed=0), prompts, strict=True)]
+
+
+def _known(profiles: np.ndarray, prompts: Prompts) -> list[Mask]:
+    """The masks of a slice, from its true profiles (Y, X)."""
+    y, x = np.rint(prompts.points).astype(int).T
+    hit = profiles[y, x]
+    return masks_of((profiles[None] == hit[:, None, None]) & (hit > 0)[:, None, None], np.ones(len(hit)))
 
 
 class Fragments(Truth):

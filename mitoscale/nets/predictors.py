@@ -34,6 +34,25 @@ that tells foreground and membranes apart::
     # mitoscale run stack.tif RUN --voxel-size 8,8,8 --detector lab_net:LabNet --detector-option weights=/models/lab.pt \
     #     --segmenter lab_net:LabNet --segmenter-option weights=/models/lab.pt
 
+A model of slices gets prompts, and wraps itself where it answers one slice at a time::
+
+    # lab_sam.py
+    import numpy as np
+    from mitoscale.nets.each_slice import EachSlice
+    from scipy import ndimage
+
+    class DarkAroundPoint:
+        def masks(self, image, foreground, prompts, region):  # a slice (Y, X); N prompts: points, boxes, profiles
+            labels, _ = ndimage.label(image < 100)
+            hit = [labels[tuple(point)] for point in np.rint(prompts.points).astype(int)]
+            masks = [(labels == n) & (n > 0) for n in hit]
+            return np.array(masks), np.ones(len(masks), np.float32)  # (N, Y, X) bool and (N,) scores
+
+    def factory(**options):
+        return EachSlice(DarkAroundPoint())
+
+    # mitoscale run stack.tif RUN --voxel-size 8,8,8 --segmenter lab_sam:factory
+
 What must hold: answers depend on the arguments alone (a block may be computed twice, anywhere, and neighbours compare what both
 have read), shapes are those of the input, and a wrong answer fails the block with a line that says what was wanted. ``region``
 tells where in the volume the block lies, so precomputed results can be read by it (see :mod:`mitoscale.nets.oracle`). What the
@@ -43,11 +62,13 @@ from its name stands in :mod:`mitoscale.nets.factories`; neither module imports 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from mitoscale.core.geometry import Region
+from mitoscale.ops.masks import Mask
 from mitoscale.ops.prompts import Prompts
 
 
@@ -74,28 +95,32 @@ class Detector(Protocol):
 
 @runtime_checkable
 class MaskSegmenter(Protocol):
-    """Answers prompts with masks, one slice at a time."""
+    """Answers prompts with masks, for all slices of a region at once.
 
-    def masks(self, image: np.ndarray, foreground: np.ndarray, prompts: Prompts, region: Region) -> tuple[np.ndarray, np.ndarray]:
-        """Masks of one slice.
+    One that answers slice by slice is made into such by :class:`mitoscale.nets.each_slice.EachSlice`.
+    """
+
+    def masks(
+        self, image: np.ndarray, foreground: np.ndarray, prompts: Sequence[Prompts], region: Region
+    ) -> Sequence[Sequence[Mask]]:
+        """Masks of a read region.
 
         Parameters
         ----------
-        image : (Y, X) uint8
-            Normalised slice.
-        foreground : (Y, X) float32
+        image : (Z, Y, X) uint8
+            Normalised read region.
+        foreground : (Z, Y, X) float32
             Foreground probability 0..1.
-        prompts : Prompts
-            N prompts.
+        prompts : sequence of Prompts
+            Z in all: the prompts of each slice, none where there is nothing to ask.
         region : Region
-            The level-0 voxels the slice covers.
+            The level-0 voxels it covers.
 
         Returns
         -------
-        masks : (N, Y, X) bool
-            One a prompt, possibly empty.
-        scores : (N,) float32
-            Larger is better.
+        sequence of sequences of Mask
+            Z in all: the masks of each slice, as crops; ``Mask.profile`` says which prompt one answers (the first is 1). A
+            prompt may have none, or several that are parts of one thing. :func:`mitoscale.ops.masks.masks_of` makes the crops.
         """
 
 

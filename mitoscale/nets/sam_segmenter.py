@@ -1,4 +1,4 @@
-"""SAM as a segmenter: masks of one slice from its prompts.
+"""SAM as a segmenter: masks of the slices of a region from their prompts.
 
 Windows lie on a lattice anchored at the volume's origin, half overlapping; each prompt goes to the window whose middle is nearest,
 and only windows with prompts are encoded. A profile larger than that is asked for in parts, one a window, which share its number.
@@ -7,6 +7,7 @@ and only windows with prompts are encoded. A profile larger than that is asked f
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -47,7 +48,7 @@ _MEANING = {
 
 
 class SamSegmenter:
-    """Masks of one slice at a time.
+    """Masks of all slices of a region.
 
     Parameters
     ----------
@@ -72,38 +73,32 @@ class SamSegmenter:
         self.stride = self.size // 2
         self.batch = batch
 
-    def masks(self, image: np.ndarray, foreground: np.ndarray, prompts: Prompts, region: Region) -> tuple[np.ndarray, np.ndarray]:
-        """The protocol's answer: full masks and scores.
+    def masks(self, image: np.ndarray, foreground: np.ndarray, prompts: Sequence[Prompts], region: Region) -> list[list[Mask]]:
+        """See :meth:`mitoscale.nets.predictors.MaskSegmenter.masks`; a profile larger than a window has several masks.
 
         Parameters
         ----------
-        image : (Y, X) uint8
-            Normalised slice.
-        foreground : (Y, X) float32
+        image : (Z, Y, X) uint8
+            Normalised read region.
+        foreground : (Z, Y, X) float32
             Foreground probability 0..1.
-        prompts : Prompts
-            N prompts.
+        prompts : sequence of Prompts
+            Of each slice.
         region : Region
-            The level-0 voxels the slice covers.
+            The level-0 voxels it covers.
 
         Returns
         -------
-        masks : (N, Y, X) bool
-        scores : (N,) float32
+        list of lists of Mask
+            Of each slice, with logits; the score is predicted IoU x stability x mean foreground probability.
         """
-        full = np.zeros((len(prompts), *image.shape), bool)
-        scores = np.zeros(len(prompts), np.float32)
-        for mask in self.crops(image, foreground, prompts, region):
-            height, width = mask.mask.shape
-            full[mask.profile - 1, mask.y0 : mask.y0 + height, mask.x0 : mask.x0 + width] |= mask.mask
-            scores[mask.profile - 1] = max(scores[mask.profile - 1], mask.score)
-        return full, scores
+        origin = region.start[1:]
+        return [self._slice(*plane, origin) for plane in zip(image, foreground, prompts, strict=True)]
 
-    def crops(self, image: np.ndarray, foreground: np.ndarray, prompts: Prompts, region: Region) -> list[Mask]:
-        """The same as :meth:`masks`, as crops with logits; a large profile has several."""
+    def _slice(self, image: np.ndarray, foreground: np.ndarray, prompts: Prompts, origin: tuple[int, ...]) -> list[Mask]:
+        """The masks of one slice."""
         if len(prompts) == 0:
             return []
-        origin = region.start[1:]
         network, first = self._to_network(image, origin)
         parts = self._parts(prompts, origin)
         windows = sorted(parts)

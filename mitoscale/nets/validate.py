@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mitoscale.core.errors import BlockError
+from mitoscale.core.geometry import Region
+from mitoscale.nets.predictors import MaskSegmenter
+from mitoscale.ops.masks import Mask
+from mitoscale.ops.prompts import Prompts
 
 _ROUNDING = 1e-3
 """Blending windows in half precision may leave 0..1 by this much."""
@@ -62,8 +68,72 @@ def checked_fragments(answer: object, shape: tuple[int, ...]) -> np.ndarray:
     return array.astype(np.uint32, copy=False)
 
 
-def checked_masks(answer: object, count: int, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """A mask segmenter's answer.
+def ask_masks(
+    segmenter: MaskSegmenter, image: np.ndarray, foreground: np.ndarray, prompts: Sequence[Prompts], region: Region
+) -> Sequence[Sequence[Mask]]:
+    """A mask segmenter's answer, checked.
+
+    Parameters
+    ----------
+    segmenter : MaskSegmenter
+        Anyone's.
+    image, foreground, prompts, region
+        See :meth:`mitoscale.nets.predictors.MaskSegmenter.masks`.
+
+    Returns
+    -------
+    sequence of sequences of Mask
+
+    Raises
+    ------
+    BlockError
+        If it is something else, or the segmenter is made for one slice at a time.
+    """
+    try:
+        answer: object = segmenter.masks(image, foreground, prompts, region)
+    except AttributeError as error:
+        if error.obj is prompts:  # prompts.points, .boxes, .profiles: one slice's
+            raise BlockError(f"masks() failed ({error}): {_ALL_SLICES}") from error
+        raise
+    if isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[0], np.ndarray):
+        raise BlockError(f"masks() gave a pair of arrays: {_ALL_SLICES}")
+    if not isinstance(answer, Sequence) or len(answer) != len(prompts):
+        given = f"{len(answer)} lists" if isinstance(answer, Sequence) else type(answer).__name__
+        raise BlockError(f"masks() gave {given}; a list of Mask for each of {len(prompts)} slices is wanted")
+    for plane, asked in zip(answer, prompts, strict=True):
+        for mask in plane:
+            _check_mask(mask, len(asked), image.shape[1:])
+    return answer
+
+
+_ALL_SLICES = (
+    "it gets all slices of a region and gives a list of Mask for each; for a model of single slices let the factory return "
+    "mitoscale.nets.each_slice.EachSlice(model)"
+)
+
+
+def _check_mask(mask: object, count: int, shape: tuple[int, ...]) -> None:
+    """Raise unless it is a mask of one of ``count`` prompts that lies within the slice."""
+    if not isinstance(mask, Mask):
+        raise BlockError(f"masks() gave {type(mask).__name__}; mitoscale.ops.masks.Mask is wanted, masks_of makes them")
+    if not isinstance(mask.mask, np.ndarray) or mask.mask.dtype != bool or mask.mask.ndim != 2:
+        raise BlockError("masks() gave a Mask whose crop is no (H, W) array of bool; compare with a threshold first")
+    height, width = mask.mask.shape
+    if not (0 <= mask.y0 <= shape[0] - height and 0 <= mask.x0 <= shape[1] - width):
+        raise BlockError(f"masks() gave a crop of {height} x {width} at {mask.y0}, {mask.x0}; it leaves the slice of {shape}")
+    if not 1 <= mask.profile <= count:
+        raise BlockError(f"masks() gave a Mask of profile {mask.profile}; the slice has prompts 1 to {count}")
+    if mask.logits is not None and mask.logits.shape != mask.mask.shape:
+        raise BlockError(f"masks() gave logits of shape {mask.logits.shape} to a mask of {mask.mask.shape}; they must be the same")
+    if not np.isfinite(mask.score):
+        raise BlockError(_NOT_FINITE)
+
+
+_NOT_FINITE = "masks() gave scores that are not finite; numbers are wanted, larger where the mask is better"
+
+
+def checked_slice_masks(answer: object, count: int, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """The answer of a model of slices to one slice.
 
     Parameters
     ----------
@@ -90,7 +160,7 @@ def checked_masks(answer: object, count: int, shape: tuple[int, ...]) -> tuple[n
     if masks.dtype.kind not in "bui":
         raise BlockError(f"masks() gave {_described(masks)}; masks are wanted as bool: compare with a threshold first")
     if not np.isfinite(scores.astype(np.float64)).all():
-        raise BlockError("masks() gave scores that are not finite; numbers are wanted, larger where the mask is better")
+        raise BlockError(_NOT_FINITE)
     return masks.astype(bool, copy=False), scores.astype(np.float32, copy=False)
 
 

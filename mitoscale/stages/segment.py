@@ -17,10 +17,9 @@ from mitoscale.core.result import BlockResult
 from mitoscale.core.volume import Normalisation
 from mitoscale.nets.factories import make_segmenter
 from mitoscale.nets.predictors import MaskSegmenter, VolumeSegmenter
-from mitoscale.nets.validate import checked_fragments, checked_masks
-from mitoscale.ops.centroids import profiles
-from mitoscale.ops.link import link, open_ends
-from mitoscale.ops.masks import Mask, clip_to_foreground, fill_unclaimed, masks_of, paint, score_of_profiles, suppress
+from mitoscale.nets.validate import ask_masks, checked_fragments
+from mitoscale.ops.fusion import Fused, Fusion
+from mitoscale.ops.link import open_ends
 from mitoscale.ops.prompts import prompts_from_profiles
 from mitoscale.ops.run_lengths import run_lengths, sizes, totals
 from mitoscale.ops.touching import touching_pairs
@@ -31,15 +30,6 @@ from mitoscale.storage.arrays import open_array
 from mitoscale.storage.creation import create_array
 from mitoscale.storage.layout import remove_tree
 from mitoscale.storage.tables import Columns, write_table
-
-
-class _Slices(NamedTuple):
-    labels: np.ndarray
-    """(Z, Y, X) int32 masks of each slice, numbered within it."""
-    own: np.ndarray
-    """(Z, Y, X) bool: claimed by the segmenter's own mask, not by the watershed."""
-    scores: list[np.ndarray]
-    """Of each slice (M,) float64: score of the mask with each number; see :func:`mitoscale.ops.masks.score_of_profiles`."""
 
 
 class _Fragments(NamedTuple):
@@ -135,22 +125,16 @@ class Segment(Stage):
             if part is not None and sum(a != b for a, b in zip(block.index, key.index, strict=True)) == 1:
                 yield part
 
-    def _fragments(self, image: np.ndarray, foreground: np.ndarray, block: Block) -> _Fragments:
+    def _fragments(self, image: np.ndarray, stored: np.ndarray, block: Block) -> _Fragments:
         """What is in the read region, how much of it the segmenter itself claimed, and how sure it was."""
-        settings, spacing = self.plan.settings.segment, self.plan.spec.spacing
-        segmenter = make_segmenter(settings, spacing)
+        settings, spacing = self.plan.settings, self.plan.spec.spacing
+        segmenter, foreground = make_segmenter(settings.segment, spacing), stored / np.float32(255)
         if isinstance(segmenter, VolumeSegmenter):
-            fragments = checked_fragments(segmenter.fragments(image, foreground / np.float32(255), block.halo), image.shape)
+            fragments = checked_fragments(segmenter.fragments(image, foreground, block.halo), image.shape)
             return _Fragments(fragments, fragments > 0, np.full(int(fragments.max(initial=0)) + 1, np.nan))
-        slices = self._slices(segmenter, image, foreground, block)
-        fragments = link(
-            slices.labels,
-            spacing,
-            iou=settings.link_iou,
-            iom=settings.link_iom,
-            max_gap=settings.max_gap,
-            open_ends=open_ends(block),
-        )
+        fusion = Fusion(detect=settings.detect, segment=settings.segment, spacing=spacing)
+        slices = _slices(segmenter, fusion, image, foreground, block)
+        fragments = fusion.link(slices.labels, open_ends=open_ends(block))
         own = slices.own & (fragments > 0)
         sums = np.zeros(int(fragments.max(initial=0)) + 1)
         z, y, x = block.core.within(block.halo)
@@ -159,45 +143,6 @@ class Segment(Stage):
             weights = slices.scores[i][slices.labels[i, y, x][where]]
             sums += np.bincount(fragments[i, y, x][where], weights, minlength=len(sums))
         return _Fragments(fragments, own, sums)
-
-    def _slices(self, segmenter: MaskSegmenter | None, image: np.ndarray, foreground: np.ndarray, block: Block) -> _Slices:
-        labels = np.zeros(image.shape, np.int32)
-        own = np.zeros(image.shape, bool)
-        scores = [np.zeros(1)] * len(image)
-        for z in range(len(image)):
-            if foreground[z].any():
-                labels[z], own[z], scores[z] = self._slice(segmenter, image[z], foreground[z] / np.float32(255), z, block)
-        return _Slices(labels, own, scores)
-
-    def _slice(
-        self, segmenter: MaskSegmenter | None, image: np.ndarray, foreground: np.ndarray, z: int, block: Block
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(Y, X) int32 masks of one slice, where they are the segmenter's own, and the score of each number."""
-        detect, settings = self.plan.settings.detect, self.plan.settings.segment
-        pixel = self.plan.spec.spacing[1]
-        aspect = self.plan.spec.spacing[2] / pixel
-        found = profiles(foreground, detect.threshold, detect.min_separation_nm / pixel, aspect)
-        found = drop_small(found, settings.min_profile_nm2 / (pixel * self.plan.spec.spacing[2]))
-        if segmenter is None or not found.any():
-            return found, np.zeros(found.shape, bool), np.zeros(1)
-        prompts = prompts_from_profiles(found)
-        region = block.halo.model_copy(
-            update={
-                "start": (block.halo.start[0] + z, *block.halo.start[1:]),
-                "stop": (block.halo.start[0] + z + 1, *block.halo.stop[1:]),
-            }
-        )
-        masks: list[Mask]
-        if hasattr(segmenter, "crops"):  # ours: crops with logits, never full slices
-            masks = segmenter.crops(image, foreground, prompts, region)
-        else:
-            masks = masks_of(*checked_masks(segmenter.masks(image, foreground, prompts, region), len(prompts), image.shape))
-        kept = suppress(masks, iou=settings.nms_iou, iom=settings.nms_iom)
-        stay = [masks[i] for i in kept]
-        painted = paint(image.shape, stay)
-        claimed = clip_to_foreground(painted, foreground >= detect.threshold, settings.gate_nm / pixel, aspect)
-        complete = fill_unclaimed(claimed, found)
-        return complete, (claimed > 0) & (claimed == complete), score_of_profiles(stay)
 
     def _table(self, found: _Fragments, block: Block) -> Columns:
         """One row a fragment: voxels in the core, how many of them are the segmenter's own, and the sum of their scores."""
@@ -219,19 +164,10 @@ class Segment(Stage):
         return {"fragments": counts.get("fragments", 0.0)}
 
 
-def drop_small(profiles: np.ndarray, least: float) -> np.ndarray:
-    """Profiles of fewer than ``least`` pixels removed unless they meet the border; the rest renumbered from 1.
-
-    Examples
-    --------
-    >>> drop_small(np.array([[1, 0, 0, 0], [0, 0, 2, 0], [0, 0, 0, 0]], np.int32), 2).tolist()
-    [[1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
-    """
-    areas = np.bincount(profiles.ravel())
-    kept = areas >= least
-    for edge in (profiles[0], profiles[-1], profiles[:, 0], profiles[:, -1]):
-        kept[edge] = True
-    kept[0] = False
-    new = np.zeros(len(areas), np.int32)
-    new[kept] = np.arange(1, int(kept.sum()) + 1)
-    return new[profiles]
+def _slices(segmenter: MaskSegmenter | None, fusion: Fusion, image: np.ndarray, foreground: np.ndarray, block: Block) -> Fused:
+    """The masks of each slice; without a segmenter, or where there is nothing to ask it, the watershed's profiles."""
+    found = fusion.profiles(foreground)
+    if segmenter is None or not found.any():
+        return fusion.fuse(foreground, found, [])
+    prompts = [prompts_from_profiles(plane) for plane in found]
+    return fusion.fuse(foreground, found, ask_masks(segmenter, image, foreground, prompts, block.halo))

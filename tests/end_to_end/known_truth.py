@@ -10,6 +10,7 @@ import numpy as np
 
 from mitoscale.core.errors import DamagedError
 from mitoscale.core.geometry import Region
+from mitoscale.nets.each_slice import EachSlice
 from mitoscale.ops.prompts import Prompts
 
 
@@ -71,7 +72,7 @@ class KnownMasks:
         self.truth = np.load(truth, mmap_mode="r")
 
     def masks(self, image: np.ndarray, foreground: np.ndarray, prompts: Prompts, region: Region) -> tuple[np.ndarray, np.ndarray]:
-        """See :class:`mitoscale.nets.predictors.MaskSegmenter`."""
+        """One slice's masks; see :class:`mitoscale.nets.each_slice.EachSlice`."""
         plane = self.truth[region.slices][0]
         assert plane.shape == image.shape == foreground.shape
         points = np.rint(prompts.points).astype(int)
@@ -90,9 +91,9 @@ def segmenter(**options: Any) -> KnownFragments:
     return KnownFragments(**options)
 
 
-def masks(**options: Any) -> KnownMasks:
+def masks(**options: Any) -> EachSlice:
     """A segmenter of slices."""
-    return KnownMasks(**options)
+    return EachSlice(KnownMasks(**options))
 
 
 def neither() -> object:

@@ -16,6 +16,7 @@ from mitoscale.core.geometry import Region
 from mitoscale.core.settings import DetectSettings, SegmentSettings
 from mitoscale.nets.factories import make_detector, make_segmenter
 from mitoscale.nets.gpu_lock import _TURN, turn
+from mitoscale.ops.masks import Mask
 
 REGION = Region.of_shape((1, 4, 4))
 IMAGE = np.zeros(REGION.shape, np.uint8)
@@ -49,9 +50,9 @@ class Watched:
 class WatchedMasks(Watched):
     fragments = None  # type: ignore[assignment]
 
-    def masks(self, image: np.ndarray, foreground: np.ndarray, prompts: object, region: Region) -> tuple[np.ndarray, np.ndarray]:
-        most = self.foreground(image, region).max()
-        return np.ones((1, *image.shape[1:]), bool), np.full(1, most, np.float32)
+    def masks(self, image: np.ndarray, foreground: np.ndarray, prompts: object, region: Region) -> list[list[Mask]]:
+        most = float(self.foreground(image, region).max())
+        return [[Mask(y0=0, x0=0, mask=np.ones(image.shape[1:], bool), score=most, profile=1)]]
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def test_segmenters_from_elsewhere_too(lab: str) -> None:
     volume = SegmentSettings(segmenter=f"{lab}:volume")
     assert most_at_once(lambda: make_segmenter(volume, (5, 5, 5)).fragments(IMAGE, IMAGE, REGION)) == 1  # type: ignore[union-attr]
     masks = SegmentSettings(segmenter=f"{lab}:masks")
-    assert most_at_once(lambda: make_segmenter(masks, (5, 5, 5)).masks(IMAGE, IMAGE, None, REGION)[1]) == 1  # type: ignore[union-attr, arg-type]
+    assert most_at_once(lambda: make_segmenter(masks, (5, 5, 5)).masks(IMAGE, IMAGE, [], REGION)[0][0].score) == 1  # type: ignore[union-attr]
 
 
 def test_a_task_reads_while_another_computes(lab: str) -> None:

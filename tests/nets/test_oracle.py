@@ -16,7 +16,7 @@ from mitoscale.core.geometry import Region
 from mitoscale.core.settings import DetectSettings, SegmentSettings
 from mitoscale.nets.factories import make_detector, make_segmenter
 from mitoscale.nets.predictors import MaskSegmenter, VolumeSegmenter
-from mitoscale.nets.validate import checked_foreground, checked_fragments
+from mitoscale.nets.validate import ask_masks, checked_foreground, checked_fragments
 from mitoscale.ops.prompts import prompts_from_profiles
 from mitoscale.ops.scene import make_scene
 
@@ -64,11 +64,10 @@ def test_masks_answer_the_prompts(truth: str) -> None:
     plane = Region(start=(z, *REGION.start[1:]), stop=(z + 1, *REGION.stop[1:]))
     labels = np.load(truth)[plane.slices][0]
     found = np.unique(labels, return_inverse=True)[1].reshape(labels.shape).astype(np.int32)
-    masks, scores = made.masks(
-        np.zeros(labels.shape, np.uint8), (labels > 0).astype(np.float32), prompts_from_profiles(found), plane
-    )
-    assert masks.shape == (int(found.max()), *labels.shape) and len(scores) == len(masks)
-    assert all(mask.any() and len(np.unique(labels[mask])) == 1 for mask in masks)
+    foreground = (labels > 0).astype(np.float32)[None]
+    (masks,) = made.masks(np.zeros((1, *labels.shape), np.uint8), foreground, [prompts_from_profiles(found)], plane)
+    assert [m.profile for m in masks] == list(range(1, int(found.max()) + 1)) and all(m.score == 1 for m in masks)
+    assert all(m.mask.any() and len(np.unique(labels[m.slices][m.mask])) == 1 for m in masks)
 
 
 def test_mistakes_are_the_blocks_own_and_always_the_same(truth: str) -> None:
@@ -131,3 +130,19 @@ def test_the_documented_example_works(tmp_path: Path, monkeypatch: pytest.Monkey
         for name in ("lab_net", "lab_unet"):
             sys.modules.pop(name, None)
     assert fragments[0, 10, 8] != fragments[0, 10, 22] and (fragments[:, 4:16, 4:28] > 0).all() and not fragments[:, 0].any()
+
+
+def test_the_documented_example_of_a_model_of_slices_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (predictors.__doc__ or "").split("::\n", 2)[2].split("# mitoscale run", 1)[0]
+    (tmp_path / "lab_sam.py").write_text(textwrap.dedent(text))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    image = np.full((2, 20, 30), 220, np.uint8)
+    image[1, 4:16, 4:14] = 60
+    prompts = [prompts_from_profiles((plane < 100).astype(np.int32)) for plane in image]
+    try:
+        made = make_segmenter(SegmentSettings(segmenter="lab_sam:factory"), SPACING)
+        assert isinstance(made, MaskSegmenter)
+        first, (mask,) = ask_masks(made, image, (image < 100).astype(np.float32), prompts, Region.of_shape(image.shape))
+    finally:
+        sys.modules.pop("lab_sam", None)
+    assert first == [] and (mask.y0, mask.x0, mask.mask.shape, mask.profile) == (4, 4, (12, 10), 1)

@@ -33,7 +33,7 @@ class Model3D:
 
 class Model2D:
     def masks(self, image, foreground, prompts, region):
-        return np.stack([prompts.profiles == i + 1 for i in range(len(prompts))]), np.ones(len(prompts), np.float32)
+        return [[] for plane in image]
 
 def nothing(**options):
     return object()

@@ -22,7 +22,6 @@ from mitoscale.core.geometry import Region
 from mitoscale.core.settings import STAGES, RunSettings
 from mitoscale.pipeline import Observer, StageOutcome, execute, load, locked, make_plan, start
 from mitoscale.pipeline import finished as is_finished
-from mitoscale.stages.segment import drop_small
 from mitoscale.stages.source import open_source
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.layout import RunFolder
@@ -125,13 +124,6 @@ def test_each_profile_is_detected_once(finished: Finished, stack: Stack) -> None
         here = found["z"] == z
         y, x = (np.rint(found[a][here]).astype(int) for a in "yx")
         assert set(profiles[y, x].tolist()) == set(range(1, int(profiles.max()) + 1))
-
-
-def test_profiles_at_the_border_are_kept_however_small() -> None:
-    profiles = np.zeros((8, 8), np.int32)
-    profiles[0, 0], profiles[3:5, 3:5], profiles[6, 6] = 1, 2, 3
-    kept = drop_small(profiles, 3)
-    assert kept[0, 0] == 1 and (kept[3:5, 3:5] == 2).all() and kept[6, 6] == 0
 
 
 @pytest.mark.parametrize("path", ["s3://bucket/volume.zarr", "nowhere.tif"])
