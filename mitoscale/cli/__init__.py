@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import click
 
+from mitoscale.core.encoding import check_encoding
 from mitoscale.core.errors import MitoscaleError
 
 _COMMANDS = {
@@ -92,6 +93,7 @@ def _group() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code; an error is one line on stderr."""
     try:
+        check_encoding(*(sys.argv[1:] if arguments is None else arguments))
         code = _group(args=list(arguments) if arguments is not None else None, standalone_mode=False)
     except MitoscaleError as error:
         click.echo(f"mitoscale: {error}", err=True)

@@ -37,7 +37,7 @@ def load_cluster(path: str | None) -> ClusterSettings:
     except ValidationError as error:
         raise InputError(f"cluster file {path}: {_told(error)}") from error
     _check_dask(path, settings.dask)
-    if settings.tls is None:
+    if not isinstance(settings.tls, Tls):
         return settings
     beside = {name: _beside(path, file) for name, file in settings.tls.model_dump().items()}
     return settings.model_copy(update={"tls": Tls(**beside)})
@@ -97,7 +97,7 @@ def _content(path: str) -> dict[str, Any]:
 def _told(error: ValidationError) -> str:
     """The first problem: where, what, and the names that are known there."""
     problem = error.errors()[0]
-    place = [str(part) for part in problem["loc"] if part != "[key]"]
+    place = [str(part) for part in problem["loc"] if part not in ("[key]", "Tls")]
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "extra_forbidden":
         message += f"; known names are {', '.join(_model_at(place[:-1]).model_fields)}"

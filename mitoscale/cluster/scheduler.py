@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from mitoscale.cluster.settings import ClusterSettings
+from mitoscale.cluster.settings import ClusterSettings, Tls
 from mitoscale.core.errors import InputError
 
 
@@ -67,7 +67,7 @@ def dashboard_of(cluster: Any, settings: ClusterSettings) -> str:
 
 def protocol_of(settings: ClusterSettings) -> str:
     """How scheduler, workers and client talk."""
-    return "tls://" if settings.tls else "tcp://"
+    return "tls://" if isinstance(settings.tls, Tls) else "tcp://"
 
 
 def security_of(settings: ClusterSettings) -> Any:
@@ -100,7 +100,7 @@ def tls_files(settings: ClusterSettings) -> dict[str, str]:
     InputError
         If a file is missing.
     """
-    if settings.tls is None:
+    if not isinstance(settings.tls, Tls):
         return {}
     files = {name: Path(value).expanduser().absolute() for name, value in settings.tls.model_dump().items()}
     for name, file in files.items():

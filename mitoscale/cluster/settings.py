@@ -30,6 +30,10 @@ class Tls(Settings):
     """Its private key."""
 
 
+PLAIN_TCP = "plain tcp"
+"""What ``tls`` says where a SLURM run shall do without encryption."""
+
+
 class Kubernetes(Settings):
     """Where in Kubernetes, and from which image."""
 
@@ -65,8 +69,9 @@ class ClusterSettings(Settings):
     """Address of this machine at which the scheduler listens (slurm: one that the jobs reach)."""
     port: int = Field(default=0, ge=0, le=65535)
     """Port of the scheduler; 0: any that is free."""
-    tls: Tls | None = None
-    """Encryption, and proof of who takes part."""
+    tls: Tls | Literal["plain tcp"] | None = None
+    """Encryption, and proof of who takes part. Where it is left out, ``slurm`` makes certificates for the run alone; there,
+    ``plain tcp`` does without: whoever reaches the scheduler's port can then run code as you."""
     dashboard: str = "127.0.0.1:8787"
     """Address of the dashboard; where it is taken, a free port is used instead."""
     worker_ttl: Duration = "30 minutes"
@@ -106,6 +111,9 @@ class ClusterSettings(Settings):
             yield "give workers and memory in each of groups, not beside them"
         if (self.kind == "address") != (self.address is not None):
             yield "kind address needs the address of the running scheduler, as address: tcp://HOST:PORT; other kinds have none"
+        if self.tls == PLAIN_TCP and self.kind != "slurm":
+            yield f"tls: {PLAIN_TCP} is for kind slurm; leave tls out"
+            return
         if self.address and self.address.startswith("tls://") != (self.tls is not None):
             yield f"{self.address} {'lacks' if self.tls is None else 'is not encrypted, but there are'} tls: ca, certificate, key"
         if (self.kind == "kubernetes") != (self.kubernetes is not None):

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM that cannot get lost.
+"""Ctrl-C, SIGTERM and SIGHUP that cannot get lost.
 
 Python raises KeyboardInterrupt wherever the main thread happens to be. In a destructor, such as that of a Dask future, it
 is printed and forgotten. So who handles many futures puts the signal off, and asks for it where it can be raised.
@@ -22,7 +22,7 @@ _remembered = threading.Event()
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Treat SIGTERM, with which batch systems end a job, as Ctrl-C; only a main thread can."""
+    """Treat SIGTERM, with which batch systems end a job, and SIGHUP, of a closed terminal, as Ctrl-C; only a main thread can."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -33,8 +33,8 @@ def interruptible() -> Iterator[None]:
         if not (_put_off.is_set() and first):  # a second signal does not wait
             raise KeyboardInterrupt
 
-    # A process that was started to ignore Ctrl-C (in the background of a script) goes on ignoring it.
-    wanted = [s for s in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(s) is not signal.SIG_IGN]
+    # A process that was started to ignore one (in the background of a script, with nohup) goes on ignoring it.
+    wanted = [s for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(s) is not signal.SIG_IGN]
     before = {s: signal.signal(s, interrupt) for s in wanted}
     try:
         yield

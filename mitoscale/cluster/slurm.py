@@ -21,7 +21,7 @@ from mitoscale.cluster.configuration import worker_environment
 from mitoscale.cluster.connection import Connection
 from mitoscale.cluster.groups import Queue
 from mitoscale.cluster.scheduler import dashboard_of, scheduler_with, tls_files
-from mitoscale.cluster.settings import ClusterSettings
+from mitoscale.cluster.settings import ClusterSettings, Tls
 from mitoscale.core.errors import InputError, StoppedError
 
 HOPELESS = 5
@@ -44,11 +44,38 @@ def slurm_cluster(settings: ClusterSettings) -> Iterator[Connection]:
     from distributed import Client
 
     folder = _new_folder(settings)
+    if settings.tls is None:
+        settings = settings.model_copy(update={"tls": temporary_certificates(folder)})
     with scheduler_with({}, settings) as cluster, Client(cluster) as client:
         scripts: dict[str, str] = {n: job_script(n, settings, cluster.scheduler_address, folder) for n in settings.all_groups}
         supply = Jobs(scripts, folder)
         with Workforce(client, settings.all_groups, supply) as workforce:
             yield Connection(client=client, dashboard=dashboard_of(cluster, settings), more_to_come=workforce.more_to_come)
+
+
+def temporary_certificates(folder: Path) -> Tls:
+    """Certificates of this run alone, which its owner alone may read; nobody else can join its scheduler.
+
+    Parameters
+    ----------
+    folder : Path
+        Where they are written; the jobs read them there.
+
+    Raises
+    ------
+    InputError
+        If the library that makes them is missing.
+    """
+    from distributed import Security
+
+    try:
+        made = Security.temporary()
+    except ImportError as error:
+        raise InputError("kind slurm makes certificates with cryptography: pip install 'mitoscale[slurm]', or give tls") from error
+    texts = {"ca": made.tls_ca_file, "certificate": made.tls_worker_cert, "key": made.tls_worker_key}
+    for role, text in texts.items():
+        _write_private(folder / f"{role}.pem", text)
+    return Tls(**{role: str(folder / f"{role}.pem") for role in texts})
 
 
 def job_script(name: str, settings: ClusterSettings, scheduler: str, folder: Path) -> str:

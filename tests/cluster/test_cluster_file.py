@@ -162,7 +162,7 @@ def test_certificates_are_sought_beside_the_file(tmp_path: Path, monkeypatch: py
     text = "kind: address\naddress: tls://h:1\ntls: {ca: ca.pem, certificate: me.pem, key: elsewhere.pem}"
     monkeypatch.chdir("/")
     found = load_cluster(written(tmp_path, text)).tls
-    assert found is not None and (found.ca, found.certificate) == (str(tmp_path / "ca.pem"), str(tmp_path / "me.pem"))
+    assert isinstance(found, Tls) and (found.ca, found.certificate) == (str(tmp_path / "ca.pem"), str(tmp_path / "me.pem"))
     assert found.key == "elsewhere.pem"  # told where the command was started
 
 

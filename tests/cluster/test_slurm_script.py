@@ -8,13 +8,15 @@ import shlex
 from pathlib import Path
 
 import pytest
+from distributed import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mitoscale.cluster.adaptive import Demand
 from mitoscale.cluster.groups import Adaptive, Group, Queue
+from mitoscale.cluster.scheduler import scheduler_with, security_of
 from mitoscale.cluster.settings import ClusterSettings, Tls
-from mitoscale.cluster.slurm import Jobs, _new_folder, job_script
+from mitoscale.cluster.slurm import Jobs, _new_folder, job_script, slurm_cluster, temporary_certificates
 from mitoscale.core.errors import InputError
 
 QUEUE = Queue(
@@ -59,6 +61,42 @@ def test_certificates_go_along(tmp_path: Path) -> None:
     worker = shlex.split(script(tmp_path, Group(memory="4 GiB"), tls=Tls(**files))[-1])
     found = {option: worker[worker.index(option) + 1] for option in ("--tls-ca-file", "--tls-cert", "--tls-key")}
     assert found == {"--tls-ca-file": files["ca"], "--tls-cert": files["certificate"], "--tls-key": files["key"]}
+
+
+def test_certificates_are_made_for_the_run_alone_and_for_its_owner(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir(0o700)
+    made = temporary_certificates(folder)
+    for file in (made.ca, made.certificate, made.key):
+        assert Path(file).parent == folder and Path(file).stat().st_mode & 0o777 == 0o600
+    given = {"kind": "slurm", "host": "localhost", "dashboard": "127.0.0.1:0", "folder": str(tmp_path)}
+    settings = ClusterSettings.model_validate({**given, "groups": {"io": Group(memory="1 GiB")}}).model_copy(update={"tls": made})
+    with scheduler_with({}, settings) as cluster:
+        assert cluster.scheduler_address.startswith("tls://")
+        with Client(cluster.scheduler_address, security=security_of(settings), timeout=20) as client:
+            assert client.scheduler_info()["workers"] == {}
+        other = settings.model_copy(update={"tls": temporary_certificates(_new_folder(settings))})
+        with pytest.raises(OSError, match=r"(?i)timed out|certificate"):
+            Client(cluster.scheduler_address, security=security_of(other), timeout=3)
+
+
+def test_slurm_speaks_plain_tcp_only_when_asked_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each job script names the address and the certificates it joins with."""
+    scripts: dict[str, str] = {}
+
+    def stop(found: dict[str, str], folder: Path) -> None:
+        scripts.update(found)
+        raise InterruptedError
+
+    monkeypatch.setattr("mitoscale.cluster.slurm.Jobs", stop)
+    given = {"kind": "slurm", "host": "localhost", "dashboard": "127.0.0.1:0", "folder": str(tmp_path)}
+    for tls, scheme in (({}, "tls://"), ({"tls": "plain tcp"}, "tcp://")):
+        settings = ClusterSettings.model_validate({**given, "groups": {"io": Group(memory="4 GiB")}, **tls})
+        with pytest.raises(InterruptedError), slurm_cluster(settings):
+            pass
+        worker = shlex.split(scripts["io"].splitlines()[-1])
+        assert any(part.startswith(scheme) for part in worker)
+        assert ("--tls-key" in worker) is (scheme == "tls://")
 
 
 def test_a_missing_certificate_is_told_first(tmp_path: Path) -> None:

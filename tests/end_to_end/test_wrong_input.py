@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from commands import Call, Finished, Stack, check_refused, cut
+from commands import Call, Finished, Stack, begin, check_refused, cut, finish
 
 from mitoscale.storage.tiff_writing import write_tiff
 
@@ -252,3 +252,19 @@ def test_a_process_too_says_one_line(tmp_path: Path) -> None:
     assert ended.returncode == 1 and not ended.stdout
     assert ended.stderr.startswith("mitoscale: ") and len(ended.stderr.splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("where", ["source", "run"])
+def test_letters_that_the_locale_does_not_know_are_refused_before_anything_is_made(
+    where: str, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}.items():
+        monkeypatch.setenv(name, value)
+    there = tmp_path / "Müller"
+    there.mkdir()
+    source = shutil.copy(stack.image, there / "stack.tif") if where == "source" else stack.image
+    run = (tmp_path if where == "source" else there) / "run"
+    ended = finish(begin("run", str(source), str(run), *stack.exact()))
+    assert ended.code == 1 and len(ended.err.splitlines()) == 1, ended.err
+    assert "letters outside ASCII" in ended.err and "set PYTHONUTF8=1 or LC_ALL=C.UTF-8" in ended.err
+    assert not run.exists()
