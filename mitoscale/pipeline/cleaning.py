@@ -9,6 +9,7 @@ from pathlib import Path
 from mitoscale.core.errors import InputError
 from mitoscale.pipeline.run import LOCK, Run, locked
 from mitoscale.pipeline.state import finished, quarantined
+from mitoscale.storage.exclusive import files_of
 from mitoscale.storage.layout import RunFolder, remove_tree
 
 
@@ -42,7 +43,7 @@ def taken_back(run: Run) -> Iterator[None]:
         From :func:`mitoscale.pipeline.start`.
     """
     folder = Path(run.plan.run)
-    new = {entry.name for entry in folder.iterdir()} <= {Path(RunFolder(run.plan.run).run_json).name, LOCK}
+    new = {entry.name for entry in folder.iterdir()} <= {Path(RunFolder(run.plan.run).run_json).name, *files_of(Path(LOCK))}
     try:
         yield
     except InputError:

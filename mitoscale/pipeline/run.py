@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from mitoscale.core.encoding import check_encoding
 from mitoscale.core.errors import InputError, StoppedError
 from mitoscale.core.plan import RunPlan, pyramid_factors
 from mitoscale.core.provenance import Provenance
@@ -32,6 +31,7 @@ from mitoscale.stages.segment import Segment
 from mitoscale.stages.source import Source
 from mitoscale.stages.stage import Stage
 from mitoscale.stages.stitch import Stitch
+from mitoscale.storage.exclusive import exclusively, files_of
 from mitoscale.storage.layout import RunFolder, check_writable, free_bytes, read_json, write_json
 
 FORMAT = 1
@@ -107,6 +107,7 @@ def start(plan: RunPlan, value_range: tuple[float, float] | None, redo: str | No
         If the folder cannot be written, holds another volume, or other settings that ``redo`` does not cover; it is left as it was.
     """
     folder = RunFolder(plan.run)
+    check_encoding(plan.run, plan.image, plan.labels, plan.settings.convert.source)
     # Wrong weights or factories are told before anything is made.
     make_detector(plan.settings.detect, plan.spec.spacing)
     make_segmenter(plan.settings.segment, plan.spec.spacing)
@@ -143,7 +144,7 @@ def _make_folder(path: str) -> None:
 
 def _check_new(plan: RunPlan) -> None:
     """Raise unless a run can begin in its folder."""
-    if Path(plan.run).is_dir() and any(entry.name != LOCK for entry in Path(plan.run).iterdir()):
+    if Path(plan.run).is_dir() and any(entry.name not in files_of(Path(LOCK)) for entry in Path(plan.run).iterdir()):
         raise InputError(f"RUN {plan.run} holds other files and no run.json; give a new or empty folder")
     if Path(plan.labels).exists():
         raise InputError(f"{plan.labels} holds labels already; rename them, or leave out --labels-into-source")
@@ -200,29 +201,6 @@ def _check_same(old: RunPlan, new: RunPlan, redo: str | None, folder: RunFolder)
         )
 
 
-def _lock_file(path: str) -> IO[str]:
-    try:
-        return Path(path, LOCK).open("w")
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}); make it writable, or work on a copy of it") from error
-
-
-@contextmanager
-def locked(path: str) -> Iterator[None]:
+def locked(path: str) -> AbstractContextManager[None]:
     """Hold the run folder: two processes that write one run would destroy it."""
-    with _lock_file(path) as file:
-        if not _held(file):
-            raise InputError(f"another mitoscale is working on {path}; wait for it, or stop it")
-        yield
-
-
-def _held(file: IO[str]) -> bool:
-    """Take the lock; ``status`` holds it for the moment of a look, which is waited for."""
-    for wait in (0.05, 0.1, 0.2, 0.0):
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(wait)
-        else:
-            return True
-    return False
+    return exclusively(Path(path, LOCK), f"another mitoscale is working on {path}; wait for it, or stop it")

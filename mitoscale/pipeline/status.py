@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import heapq
 from collections import defaultdict
 from collections.abc import Iterable
@@ -12,9 +11,10 @@ from pathlib import Path
 from mitoscale.core.event import Event
 from mitoscale.core.settings import STAGES
 from mitoscale.pipeline.missing_outputs import first_missing
-from mitoscale.pipeline.run import Run
+from mitoscale.pipeline.run import LOCK, Run
 from mitoscale.pipeline.state import FINISHED, finished, ledger_of
 from mitoscale.storage.events import EventLog
+from mitoscale.storage.exclusive import is_held
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.ledger import LedgerEntry, last_line
 
@@ -76,7 +76,7 @@ def progress(run: Run) -> RunProgress:
     folder = RunFolder(run.plan.run)
     found = RunProgress(
         stages=tuple(_stage(run, name) for name in STAGES),
-        working=_is_locked(folder.path),
+        working=is_held(Path(folder.path, LOCK)),
         events=tuple(EventLog(folder.events).read()),
     )
     return replace(found, missing=first_missing(run)) if found.finished and not found.working else found
@@ -138,15 +138,3 @@ class _Tally:
             return 0.0, 0.0
         span = latest[-1][0] - latest[0][0]
         return (len(latest) - 1) / span, sum(voxels for _, voxels in latest[1:]) / span
-
-
-def _is_locked(path: str) -> bool:
-    lock = Path(path, ".lock")
-    if not lock.exists():
-        return False
-    with lock.open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False

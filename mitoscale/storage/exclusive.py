@@ -1,14 +1,30 @@
-"""A file that one process at a time holds, so that two do not write the same results."""
+"""A file that one process at a time holds, so that two do not write the same results.
+
+``flock`` where it works: the system itself lets go of it when its holder dies. Where a file system has no such locks, or each
+machine its own, :mod:`mitoscale.storage.owner_file` stands in, and that is said in one line.
+"""
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import logging
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from mitoscale.core.errors import InputError, StoppedError
+from mitoscale.storage.mounts import has_local_locks
+from mitoscale.storage.owner_file import is_owned, owned
+
+_log = logging.getLogger(__name__)
+
+_UNSUPPORTED = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOLCK)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_WAITS = (0.05, 0.1, 0.2, 0.0)
+"""Seconds between tries: a look at whether it is held holds it for a moment."""
 
 
 @contextmanager
@@ -25,29 +41,80 @@ def exclusively(path: Path, busy: str) -> Iterator[None]:
     Raises
     ------
     InputError
-        With ``busy``.
+        With ``busy``, or if its folder may not be written.
     StoppedError
         If the file cannot be made.
     """
+    descriptor, locks = _taken(path, busy)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise StoppedError(f"cannot write {path}: {error.strerror}; free or repair the disk, then repeat the command") from error
-    try:
+        how = "has no file locks" if not locks else "keeps file locks to one machine" if has_local_locks(path) else ""
+        if how:
+            _log.warning("the file system of %s %s: a file that tells its owner, renewed all the time, stands in", path.parent, how)
+        with owned(_owner_of(path), busy) if how else nullcontext():
+            yield
+    finally:
+        with suppress(OSError):  # if it stays, nobody holds it
+            path.unlink()
+        os.close(descriptor)
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds a lock file; looking refuses nobody.
+
+    Parameters
+    ----------
+    path : Path
+        As given to :func:`exclusively`.
+    """
+    with suppress(FileNotFoundError, PermissionError), path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError as error:
+            if error.errno not in _UNSUPPORTED:
+                raise
+    return is_owned(_owner_of(path))
+
+
+def files_of(path: Path) -> tuple[str, str]:
+    """Names of the files that a lock may consist of."""
+    return path.name, _owner_of(path).name
+
+
+def _taken(path: Path, busy: str) -> tuple[int, bool]:
+    """The open lock file, and whether the file system has locks."""
+    for wait in _WAITS:
+        descriptor = _opened(path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(busy) from None
-        if not _is_still(path, descriptor):  # removed by who held it until now
-            raise InputError(busy)
-        try:
-            yield
-        finally:
-            with suppress(OSError):  # if it stays, nobody holds it
-                path.unlink()
-    finally:
-        os.close(descriptor)
+            os.close(descriptor)
+            time.sleep(wait)
+            continue
+        except OSError as error:
+            if error.errno in _UNSUPPORTED:
+                return descriptor, False
+            os.close(descriptor)
+            raise _unwritable(path, error) from error
+        if _is_still(path, descriptor):
+            return descriptor, True
+        os.close(descriptor)  # removed by who held it until now
+    raise InputError(busy)
+
+
+def _opened(path: Path) -> int:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> Exception:
+    if error.errno in _FORBIDDEN:
+        return InputError(f"{path.parent} cannot be written ({error.strerror}); make it writable, or work on a copy of it")
+    return StoppedError(f"cannot write {path}: {error.strerror}; free or repair the disk, then repeat the command")
 
 
 def _is_still(path: Path, descriptor: int) -> bool:
@@ -55,3 +122,7 @@ def _is_still(path: Path, descriptor: int) -> bool:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
         return False
+
+
+def _owner_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.owner")
