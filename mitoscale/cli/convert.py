@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from mitoscale.cli.options import Numbers, setting_options, where_options
+from mitoscale.cli.options import Numbers, request_options, where_options
+
+if TYPE_CHECKING:
+    from mitoscale.core.request import RunRequest
 
 
 @click.command()
 @click.argument("src")
 @click.argument("run")
 @click.option("--voxel-size", type=Numbers(float), help="Voxel size z,y,x in nm, where the source does not tell it.")
-@setting_options
+@request_options
 @where_options
-def convert(src: str, run: str, **options: Any) -> None:
+def convert(
+    src: str, run: str, request: RunRequest, cluster: str | None, workers: int | None, performance_report: str | None
+) -> None:
     """Turn SRC into RUN/volume.zarr, an OME-Zarr with a pyramid.
 
     \b
     Example:  mitoscale convert slices/ RUN --voxel-size 50,4.6,4.6
     """
-    from mitoscale.cli.launch import run_stages, settings_for, threads_of
-    from mitoscale.pipeline import make_plan, start, taken_back
+    from mitoscale.cli.launch import cluster_settings, run_stages
+    from mitoscale.pipeline import make_plan, settings_for, start, taken_back
     from mitoscale.stages.source import open_source
 
-    source = open_source(src, options["voxel_size"])
-    settings = settings_for(source, options, threads_of(options))
-    begun = start(make_plan(source, run, settings), source.value_range, options["redo"])
+    source = open_source(src, request.voxel_size)
+    where = cluster_settings(cluster, workers)
+    begun = start(make_plan(source, run, settings_for(source, request, where.threads)), source.value_range, request.redo)
     with taken_back(begun):
-        run_stages(begun, ["convert"], options)
+        run_stages(begun, ["convert"], where, redo=request.redo, reports=performance_report)

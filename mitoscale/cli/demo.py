@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from mitoscale.cli.options import where_options
@@ -24,7 +22,7 @@ _MARGIN = (8, 32, 32)
 @click.argument("folder", default="mitoscale-demo")
 @click.option("--segmenter", help="sam or unet.")
 @where_options
-def demo(folder: str, **options: Any) -> None:
+def demo(folder: str, segmenter: str | None, cluster: str | None, workers: int | None) -> None:
     """Make a phantom volume with known mitochondria in FOLDER, run everything on it, and score the result.
 
     \b
@@ -32,12 +30,13 @@ def demo(folder: str, **options: Any) -> None:
     """
     import os
 
-    from mitoscale.cli.launch import run_stages, settings_for, threads_of
+    from mitoscale.cli.launch import cluster_settings, run_stages
     from mitoscale.core.errors import InputError
+    from mitoscale.core.request import RunRequest
     from mitoscale.core.settings import STAGES
     from mitoscale.evaluation.evaluate import evaluate
     from mitoscale.ops.phantom import make_phantom
-    from mitoscale.pipeline import make_plan, start
+    from mitoscale.pipeline import make_plan, settings_for, start
     from mitoscale.stages.source import open_source
     from mitoscale.storage.layout import check_writable, write_json
     from mitoscale.storage.tiff_writing import write_tiff
@@ -54,12 +53,12 @@ def demo(folder: str, **options: Any) -> None:
         number = int(phantom.labels.max())
         click.echo(f"           {number} mitochondria made, {len(phantom.touching)} of them touch another", err=True)
     source = open_source(image, None)
-    options["block"], options["min_volume"] = _BLOCK, _SMALLEST
-    settings = settings_for(source, options, threads_of(options))
+    where = cluster_settings(cluster, workers)
+    settings = settings_for(source, RunRequest(block=_BLOCK, min_volume=_SMALLEST, segmenter=segmenter), where.threads)
     segment = settings.segment.model_copy(update={"margin": _MARGIN})
     plan = make_plan(source, run, settings.model_copy(update={"segment": segment}))
     started = start(plan, source.value_range)
-    run_stages(started, STAGES[:-1], options)
+    run_stages(started, STAGES[:-1], where)
     scores = evaluate(run, truth)
     chosen = {
         "foreground IoU": scores["foreground"]["iou"],
@@ -68,6 +67,6 @@ def demo(folder: str, **options: Any) -> None:
         "3D mean segmentation accuracy": scores["objects_3d"]["msa"],
     }
     write_json(os.path.join(run, "scores.json"), chosen)
-    run_stages(started, ["report"], options)
+    run_stages(started, ["report"], where)
     for name, value in chosen.items():
         click.echo(f"{name:30} {value:.3f}")

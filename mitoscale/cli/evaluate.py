@@ -32,7 +32,8 @@ def evaluate(
     truth_threshold: float | None,
     as_json: bool,
     scratch: str | None,
-    **options: Any,
+    cluster: str | None,
+    workers: int | None,
 ) -> None:
     """Score LABELS against TRUTH; each is a run, an OME-Zarr, a Zarr array, a TIFF, or a folder of TIFF or PNG slices.
 
@@ -45,13 +46,13 @@ def evaluate(
     import json
     from contextlib import ExitStack
 
-    from mitoscale.cli.launch import running
+    from mitoscale.cli.launch import cluster_settings, running
     from mitoscale.cli.progress import count_bar
     from mitoscale.evaluation.evaluate import evaluate as score
 
     with ExitStack() as stack:
-        on_cluster = options["cluster"] or options["workers"]
-        executor = stack.enter_context(running(options)).executor if on_cluster else None
+        where = cluster_settings(cluster, workers) if cluster or workers else None
+        executor = stack.enter_context(running(where)).executor if where else None
         scores = score(
             labels,
             truth,

@@ -1,4 +1,4 @@
-"""From options to settings, and from settings to a finished run: what run, convert, demo and the stage commands share."""
+"""From a run and a cluster to finished stages: what run, convert, demo, retry and the stage commands share."""
 
 from __future__ import annotations
 
@@ -6,89 +6,47 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 import click
 
 from mitoscale import pipeline
 from mitoscale.cli.progress import ProgressBars
-from mitoscale.cluster.clusters import Cluster, load_cluster, start
+from mitoscale.cluster.clusters import Cluster, ClusterSettings, load_cluster, start
 from mitoscale.cluster.executor import SerialExecutor
 from mitoscale.core.errors import EXIT_QUARANTINED, InputError
-from mitoscale.core.geometry import Region
-from mitoscale.core.plan import chunks_of, default_core
-from mitoscale.core.settings import ConvertSettings, DetectSettings, RelabelSettings, RunSettings, SegmentSettings
 from mitoscale.dashboard.watch import Watch
-from mitoscale.nets.factories import preload_models, weights_digest
+from mitoscale.nets.factories import preload_models
 from mitoscale.pipeline import Audience, Run, StageOutcome, execute
-from mitoscale.stages.source import Source
 
 
-def settings_for(source: Source, options: dict[str, Any], threads: int) -> RunSettings:
-    """The settings of a new run from the command line's options; what is not given has its default."""
-    core = options.get("block") or default_core(source.shape, source.spacing)
-    region = options.get("region")
-    convert = ConvertSettings(
-        source=source.path,
-        fingerprint=source.fingerprint,
-        spacing=source.spacing,
-        in_place=source.level0 is not None,
-        core=core,
-        chunks=chunks_of(core),
-        region=Region.parse(region, source.shape) if region else Region.of_shape(source.shape),
-        invert=bool(options.get("invert")),
-    )
-    return with_options(RunSettings(convert=convert, threads=threads), options)
+def run_stages(
+    run: Run, stages: Sequence[str], cluster: ClusterSettings, *, redo: str | None = None, reports: str | None = None
+) -> list[StageOutcome]:
+    """Run the stages, show progress and the summary; exits with 3 where blocks were quarantined.
 
-
-def with_options(settings: RunSettings, options: dict[str, Any]) -> RunSettings:
-    """Settings with what the options say of detect, segment and relabel; weights are looked up and hashed."""
-    detect: dict[str, Any] = settings.detect.model_dump() | _given(
-        options, {"detector": "detector", "threshold": "threshold", "options": "detector_option"}
-    )
-    segment: dict[str, Any] = settings.segment.model_dump() | _given(
-        options,
-        {"segmenter": "segmenter", "sam": "sam", "sam_pixel_nm": "sam_pixel", "options": "segmenter_option", "gate_nm": "gate"},
-    )
-    relabel: dict[str, Any] = settings.relabel.model_dump() | _given(
-        options, {"min_volume_nm3": "min_volume", "into_source": "labels_into_source"}
-    )
-    if detect["detector"] != settings.detect.detector:  # what was said to another one means nothing to it
-        detect["options"] = options.get("detector_option") or {}
-    if segment["segmenter"] != settings.segment.segmenter:
-        segment["options"] = options.get("segmenter_option") or {}
-    detect["weights"] = weights_digest(detect["detector"])
-    segment["weights"] = weights_digest(segment["sam"]) if segment["segmenter"] == "sam" else ""
-    return settings.model_copy(
-        update={
-            "detect": DetectSettings(**detect),
-            "segment": SegmentSettings(**segment),
-            "relabel": RelabelSettings(**relabel),
-        }
-    )
-
-
-def _given(options: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
-    return {field: options[option] for field, option in names.items() if not _left_out(options.get(option))}
-
-
-def _left_out(value: Any) -> bool:
-    """Whether an option was not given; 0 is a value."""
-    return value is None or value is False or value == {}
-
-
-def run_stages(run: Run, stages: Sequence[str], options: dict[str, Any]) -> list[StageOutcome]:
-    """Run the stages, show progress and the summary; exits with 3 where blocks were quarantined."""
+    Parameters
+    ----------
+    run : Run
+        A run that was started or loaded.
+    stages : sequence of str
+        In their order.
+    cluster : ClusterSettings
+        Where tasks run; it is started only if there are any.
+    redo : str, optional
+        Stage that is done again, with all after it.
+    reports : str, optional
+        Folder for Dask's performance report of each stage.
+    """
     threads = run.plan.settings.threads
-    if threads_of(options) != threads:
+    if cluster.threads != threads:
         raise InputError(f"{run.plan.run} was begun with {threads} threads a task; write threads: {threads} into the cluster file")
     pipeline.check_ready(run, stages[0])  # before a cluster is started in vain
     began = time.monotonic()
     if any(run.plan.task_count(stage) for stage in stages):
-        outcomes = _on_cluster(run, stages, options)
+        outcomes = _on_cluster(run, stages, cluster, redo, reports)
     else:  # the report is written by the client alone: no cluster need start for it
         with ProgressBars() as bars:
-            outcomes = execute(run, stages, SerialExecutor(), bars, redo=options.get("redo"))
+            outcomes = execute(run, stages, SerialExecutor(), bars, redo=redo)
     summarise(run, outcomes, time.monotonic() - began)
     lost = [(stage, name) for stage, names in pipeline.quarantined(run).items() for name in names]
     if lost:
@@ -103,23 +61,36 @@ def run_stages(run: Run, stages: Sequence[str], options: dict[str, Any]) -> list
     return outcomes
 
 
-def _on_cluster(run: Run, stages: Sequence[str], options: dict[str, Any]) -> list[StageOutcome]:
-    with running(options) as cluster, ProgressBars() as bars:
-        if options.get("performance_report"):
-            cluster.executor.reports = options["performance_report"]
+def _on_cluster(
+    run: Run, stages: Sequence[str], wanted: ClusterSettings, redo: str | None, reports: str | None
+) -> list[StageOutcome]:
+    with running(wanted) as cluster, ProgressBars() as bars:
+        if reports:
+            cluster.executor.reports = reports
         if {"detect", "segment"} & set(stages):
             settings = run.plan.settings
             cluster.preload(partial(preload_models, settings.detect, settings.segment, run.plan.spec.spacing))
         with watched(run, stages, cluster) as watch:
-            return execute(run, stages, cluster.executor, Audience(bars, watch), redo=options.get("redo"))
+            return execute(run, stages, cluster.executor, Audience(bars, watch), redo=redo)
+
+
+def cluster_settings(file: str | None, workers: int | None) -> ClusterSettings:
+    """What ``--cluster`` and ``--workers`` ask for; the file is read here and nowhere else.
+
+    Parameters
+    ----------
+    file : str or None
+        A cluster.yaml; None: a local cluster sized to the machine.
+    workers : int or None
+        Workers instead of those it says.
+    """
+    settings = load_cluster(file)
+    return settings.with_workers(workers) if workers else settings
 
 
 @contextmanager
-def running(options: dict[str, Any]) -> Iterator[Cluster]:
-    """The cluster that ``--cluster`` and ``--workers`` ask for, its dashboard's address printed."""
-    settings = load_cluster(options.get("cluster"))
-    if options.get("workers"):
-        settings = settings.with_workers(options["workers"])
+def running(settings: ClusterSettings) -> Iterator[Cluster]:
+    """A started cluster, its dashboard's address printed."""
     with start(settings) as cluster:
         click.echo(f"dashboard  {cluster.dashboard_link}", err=True)
         yield cluster
@@ -142,11 +113,6 @@ def watched(run: Run, stages: Sequence[str], cluster: Cluster) -> Iterator[Watch
             watch.end("stopped")
             raise
         watch.end("finished")
-
-
-def threads_of(options: dict[str, Any]) -> int:
-    """Threads a task computes with, as the cluster file says."""
-    return load_cluster(options.get("cluster")).threads
 
 
 def summarise(run: Run, outcomes: list[StageOutcome], seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Callable
@@ -121,8 +122,17 @@ def report_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--performance-report", metavar="FOLDER", help="Keep Dask's report of each stage there.")(command)
 
 
-def setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What is computed: models, thresholds, region, redo."""
+def request_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What is computed: models, thresholds, region, redo; the command gets them, and its own of these names, as ``request``."""
+
+    @functools.wraps(command)
+    def with_request(**values: Any) -> Any:
+        from mitoscale.core.request import RunRequest
+
+        asked = {name: values.pop(name) for name in RunRequest.model_fields if name in values}
+        return command(request=RunRequest(**asked), **values)
+
+    described: Callable[..., Any] = with_request
     for option in reversed(
         (
             click.option("--region", type=Part(), help="Work on this part of the volume only (voxels)."),
@@ -164,8 +174,8 @@ def setting_options(command: Callable[..., Any]) -> Callable[..., Any]:
             ),
         )
     ):
-        command = option(command)
-    return command
+        described = option(described)
+    return described
 
 
 def learning_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from mitoscale.cli.options import Numbers, setting_options, where_options
+from mitoscale.cli.options import Numbers, request_options, where_options
+
+if TYPE_CHECKING:
+    from mitoscale.core.request import RunRequest
 
 
 @click.command()
@@ -14,9 +17,17 @@ from mitoscale.cli.options import Numbers, setting_options, where_options
 @click.option("--voxel-size", type=Numbers(float), help="Voxel size z,y,x in nm, where the source does not tell it.")
 @click.option("--blocks", type=click.IntRange(min=1), default=2, metavar="N", help="Real blocks to try, side by side.")
 @click.option("--into", default=".", metavar="FOLDER", help="Where the run folder will lie: its free space is looked at.")
-@setting_options
+@request_options
 @where_options
-def plan(src: str, blocks: int, into: str, **options: Any) -> None:
+def plan(
+    src: str,
+    blocks: int,
+    into: str,
+    request: RunRequest,
+    cluster: str | None,
+    workers: int | None,
+    performance_report: str | None,
+) -> None:
     """Tell blocks, files, bytes, memory and time of a run on SRC, a source or a finished RUN, and for 1, 10 and 100 TB.
 
     \b
@@ -24,6 +35,7 @@ def plan(src: str, blocks: int, into: str, **options: Any) -> None:
     A few real blocks are computed to know what yours take. Exits with 1, naming stage, need and limit, where it cannot fit.
     """
     from mitoscale.cli.forecast_text import as_text
+    from mitoscale.cli.launch import cluster_settings
     from mitoscale.cli.planning import planned
 
-    click.echo(as_text(planned(src, blocks, into, options)))
+    click.echo(as_text(planned(src, blocks, into, request, cluster_settings(cluster, workers))))

@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 
-from mitoscale.cli.launch import settings_for
-from mitoscale.cluster.clusters import default_workers, load_cluster
+from mitoscale.cluster.clusters import ClusterSettings, default_workers
 from mitoscale.cluster.units import bytes_of
 from mitoscale.core.forecast import Calibration, Forecast, check, forecast
 from mitoscale.core.geometry import Region, Triple
 from mitoscale.core.plan import RunPlan
-from mitoscale.pipeline import load, make_plan
+from mitoscale.core.request import RunRequest
+from mitoscale.pipeline import load, make_plan, settings_for
 from mitoscale.pipeline.calibration import calibrate, measured
 from mitoscale.stages.source import open_source
 from mitoscale.storage.layout import free_bytes
@@ -45,17 +44,33 @@ class Planned:
     """Of larger volumes, in the same blocks."""
 
 
-def planned(src: str, blocks: int, into: str, options: dict[str, Any]) -> Planned:
-    """Calibrate and forecast; raises InputError where the run cannot fit."""
-    cluster = load_cluster(options.get("cluster"))
-    if options.get("workers"):
-        cluster = cluster.with_workers(options["workers"])
+def planned(src: str, blocks: int, into: str, request: RunRequest, cluster: ClusterSettings) -> Planned:
+    """Calibrate and forecast.
+
+    Parameters
+    ----------
+    src : str
+        A source, or a run.
+    blocks : int
+        Real blocks to try.
+    into : str
+        Folder the run will lie in.
+    request : RunRequest
+        What is asked of a run on a source.
+    cluster : ClusterSettings
+        Where it would run.
+
+    Raises
+    ------
+    InputError
+        If the run cannot fit.
+    """
     if Path(src, "run.json").exists():
         there = load(src)
         plan, costs = there.plan, measured(there)
     else:
-        source = open_source(src, options["voxel_size"])
-        plan = make_plan(source, os.path.join(into, "mitoscale-run"), settings_for(source, options, cluster.threads))
+        source = open_source(src, request.voxel_size)
+        plan = make_plan(source, os.path.join(into, "mitoscale-run"), settings_for(source, request, cluster.threads))
         costs = calibrate(plan, source.value_range, blocks)
     groups = cluster.all_groups
     networks = groups.get("gpu") or groups.get("io") or next(iter(groups.values()))

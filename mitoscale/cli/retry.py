@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from mitoscale.cli.options import report_option, where_options
@@ -13,14 +11,14 @@ from mitoscale.cli.options import report_option, where_options
 @click.argument("run")
 @report_option
 @where_options
-def retry(run: str, **options: Any) -> None:
+def retry(run: str, cluster: str | None, workers: int | None, performance_report: str | None) -> None:
     """Do again only what was given up in RUN, and exactly what depends on it: faces, merge, labels that change.
 
     \b
     Example:  mitoscale retry RUN
     Afterwards the run is bit for bit what it would have been without the failure.
     """
-    from mitoscale.cli.launch import run_stages
+    from mitoscale.cli.launch import cluster_settings, run_stages
     from mitoscale.core.errors import InputError
     from mitoscale.pipeline import begun, finished, first_missing, load, locked, quarantined
 
@@ -36,4 +34,4 @@ def retry(run: str, **options: Any) -> None:
         click.echo(f"nothing to heal in {run}")
         return
     click.echo(f"healing    {', '.join(f'{len(names)} of {stage}' for stage, names in lost.items())}", err=True)
-    run_stages(there, begun(there), options)
+    run_stages(there, begun(there), cluster_settings(cluster, workers), reports=performance_report)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from mitoscale.cli.options import setting_options, where_options
+from mitoscale.cli.options import request_options, where_options
+
+if TYPE_CHECKING:
+    from mitoscale.core.request import RunRequest
 
 _WHAT = {
     "detect": "Predict foreground and find a detection for each profile.",
@@ -21,23 +24,24 @@ _WHAT = {
 def _command(name: str) -> click.Command:
     @click.command(name, help=f"{_WHAT[name]}\n\n\b\nExample:  mitoscale {name} RUN")
     @click.argument("run")
-    @setting_options
+    @request_options
     @where_options
-    def command(run: str, **options: Any) -> None:
-        from mitoscale.cli.launch import run_stages, with_options
+    def command(run: str, request: RunRequest, cluster: str | None, workers: int | None, performance_report: str | None) -> None:
+        from mitoscale.cli.launch import cluster_settings, run_stages
         from mitoscale.core.errors import InputError
         from mitoscale.core.settings import STAGES
-        from mitoscale.pipeline import load, start
+        from mitoscale.pipeline import load, start, with_request
 
-        redo = options["redo"]
+        redo = request.redo
         if redo and STAGES.index(redo) < STAGES.index(name):
             raise InputError(f"--redo {redo} lies before {name}; use mitoscale {redo} RUN --redo {redo}, or mitoscale run")
         there = load(run)
         for option in ("region", "block", "invert"):
-            if options[option] is not None:
+            if getattr(request, option) is not None:
                 raise InputError(f"--{option} is fixed when a run is converted; use mitoscale run SRC RUN with --redo convert")
-        plan = there.plan.model_copy(update={"settings": with_options(there.plan.settings, options)})
-        run_stages(start(plan, there.value_range, options["redo"]), [name], options)
+        plan = there.plan.model_copy(update={"settings": with_request(there.plan.settings, request)})
+        where = cluster_settings(cluster, workers)
+        run_stages(start(plan, there.value_range, redo), [name], where, redo=redo, reports=performance_report)
 
     return command
 

@@ -32,6 +32,13 @@ class Supply(Protocol):
     def keep(self, wanted: Mapping[str, int], state: State) -> list[str]:
         """Bring the number of each group's workers nearer to what is wanted.
 
+        Parameters
+        ----------
+        wanted : mapping of str to int
+            Workers of each group that there should be.
+        state : State
+            What the scheduler has now.
+
         Returns
         -------
         list of str

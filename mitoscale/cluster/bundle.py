@@ -68,7 +68,15 @@ class Bundling:
 
 
 def bundles(keys: Iterable[Key], size: int) -> Iterator[tuple[Key, ...]]:
-    """Keys in tuples of ``size``, the last one smaller; taken as they are asked for."""
+    """Keys in tuples of ``size``, the last one smaller; taken as they are asked for.
+
+    Parameters
+    ----------
+    keys : iterable of Key
+        Tasks in their order.
+    size : int
+        Tasks that travel together.
+    """
     waiting = iter(keys)
     while bundle := tuple(islice(waiting, size)):
         yield bundle

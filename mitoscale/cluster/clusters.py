@@ -72,6 +72,17 @@ class Cluster:
         """Run one long job, such as a training, on a worker of a group, and wait for it.
 
         See :func:`mitoscale.cluster.job.run_job`.
+
+        Parameters
+        ----------
+        job : Job
+            What to run; it must be picklable.
+        name : str
+            What the dashboard calls it.
+        group : str
+            Group of workers that may run it.
+        heard : callable, optional
+            Is given each message the job sends while it runs.
         """
         return run_job(self.client, job, name=name, resource=self.placement.of(group).resource, heard=heard)
 

@@ -25,7 +25,15 @@ def worker_configuration(settings: ClusterSettings) -> dict[str, Any]:
 
 
 def worker_environment(settings: ClusterSettings, group: Group) -> dict[str, str]:
-    """Environment variables that make a worker started elsewhere like all others of its group."""
+    """Environment variables that make a worker started elsewhere like all others of its group.
+
+    Parameters
+    ----------
+    settings : ClusterSettings
+        The cluster.
+    group : Group
+        The worker's group.
+    """
     return {
         **thread_environment(settings.threads),
         **memory_environment(),
@@ -66,6 +74,13 @@ def configuration(settings: ClusterSettings) -> dict[str, Any]:
 
 def dotted(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested names as dotted ones, so that setting one leaves its neighbours alone.
+
+    Parameters
+    ----------
+    nested : mapping
+        Dask configuration; values may be mappings.
+    prefix : str
+        Put before each name.
 
     Examples
     --------

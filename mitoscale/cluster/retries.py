@@ -99,7 +99,15 @@ class Retries:
                 self._settle(outcome)
 
     def run_alone(self, pool: TaskPool, key: Key) -> None:
-        """A suspect by itself."""
+        """A suspect by itself.
+
+        Parameters
+        ----------
+        pool : TaskPool
+            Must have no other task in flight.
+        key : Key
+            A task during which a worker died.
+        """
         for outcome in pool.over([key], deaths=DEATHS_ALONE, alone=True):
             if _lost(outcome):
                 self.failures.append(_killer(key))
@@ -131,7 +139,15 @@ class Retries:
 
 
 def raised(stage: str, failure: Failure) -> Event:
-    """The event that tells of a task that raised."""
+    """The event that tells of a task that raised.
+
+    Parameters
+    ----------
+    stage : str
+        Name of the stage.
+    failure : Failure
+        What was raised, and by which task.
+    """
     return Event(kind="raised", stage=stage, task=failure.name, attempt=failure.attempts, detail=failure.error)
 
 

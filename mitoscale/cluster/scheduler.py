@@ -60,7 +60,15 @@ def scheduler_with(workers: Mapping[str, Any], settings: ClusterSettings) -> Any
 
 
 def dashboard_of(cluster: Any, settings: ClusterSettings) -> str:
-    """Link to the dashboard at the host where it listens, which need not be the scheduler's."""
+    """Link to the dashboard at the host where it listens, which need not be the scheduler's.
+
+    Parameters
+    ----------
+    cluster : distributed.SpecCluster
+        Whose scheduler serves the dashboard.
+    settings : ClusterSettings
+        Where the dashboard listens.
+    """
     link = urlsplit(cluster.dashboard_link)
     return link._replace(netloc=f"{settings.dashboard.rpartition(':')[0]}:{link.port}").geturl()
 

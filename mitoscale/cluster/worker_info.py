@@ -32,6 +32,15 @@ class Answer:
 def wait_for_workers(client: Any, count: int, seconds: float) -> None:
     """Wait until so many workers are there.
 
+    Parameters
+    ----------
+    client : distributed.Client
+        Of the cluster.
+    count : int
+        Workers wanted.
+    seconds : float
+        Longest wait.
+
     Raises
     ------
     StoppedError

@@ -140,6 +140,13 @@ def voxels_read(plan: RunPlan, stage: str) -> int:
     """Voxels that all blocks of a stage read, each block's halo counted.
 
     Along each axis the read regions of all blocks add up to the length and two margins at each inner face.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run.
+    stage : str
+        One of ``STAGES``.
     """
     grid = plan.detect_grid if stage == "detect" else plan.grid if stage in ("segment", "stitch") else plan.convert_grid
     margin: Triple = grid.margin if stage in ("detect", "segment") else (0, 0, 0)
@@ -176,6 +183,17 @@ def forecast(plan: RunPlan, costs: Calibration, slots: int) -> Forecast:
 
 def check(found: Forecast, *, worker_limit: float | None, client_limit: float, free: float) -> None:
     """Raise where a run cannot fit.
+
+    Parameters
+    ----------
+    found : Forecast
+        What the run needs.
+    worker_limit : float or None
+        Memory of a worker in bytes; None: not limited.
+    client_limit : float
+        Memory of the client's machine in bytes.
+    free : float
+        Free bytes where the run will lie.
 
     Raises
     ------

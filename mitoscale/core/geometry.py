@@ -45,6 +45,13 @@ class Region(BaseModel):
     def parse(cls, text: str, shape: Triple) -> Region:
         """Read ``z0:z1,y0:y1,x0:x1``; an empty bound means the volume's border.
 
+        Parameters
+        ----------
+        text : str
+            Three ranges in voxels.
+        shape : (z, y, x)
+            Shape of the volume.
+
         Raises
         ------
         InputError
@@ -98,7 +105,15 @@ class Region(BaseModel):
         return z, y, x
 
     def expanded(self, margin: Triple, within: Region) -> Region:
-        """The region grown by ``margin`` on both sides of each axis and cut at ``within``."""
+        """The region grown by ``margin`` on both sides of each axis and cut at ``within``.
+
+        Parameters
+        ----------
+        margin : (z, y, x)
+            Voxels on each side.
+        within : Region
+            What the result must not leave.
+        """
         start = tuple(max(a - m, w) for a, m, w in zip(self.start, margin, within.start, strict=True))
         stop = tuple(min(b + m, w) for b, m, w in zip(self.stop, margin, within.stop, strict=True))
         return Region(start=start, stop=stop)

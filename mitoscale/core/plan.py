@@ -145,6 +145,13 @@ class RunPlan(BaseModel):
 def default_core(shape: Triple, spacing: Spacing) -> Triple:
     """A core that suits a volume: 64 slices of 512 x 512, or 32 where slices are thick.
 
+    Parameters
+    ----------
+    shape : (z, y, x)
+        Of the volume, in voxels.
+    spacing : (z, y, x)
+        Voxel size in nm.
+
     Examples
     --------
     >>> default_core((165, 768, 1024), (5.0, 5.0, 5.0)), default_core((20, 1024, 1024), (50.0, 4.6, 4.6))
@@ -155,6 +162,13 @@ def default_core(shape: Triple, spacing: Spacing) -> Triple:
 
 def chunks_of(core: Triple, wanted: Triple = (32, 128, 128)) -> Triple:
     """The largest chunk up to ``wanted`` that divides the core.
+
+    Parameters
+    ----------
+    core : (z, y, x)
+        Core of a block in voxels.
+    wanted : (z, y, x)
+        Largest chunk in voxels.
 
     Examples
     --------
@@ -167,6 +181,15 @@ def chunks_of(core: Triple, wanted: Triple = (32, 128, 128)) -> Triple:
 
 def pyramid_factors(shape: Triple, spacing: Spacing, core: Triple) -> tuple[Triple, ...]:
     """Downsampling factors of each level: the finer axes are halved first, until a level is small.
+
+    Parameters
+    ----------
+    shape : (z, y, x)
+        Of level 0, in voxels.
+    spacing : (z, y, x)
+        Voxel size of level 0 in nm.
+    core : (z, y, x)
+        Core of a block in voxels.
 
     Examples
     --------

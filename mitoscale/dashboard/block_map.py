@@ -136,7 +136,15 @@ def layers(cells: Cells) -> list[str]:
 
 
 def layout(board: Board, chosen: slice) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Columns that place each cell of the chosen layers, layer after layer, and those of the layers' titles."""
+    """Columns that place each cell of the chosen layers, layer after layer, and those of the layers' titles.
+
+    Parameters
+    ----------
+    board : Board
+        The run.
+    chosen : slice
+        Layers of cells along z that are shown.
+    """
     cells, spacing = board.cells, board.spacing
     z, y, x = (cells.bounds(axis) for axis in range(3))
     names = layers(cells)[chosen]
@@ -169,7 +177,19 @@ def _columns(count: int, width: float, height: float) -> int:
 
 
 def cell_columns(board: Board, stage: str, running: Mapping[str, list[str]], legend: Legend) -> dict[str, np.ndarray]:
-    """(Z, Y, X) arrays of the cells' codes, and of their tasks done, given up, and in all."""
+    """(Z, Y, X) arrays of the cells' codes, and of their tasks done, given up, and in all.
+
+    Parameters
+    ----------
+    board : Board
+        The run.
+    stage : str
+        The stage that is shown.
+    running : mapping of str to list of str
+        Tasks that workers have now, for each stage.
+    legend : Legend
+        Gives states their codes.
+    """
     shape = board.cells.shape
     if stage in board.tallies:
         tally = board.tallies[stage]

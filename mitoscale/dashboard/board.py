@@ -68,7 +68,15 @@ class Tally:
 
     @classmethod
     def of(cls, cells: Cells, total: np.ndarray) -> Tally:
-        """A stage of which nothing is done."""
+        """A stage of which nothing is done.
+
+        Parameters
+        ----------
+        cells : Cells
+            Cells of the map.
+        total : (Z, Y, X) int
+            Tasks of the stage in each cell.
+        """
         return cls(cells=cells, total=total, done=np.zeros_like(total), lost=np.zeros_like(total))
 
     def begin(self, done: Iterable[str]) -> None:
@@ -84,7 +92,15 @@ class Tally:
         self.retrying.discard(task)
 
     def give_up(self, task: str, reason: str) -> None:
-        """A task is not tried again."""
+        """A task is not tried again.
+
+        Parameters
+        ----------
+        task : str
+            Name of the task.
+        reason : str
+            Last line of what it raised.
+        """
         self.lost[self.cells.place(task)] += 1
         self.retrying.discard(task)
         if len(self.reasons) < SHOWN_LOST:

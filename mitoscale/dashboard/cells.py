@@ -35,7 +35,15 @@ class Cells(BaseModel):
 
     @classmethod
     def fitting(cls, grid: BlockGrid, most: int = MOST) -> Cells:
-        """The smallest cells of which there are at most ``most``; the axis with the most of them is made coarser first."""
+        """The smallest cells of which there are at most ``most``; the axis with the most of them is made coarser first.
+
+        Parameters
+        ----------
+        grid : BlockGrid
+            Blocks of the volume.
+        most : int
+            Largest number of cells.
+        """
         step = [1, 1, 1]
         while math.prod(counts := [-(-n // s) for n, s in zip(grid.counts, step, strict=True)]) > most:
             step[counts.index(max(counts))] += 1

@@ -52,5 +52,13 @@ class Legend:
         return STAGES[self.stages.index(name) % len(STAGES)] if name in self.stages else "#888888"
 
     def code(self, state: State, stage: str) -> int:
-        """The code of a state in a stage."""
+        """The code of a state in a stage.
+
+        Parameters
+        ----------
+        state : State
+            State of a cell.
+        stage : str
+            Stage it is in.
+        """
         return self.stages.index(stage) + 1 if state == State.done else self._codes[state]

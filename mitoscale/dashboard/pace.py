@@ -49,13 +49,29 @@ class Pace:
         self._least = 1.0
 
     def begin(self, stage: str, now: float) -> None:
-        """A stage begins."""
+        """A stage begins.
+
+        Parameters
+        ----------
+        stage : str
+            Name of the stage.
+        now : float
+            Seconds since 1970.
+        """
         self._latest.clear()
         self._latest.append((now, 0.0))
         self.stretches.append(Stretch(stage=stage, begin=now, end=now))
 
     def add(self, voxels: float, now: float) -> None:
-        """A task of the stage that began last is done."""
+        """A task of the stage that began last is done.
+
+        Parameters
+        ----------
+        voxels : float
+            Voxels of the task's core.
+        now : float
+            Seconds since 1970.
+        """
         self._latest.append((now, voxels))
         last = self.stretches[-1]
         if last.end - last.begin >= self._least:

@@ -55,7 +55,15 @@ class PaceGraph:
 
 
 def columns(board: Board | None, legend: Legend) -> dict[str, Any]:
-    """For each stretch of time its pace; ``begin`` and ``end`` in ms of local time since 1970."""
+    """For each stretch of time its pace; ``begin`` and ``end`` in ms of local time since 1970.
+
+    Parameters
+    ----------
+    board : Board or None
+        The run; None: nothing runs, the columns are empty.
+    legend : Legend
+        Gives stages their colours.
+    """
     stretches = [s for s in board.pace.stretches if s.end - s.begin >= SHORTEST] if board else []
     begin, end = (np.array([getattr(s, name) for s in stretches], float) for name in ("begin", "end"))
     return {

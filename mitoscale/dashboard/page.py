@@ -124,7 +124,15 @@ class View:
 
 
 def tasks_of(scheduler: Any, client: str) -> dict[str, list[str]]:
-    """The tasks of a client that workers have now, for each stage."""
+    """The tasks of a client that workers have now, for each stage.
+
+    Parameters
+    ----------
+    scheduler : distributed.Scheduler
+        It serves the page.
+    client : str
+        Id of the client.
+    """
     found = defaultdict(list)
     state = scheduler.clients.get(client)
     for task in state.wants_what if state is not None else ():

@@ -71,7 +71,15 @@ class Page(SchedulerPlugin):
             variables["pages"].insert(1, PATH)
 
     def pin(self, name: str, pinned: Pinned) -> None:
-        """Put a board up in place of the one of the same name."""
+        """Put a board up in place of the one of the same name.
+
+        Parameters
+        ----------
+        name : str
+            Name of the board.
+        pinned : Pinned
+            The board and who sent it.
+        """
         self.boards[name] = pinned
         while len(self.boards) > MOST_BOARDS:
             del self.boards[min(self.boards, key=lambda name: self.boards[name].time)]

@@ -39,7 +39,19 @@ td.right { text-align: right; white-space: nowrap; }
 
 
 def heading(board: Board, workers: Sequence[Mapping[str, Any]], heard: float, now: float) -> str:
-    """What the run is, and its numbers at a glance."""
+    """What the run is, and its numbers at a glance.
+
+    Parameters
+    ----------
+    board : Board
+        The run.
+    workers : sequence of mapping
+        Name, group and state of each worker.
+    heard : float
+        When the client was last heard of, seconds since 1970.
+    now : float
+        Seconds since 1970.
+    """
     tally, pace = board.tallies.get(board.at_work), board.pace
     place = (
         f"stage at work, {board.stages.index(board.at_work) + 1} of {len(board.stages)}" if board.at_work in board.stages else "now"
@@ -68,7 +80,17 @@ def heading(board: Board, workers: Sequence[Mapping[str, Any]], heard: float, no
 
 
 def stages(board: Board, running: Mapping[str, list[str]], legend: Legend) -> str:
-    """A bar for each stage."""
+    """A bar for each stage.
+
+    Parameters
+    ----------
+    board : Board
+        The run.
+    running : mapping of str to list of str
+        Tasks that workers have now, for each stage.
+    legend : Legend
+        Gives states their colours.
+    """
     rows = []
     for name, tally in board.tallies.items():
         total = max(tally.tasks, 1)
@@ -88,7 +110,15 @@ def stages(board: Board, running: Mapping[str, list[str]], legend: Legend) -> st
 
 
 def legend_line(legend: Legend, board: Board) -> str:
-    """What the colours mean, and what one rectangle is."""
+    """What the colours mean, and what one rectangle is.
+
+    Parameters
+    ----------
+    legend : Legend
+        The colours.
+    board : Board
+        Tells how many blocks a cell stands for.
+    """
     swatches = "".join(
         f'<span class="meaning"><span class="swatch" style="background:{colour}"></span>{escape(name)}</span> '
         for colour, name in zip(legend.palette, legend.names, strict=True)

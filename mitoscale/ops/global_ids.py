@@ -150,6 +150,13 @@ def merge(raw: np.ndarray, edges: np.ndarray) -> np.ndarray:
 def places(raw: np.ndarray, ids: np.ndarray) -> np.ndarray:
     """Where in ``raw`` (ascending) each of ``ids`` is, int64 of the same shape.
 
+    Parameters
+    ----------
+    raw : (N,) uint64
+        Raw ids, ascending.
+    ids : integer array
+        Raw ids to look up.
+
     Raises
     ------
     InputError
@@ -163,7 +170,15 @@ def places(raw: np.ndarray, ids: np.ndarray) -> np.ndarray:
 
 
 def find(raw: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where in ``raw`` (ascending) each of ``ids`` is or would be (int64), and whether it is there (bool)."""
+    """Where in ``raw`` (ascending) each of ``ids`` is or would be (int64), and whether it is there (bool).
+
+    Parameters
+    ----------
+    raw : (N,) uint64
+        Raw ids, ascending.
+    ids : integer array
+        Raw ids to look up.
+    """
     place = np.searchsorted(raw, ids)
     known = place < len(raw)
     known[known] = raw[place[known]] == ids[known]

@@ -29,6 +29,15 @@ def repulsion(masks: SliceMasks, overlaps: list[Overlaps], spacing: Spacing) -> 
 
     Touching masks repel a third as much where one mask of a neighbouring slice holds both, and not at all where both
     neighbouring slices say so: a profile that falls in two for one slice, between slices where it is whole, is noise.
+
+    Parameters
+    ----------
+    masks : SliceMasks
+        Numbered masks of all slices.
+    overlaps : list of Overlaps
+        Of neighbouring slices first; see :func:`mitoscale.ops.slice_masks.overlaps_of`.
+    spacing : (z, y, x)
+        Voxel size in nm.
     """
     touching = _touching(masks.labels)
     forward, backward = _holders(masks, overlaps[0], _CONTAINED)

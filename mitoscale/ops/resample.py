@@ -12,6 +12,13 @@ import numpy as np
 def coarse_range(start: int, stop: int, ratio: float) -> tuple[int, int]:
     """The network pixels that meet the volume's pixels ``start .. stop``.
 
+    Parameters
+    ----------
+    start, stop : int
+        Half-open range of the volume's pixels.
+    ratio : float
+        Size of a network pixel in the volume's pixels.
+
     Examples
     --------
     >>> coarse_range(10, 21, 2.0)
@@ -48,6 +55,13 @@ def to_network(start: int, stop: int, ratio: float) -> np.ndarray:
 
 def from_network(start: int, stop: int, ratio: float) -> np.ndarray:
     """Weights that turn a row of network pixels back into the volume's; see :func:`to_network`.
+
+    Parameters
+    ----------
+    start, stop : int
+        Half-open range of the volume's pixels.
+    ratio : float
+        Size of a network pixel in the volume's pixels.
 
     Returns
     -------
@@ -99,6 +113,15 @@ def interpolation(pixels: np.ndarray, start: float, cell: float, count: int) -> 
 
 def mirrored(start: int, size: int, length: int) -> np.ndarray:
     """Indices ``start .. start + size`` folded into ``0 .. length``: what lies beyond an image is its mirror image.
+
+    Parameters
+    ----------
+    start : int
+        First index; may be negative.
+    size : int
+        Number of indices.
+    length : int
+        Length of the image along the axis.
 
     Returns
     -------

@@ -69,7 +69,17 @@ def sizes(labels: np.ndarray, count: int) -> np.ndarray:
 
 
 def totals(values: np.ndarray, lengths: np.ndarray, count: int) -> np.ndarray:
-    """(count,) int64: voxels of each value, from its stretches (R,) and their lengths (R,)."""
+    """(count,) int64: voxels of each value, from its stretches (R,) and their lengths (R,).
+
+    Parameters
+    ----------
+    values : (R,) integer
+        Value of each stretch.
+    lengths : (R,) integer
+        Voxels of each stretch.
+    count : int
+        All values are below.
+    """
     return np.bincount(values, weights=lengths, minlength=count).astype(np.int64)
 
 

@@ -150,7 +150,15 @@ def suspects(found: Contacts, same: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def counts(found: Contacts, same: np.ndarray) -> dict[str, int]:
-    """How many pairs look like one object and how many of them are cut; how many are one and how many of them look fused."""
+    """How many pairs look like one object and how many of them are cut; how many are one and how many of them look fused.
+
+    Parameters
+    ----------
+    found : Contacts
+        Pairs of pieces that meet at a plane.
+    same : (N,) bool
+        Whether both pieces of a pair have one label.
+    """
     cut, fused = suspects(found, same)
     alike = found["mutual"] & (found["strength"] >= ALIKE)
     return {"alike": int(alike.sum()), "cut": int(cut.sum()), "joined": int(same.sum()), "fused": int(fused.sum())}
@@ -158,6 +166,13 @@ def counts(found: Contacts, same: np.ndarray) -> dict[str, int]:
 
 def interval(part: float, whole: float) -> tuple[float, float]:
     """95 % interval of a rate (Wilson 1927, doi 10.1080/01621459.1927.10502953); 0..1 where nothing was counted.
+
+    Parameters
+    ----------
+    part : float
+        Number of cases.
+    whole : float
+        Number of trials.
 
     Examples
     --------

@@ -30,7 +30,15 @@ class SliceMasks:
 
 
 def number_masks(labels: np.ndarray, spacing: Spacing) -> SliceMasks:
-    """Number the masks of all slices through, and measure them."""
+    """Number the masks of all slices through, and measure them.
+
+    Parameters
+    ----------
+    labels : (Z, Y, X) int32
+        Masks of each slice, numbered within it; 0 is background.
+    spacing : (z, y, x)
+        Voxel size in nm.
+    """
     numbered = np.zeros(labels.shape, np.uint32)
     area, centre, slice_of, count = [np.zeros(1)], [np.zeros((1, 2))], [np.zeros(1, np.int64)], 0
     for z, plane in enumerate(labels):
@@ -52,7 +60,15 @@ def number_masks(labels: np.ndarray, spacing: Spacing) -> SliceMasks:
 
 
 def overlaps_of(masks: SliceMasks, gap: int) -> Overlaps:
-    """(E, 2) pairs of masks ``gap + 1`` slices apart that overlap, and (E,) their common pixels."""
+    """(E, 2) pairs of masks ``gap + 1`` slices apart that overlap, and (E,) their common pixels.
+
+    Parameters
+    ----------
+    masks : SliceMasks
+        Numbered masks of all slices.
+    gap : int
+        Slices between both.
+    """
     size = len(masks.area)
     found_pairs, found_counts = [np.zeros((0, 2), np.int64)], [np.zeros(0, np.int64)]
     for a, b in zip(masks.labels[: -gap - 1], masks.labels[gap + 1 :], strict=True):

@@ -11,6 +11,7 @@ from mitoscale.pipeline.cleaning import clean, taken_back
 from mitoscale.pipeline.missing_outputs import first_missing, missing_shards
 from mitoscale.pipeline.observer import Audience, Observer, StageOutcome
 from mitoscale.pipeline.run import FORMAT, Run, load, locked, make_plan, start
+from mitoscale.pipeline.run_settings import settings_for, with_request
 from mitoscale.pipeline.runner import check_ready, execute
 from mitoscale.pipeline.state import FINISHED, begun, finished, quarantined, why_given_up
 
@@ -32,7 +33,9 @@ __all__ = [
     "make_plan",
     "missing_shards",
     "quarantined",
+    "settings_for",
     "start",
     "taken_back",
     "why_given_up",
+    "with_request",
 ]

@@ -37,10 +37,30 @@ class Observer:
     """Hears how a run goes on, and does nothing; derived classes override what they want to hear."""
 
     def stage_started(self, name: str, total: int, done: Collection[str]) -> None:
-        """A stage begins, or begins again; of its ``total`` tasks, those in ``done`` were done earlier."""
+        """A stage begins, or begins again; of its ``total`` tasks, those in ``done`` were done earlier.
+
+        Parameters
+        ----------
+        name : str
+            Name of the stage.
+        total : int
+            Number of its tasks.
+        done : collection of str
+            Tasks that were done earlier.
+        """
 
     def task_done(self, name: str, task: str, voxels: float) -> None:
-        """A task of a stage has returned."""
+        """A task of a stage has returned.
+
+        Parameters
+        ----------
+        name : str
+            Name of the stage.
+        task : str
+            Name of the task.
+        voxels : float
+            Voxels of its core.
+        """
 
     def happened(self, event: Event) -> None:
         """Something went wrong, or was mended."""
@@ -62,11 +82,31 @@ class Audience(Observer):
         self._observers = list(observers)
 
     def stage_started(self, name: str, total: int, done: Collection[str]) -> None:
-        """See :class:`Observer`."""
+        """See :class:`Observer`.
+
+        Parameters
+        ----------
+        name : str
+            Name of the stage.
+        total : int
+            Number of its tasks.
+        done : collection of str
+            Tasks that were done earlier.
+        """
         self._tell("stage_started", name, total, done)
 
     def task_done(self, name: str, task: str, voxels: float) -> None:
-        """See :class:`Observer`."""
+        """See :class:`Observer`.
+
+        Parameters
+        ----------
+        name : str
+            Name of the stage.
+        task : str
+            Name of the task.
+        voxels : float
+            Voxels of its core.
+        """
         self._tell("task_done", name, task, voxels)
 
     def happened(self, event: Event) -> None:

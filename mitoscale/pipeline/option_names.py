@@ -26,6 +26,15 @@ _OPTIONS = {
 def spelled(stage: str, name: str, value: Any) -> str:
     """A setting with its value; by its own name where no option is for it alone.
 
+    Parameters
+    ----------
+    stage : str
+        One of ``STAGES``.
+    name : str
+        Name of the setting.
+    value : object
+        Its value.
+
     Examples
     --------
     >>> spelled("convert", "core", (64, 512, 512)), spelled("detect", "options", {"threshold": "3"})

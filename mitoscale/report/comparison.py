@@ -52,7 +52,15 @@ def agreement(image: np.ndarray, prediction: np.ndarray, truth: np.ndarray) -> n
 
 
 def titled(picture: np.ndarray, title: str) -> np.ndarray:
-    """A picture with a title above it, (H + 26, W, 3) uint8."""
+    """A picture with a title above it, (H + 26, W, 3) uint8.
+
+    Parameters
+    ----------
+    picture : (H, W, 3) uint8
+        A picture.
+    title : str
+        One line of text.
+    """
     canvas = Image.new("RGB", (picture.shape[1], picture.shape[0] + _TITLE), "white")
     canvas.paste(Image.fromarray(picture), (0, _TITLE))
     ImageDraw.Draw(canvas).text((4, 4), title, fill="#101418", font=ImageFont.truetype(str(FONT), 16))
@@ -67,7 +75,15 @@ def chosen_slices(comparison: Comparison) -> dict[str, int]:
 
 
 def slice_picture(comparison: Comparison, z: int) -> np.ndarray:
-    """The image, and each method's agreement with the truth, side by side; (H, W, 3) uint8."""
+    """The image, and each method's agreement with the truth, side by side; (H, W, 3) uint8.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What was found.
+    z : int
+        Slice of the compared region, from 0.
+    """
     image, truth, size = comparison.image[z], comparison.truth[z], comparison.spacing[1:]
     pixel = min(size) / max(1, _NARROWEST // image.shape[1])
 
@@ -97,6 +113,13 @@ def check_uncompared(folder: str) -> None:
 
 def write_comparison(comparison: Comparison, folder: str) -> list[str]:
     """Write ``compare.csv``, ``compare.json`` and ``worst.png``, ``median.png``, ``best.png``, or none; returns their paths.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What was found.
+    folder : str
+        It is made where it is not there.
 
     Raises
     ------

@@ -287,6 +287,13 @@ def encode(picture: np.ndarray) -> bytes:
 def save_png(path: Path, picture: np.ndarray) -> None:
     """Write (H, W, 3) uint8 as PNG, whole or not at all.
 
+    Parameters
+    ----------
+    path : Path
+        File to write.
+    picture : (H, W, 3) uint8
+        What to write.
+
     Raises
     ------
     StoppedError

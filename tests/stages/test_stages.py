@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from commands import SHAPE, Finished, Stack, labels_of
 
-from mitoscale.cli.launch import settings_for
 from mitoscale.cluster.executor import SerialExecutor
 from mitoscale.cluster.retries import Failure
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region
+from mitoscale.core.request import RunRequest
 from mitoscale.core.settings import STAGES, RunSettings
-from mitoscale.pipeline import Observer, StageOutcome, execute, load, locked, make_plan, start
+from mitoscale.pipeline import Observer, StageOutcome, execute, load, locked, make_plan, settings_for, start
 from mitoscale.pipeline import finished as is_finished
 from mitoscale.stages.source import open_source
 from mitoscale.storage.arrays import open_array
@@ -136,7 +136,8 @@ def test_the_plan_of_a_run_in_progress_stays(stack: Stack, tmp_path: Path) -> No
     source = open_source(str(stack.image), (10, 10, 10))
     run = tmp_path / "run"
     first, second = (
-        make_plan(source, str(run), settings_for(source, {"block": (16, 32, 32), "threshold": t}, threads=1)) for t in (0.5, 0.6)
+        make_plan(source, str(run), settings_for(source, RunRequest(block=(16, 32, 32), threshold=t), threads=1))
+        for t in (0.5, 0.6)
     )
     run.mkdir()
     with locked(str(run)), pytest.raises(InputError, match="another mitoscale is working"):
@@ -153,7 +154,8 @@ def test_a_run_whose_settings_were_changed_before_it_began_is_refused(stack: Sta
     source = open_source(str(stack.image), (10, 10, 10))
     first, second = (
         start(
-            make_plan(source, str(tmp_path / "run"), settings_for(source, {"block": (16, 32, 32), "threshold": t}, threads=1)), None
+            make_plan(source, str(tmp_path / "run"), settings_for(source, RunRequest(block=(16, 32, 32), threshold=t), threads=1)),
+            None,
         )
         for t in (0.5, 0.6)
     )

@@ -1,0 +1,69 @@
+"""From what is asked of a run to its settings: defaults, block size, and the weights' digests."""
+
+from __future__ import annotations
+
+from mitoscale.core.geometry import Region
+from mitoscale.core.plan import chunks_of, default_core
+from mitoscale.core.request import RunRequest
+from mitoscale.core.settings import ConvertSettings, DetectSettings, RelabelSettings, RunSettings, SegmentSettings
+from mitoscale.nets.factories import weights_digest
+from mitoscale.stages.source import Source
+
+
+def settings_for(source: Source, request: RunRequest, threads: int) -> RunSettings:
+    """The settings of a new run; what is not given has its default.
+
+    Parameters
+    ----------
+    source : Source
+        The volume.
+    request : RunRequest
+        What is asked.
+    threads : int
+        Threads a task computes with.
+
+    Raises
+    ------
+    InputError
+        If the region is not in the volume, or weights cannot be found.
+    """
+    core = request.block or default_core(source.shape, source.spacing)
+    convert = ConvertSettings(
+        source=source.path,
+        fingerprint=source.fingerprint,
+        spacing=source.spacing,
+        in_place=source.level0 is not None,
+        core=core,
+        chunks=chunks_of(core),
+        region=Region.parse(request.region, source.shape) if request.region else Region.of_shape(source.shape),
+        invert=bool(request.invert),
+    )
+    return with_request(RunSettings(convert=convert, threads=threads), request)
+
+
+def with_request(settings: RunSettings, request: RunRequest) -> RunSettings:
+    """Settings with what is asked of detect, segment and relabel; weights are looked up and hashed.
+
+    Parameters
+    ----------
+    settings : RunSettings
+        Those of a run so far.
+    request : RunRequest
+        What is asked; what it leaves out stays.
+    """
+    detect = settings.detect.model_dump() | request.detect()
+    segment = settings.segment.model_dump() | request.segment()
+    relabel = settings.relabel.model_dump() | request.relabel()
+    if detect["detector"] != settings.detect.detector:  # what was said to another one means nothing to it
+        detect["options"] = request.detector_option
+    if segment["segmenter"] != settings.segment.segmenter:
+        segment["options"] = request.segmenter_option
+    detect["weights"] = weights_digest(detect["detector"])
+    segment["weights"] = weights_digest(segment["sam"]) if segment["segmenter"] == "sam" else ""
+    return settings.model_copy(
+        update={
+            "detect": DetectSettings(**detect),
+            "segment": SegmentSettings(**segment),
+            "relabel": RelabelSettings(**relabel),
+        }
+    )
