@@ -35,13 +35,25 @@ FLAGS = (
     "--remote-debugging-port=0",
 )
 
+WEBGL = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist")
+"""In place of ``--disable-gpu``: WebGL computed on the CPU."""
+
 
 def chromium() -> str | None:
     """Path of the browser; None where there is none."""
     return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
-def picture(link: str, size: tuple[int, int], *, shows: str, settle: float = 2.0, seconds: float = 120.0) -> bytes:
+def picture(
+    link: str,
+    size: tuple[int, int],
+    *,
+    shows: str,
+    settle: float = 2.0,
+    seconds: float = 120.0,
+    webgl: bool = False,
+    errors: list[str] | None = None,
+) -> bytes:
     """A PNG of a page.
 
     Parameters
@@ -56,23 +68,28 @@ def picture(link: str, size: tuple[int, int], *, shows: str, settle: float = 2.0
         Seconds to wait then, for what is still being drawn.
     seconds : float
         How long to wait for it at most.
+    webgl : bool
+        The page draws with WebGL.
+    errors : list of str, optional
+        Gets what the page complains of: uncaught exceptions, errors in the console, answers that failed.
 
     Raises
     ------
     TimeoutError
         If the page never shows it.
     """
-    with tempfile.TemporaryDirectory(prefix="browser-", ignore_cleanup_errors=True) as profile, _browser(profile) as port:
-        return asyncio.run(_picture(port, link, size, shows, settle, time.monotonic() + seconds))
+    with tempfile.TemporaryDirectory(prefix="browser-", ignore_cleanup_errors=True) as profile, _browser(profile, webgl) as port:
+        return asyncio.run(_picture(port, link, size, shows, settle, time.monotonic() + seconds, [] if errors is None else errors))
 
 
 @contextmanager
-def _browser(profile: str) -> Iterator[int]:
+def _browser(profile: str, webgl: bool) -> Iterator[int]:
     """Start the browser, and end it; yields the port on which it is driven."""
     program = chromium()
     if program is None:
         raise SystemExit("no chromium here: install it (Debian: apt-get install chromium)")
-    command = [program, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
+    flags = [flag for flag in FLAGS if flag != "--disable-gpu"] + list(WEBGL) if webgl else list(FLAGS)
+    command = [program, *flags, f"--user-data-dir={profile}", "about:blank"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         note = Path(profile, "DevToolsActivePort")
@@ -86,15 +103,19 @@ def _browser(profile: str) -> Iterator[int]:
         process.wait(timeout=30)
 
 
-async def _picture(port: int, link: str, size: tuple[int, int], shows: str, settle: float, deadline: float) -> bytes:
+async def _picture(
+    port: int, link: str, size: tuple[int, int], shows: str, settle: float, deadline: float, errors: list[str]
+) -> bytes:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=30) as answer:
         tab = next(t for t in json.load(answer) if t["type"] == "page")
     connection = await websocket_connect(tab["webSocketDebuggerUrl"], max_message_size=2**28)
     numbers = itertools.count(1)
 
     async def do(method: str, **parameters: Any) -> dict[str, Any]:
-        return await _do(connection, next(numbers), method, parameters)
+        return await _do(connection, next(numbers), method, parameters, errors)
 
+    await do("Runtime.enable")
+    await do("Log.enable")
     await do("Emulation.setDeviceMetricsOverride", width=size[0], height=size[1], deviceScaleFactor=1, mobile=False)
     await do("Page.navigate", url=link)
     while not (await do("Runtime.evaluate", expression=f"Boolean({shows})"))["result"].get("value"):
@@ -105,14 +126,28 @@ async def _picture(port: int, link: str, size: tuple[int, int], shows: str, sett
     return base64.b64decode((await do("Page.captureScreenshot", format="png"))["data"])
 
 
-async def _do(connection: WebSocketClientConnection, number: int, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Send a command and wait for its answer; what the browser tells in between is passed over."""
+def _complaint(told: dict[str, Any]) -> str:
+    """What the page complains of, if that is what the browser tells."""
+    what, method = told.get("params", {}), told.get("method")
+    if method == "Runtime.exceptionThrown":
+        return json.dumps(what["exceptionDetails"])
+    if method == "Runtime.consoleAPICalled" and what["type"] in ("error", "assert"):
+        return json.dumps(what["args"])
+    return what["entry"]["text"] if method == "Log.entryAdded" and what["entry"]["level"] == "error" else ""
+
+
+async def _do(
+    connection: WebSocketClientConnection, number: int, method: str, parameters: dict[str, Any], errors: list[str]
+) -> dict[str, Any]:
+    """Send a command and wait for its answer; of what the browser tells in between, complaints are kept."""
     await connection.write_message(json.dumps({"id": number, "method": method, "params": parameters}))
     while True:
         message = await connection.read_message()
         if message is None:
             raise ConnectionError("the browser has closed the connection")
         answer = json.loads(message)
+        if complaint := _complaint(answer):
+            errors.append(complaint)
         if answer.get("id") == number:
             if "error" in answer:
                 raise RuntimeError(f"{method}: {answer['error']}")

@@ -7,27 +7,46 @@ import click
 
 @click.command()
 @click.argument("run")
+@click.option("--with", "other", metavar="LABELS", help="Truth, or another run, as a layer of its own, and where both agree.")
 @click.option("--bind", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 lets other machines in.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on (default: any that is free).")
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
-def view(run: str, bind: str, no_browser: bool) -> None:
-    """Show image and labels of RUN in a viewer in the browser (neuroglancer), until Ctrl-C.
+def view(run: str, other: str | None, bind: str, port: int, no_browser: bool) -> None:
+    """Show RUN in the browser until Ctrl-C: image, labels, detections, foreground, meshes of what is selected, lists.
+
+    A run that is still at work shows what is done. Everything comes over one port: where RUN lies on another machine,
+    forward it (ssh -L 8080:127.0.0.1:8080 THERE) and start there with --port 8080.
 
     \b
-    Example:  mitoscale view RUN
+    Example:  mitoscale view RUN --with truth.tif
     Needs:    pip install 'mitoscale[view]'
     """
+    import os
+    import socket
     import threading
     import webbrowser
+    from contextlib import suppress
 
     from mitoscale import pipeline
     from mitoscale.core.errors import InputError
+    from mitoscale.evaluation.label_reading import open_labels
     from mitoscale.report.viewer import viewer
+    from mitoscale.stages.grey import normalisation
 
     there = pipeline.load(run)
-    if not pipeline.finished(there, "relabel"):
-        raise InputError(f"{run} has no finished labels yet; finish it with mitoscale run")
-    with viewer(there.plan, bind=bind) as shown:
+    truth = open_labels(other) if other else None
+    if not os.path.isdir(there.plan.image):
+        raise InputError(f"{run} has no image yet; start it with mitoscale run")
+    window = None
+    with suppress(InputError):  # clean removes what tells it, and a run at work may not have it yet
+        window = normalisation(there.plan, there.value_range)
+    with viewer(there.plan, bind=bind, port=port, other=truth, normalisation=window) as shown:
         click.echo(f"viewer     {shown.url}")
+        if bind == "127.0.0.1":
+            tunnel = f"ssh -L {shown.port}:127.0.0.1:{shown.port} {socket.gethostname()}"
+            click.echo(f"from afar  {tunnel}, then the same address", err=True)
+        if not pipeline.finished(there, "relabel"):
+            click.echo("labels     not finished: what is written by now is shown", err=True)
         click.echo("Ctrl-C ends it.", err=True)
         if not no_browser:
             webbrowser.open(shown.url)

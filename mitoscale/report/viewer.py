@@ -1,16 +1,26 @@
-"""A viewer in the browser: neuroglancer on a run's OME-Zarr image and labels, streamed from where they lie."""
+"""A viewer in the browser: neuroglancer on a run's image and labels, with lists to jump to and the picked object's row."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mitoscale.core.errors import InputError
 from mitoscale.core.plan import RunPlan
+from mitoscale.core.volume import Normalisation
+from mitoscale.evaluation.label_reading import LabelSource
+from mitoscale.report.object_lists import ObjectLists
+from mitoscale.storage.arrays import open_array
+from mitoscale.storage.layout import RunFolder
+
+LABELS = "mitochondria"
+"""The layer of the run's labels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,28 +28,51 @@ class View:
     """A viewer that is running."""
 
     url: str
-    """Address to open in a browser."""
+    """Address to open in a browser: neuroglancer with the lists beside it."""
+    port: int
+    """The one port it listens on."""
     image: str
     """Address of the image's OME-Zarr, from which the browser reads."""
     labels: str
-    """Address of the labels' OME-Zarr."""
-    state: Any
-    """What is shown: neuroglancer's state."""
+    """Address of the labels' OME-Zarr; empty where there are none yet."""
+    viewer: Any
+    """Neuroglancer's viewer."""
+
+    @property
+    def state(self) -> Any:
+        """What is shown: neuroglancer's state."""
+        return self.viewer.state
 
 
 @contextmanager
-def viewer(plan: RunPlan, *, bind: str = "127.0.0.1") -> Iterator[View]:
-    """Start a viewer on a run whose labels are written, and stop it at the end.
+def viewer(
+    plan: RunPlan,
+    *,
+    bind: str = "127.0.0.1",
+    port: int = 0,
+    other: LabelSource | None = None,
+    normalisation: Normalisation | None = None,
+    tables: Callable[[], ObjectLists] | None = None,
+) -> Iterator[View]:
+    """Start a viewer on a run, be it finished or at work, and stop it at the end.
 
-    The page comes with neuroglancer and loads nothing from elsewhere. Voxels are read by the browser, level by level, so a
-    terabyte opens as quickly as a crop.
+    Everything comes over one port and nothing from elsewhere. Voxels are read by the browser, level by level, and meshes are
+    made when an object is picked, so a terabyte opens as quickly as a crop.
 
     Parameters
     ----------
     plan : RunPlan
-        Of a finished run.
+        Of the run.
     bind : str
         Address to listen on; ``0.0.0.0`` lets other machines in, and has no password but the secret part of the address.
+    port : int
+        Port to listen on; 0: any that is free.
+    other : LabelSource, optional
+        Labels to compare with.
+    normalisation : Normalisation, optional
+        The grey window.
+    tables : callable, optional
+        The run's tables by now; by default they are read once.
 
     Yields
     ------
@@ -48,29 +81,71 @@ def viewer(plan: RunPlan, *, bind: str = "127.0.0.1") -> Iterator[View]:
     Raises
     ------
     InputError
-        If neuroglancer is not installed.
+        If neuroglancer is not installed, the port is taken, or the other labels are of another volume.
     """
     try:
         import neuroglancer
-        from neuroglancer.static_file_server import StaticFileServer
     except ImportError as error:
         raise InputError("the viewer needs neuroglancer; install it with pip install 'mitoscale[view]'") from error
-    image = plan.settings.convert.source if plan.settings.convert.in_place else os.path.dirname(plan.image)
-    neuroglancer.set_server_bind_address(bind)
+    from mitoscale.report import viewer_layers as layers
+    from mitoscale.report.viewer_picks import Picks
+    from mitoscale.report.viewer_server import rules
+
+    if other is not None:
+        layers.check_alike(plan, other)
+    folders = _folders(plan)
+    if tables is None:
+        read = ObjectLists.of(plan.run)
+
+        def tables() -> ObjectLists:
+            return read
+
+    neuroglancer.set_server_bind_address(bind, port)
     with ExitStack() as stack:
-
-        def served(group: str) -> str:
-            address = stack.enter_context(StaticFileServer(group, bind_address=bind, daemon=True))
-            return f"{address}/|zarr{3 if Path(group, 'zarr.json').is_file() else 2}:"
-
-        sources = served(image), served(plan.labels)
-        shown = neuroglancer.Viewer()
+        try:
+            shown = neuroglancer.Viewer()
+        except OSError as error:
+            raise InputError(f"port {port} of {bind} cannot be used ({error.strerror}); give another one with --port") from error
         stack.callback(neuroglancer.stop)
+        server = neuroglancer.server.global_server
+        root = f"{server.server_url}/mitoscale/{shown.token}"
+        image = layers.zarr_address(root, "image", folders["image"])
+        labels = layers.zarr_address(root, "labels", folders["labels"]) if "labels" in folders else ""
+        objects = tables().objects.get("label", np.zeros(0, np.uint64))
         with shown.txn() as state:
-            state.layers["image"] = neuroglancer.ImageLayer(source=sources[0])
-            state.layers["mitochondria"] = neuroglancer.SegmentationLayer(source=sources[1], selected_alpha=0.3)
+            state.dimensions = layers.space(plan)
+            state.layers["image"] = layers.image_layer(image, normalisation)
+            if "foreground" in folders:
+                source = layers.zarr_address(root, "foreground", folders["foreground"])
+                state.layers["foreground"] = layers.foreground_layer(plan, source)
+                state.layers["foreground"].visible = False
+            if other is not None:
+                state.layers["other"] = layers.other_layer(plan, other)
+                state.layers["other"].visible = False
+            if labels:
+                meshes = [f"precomputed://{root}/mesh"] if len(objects) else []
+                state.layers[LABELS] = layers.label_layer([labels, *meshes], objects)
+                if other is not None:
+                    own = LabelSource(path=plan.run, reader=open_array(f"{plan.labels}/0", missing="fill"))
+                    state.layers["agreement"] = layers.agreement_layer(plan, own, other)
+            if tables().detections:
+                state.layers["detections"] = layers.detection_layer(f"precomputed://{root}/detections")
             state.layout = "4panel"
-            z, y, x = ((a + b) / 2 for a, b in zip(plan.region.start, plan.region.stop, strict=True))
-            state.dimensions = neuroglancer.CoordinateSpace(names=["z", "y", "x"], units="nm", scales=plan.spec.spacing)
-            state.position = [z, y, x]
-        yield View(url=shown.get_viewer_url(), image=sources[0], labels=sources[1], state=shown.state)
+            state.show_slices = False  # in 3D the meshes are what one wants to see
+            middle = [(a + b - 1) / 2 for a, b in zip(plan.region.start, plan.region.stop, strict=True)]
+            state.position = middle[::-1]
+            state.cross_section_scale = max(plan.region.shape[1:]) / 600  # the whole slice in a quarter of a window
+            state.projection_scale = max(plan.region.shape[1:]) * 1.5
+        picks = Picks(shown, LABELS, tables)
+        answers = rules(shown.token, plan, folders, tables, picks.commands(), shown.get_viewer_url())
+        server.loop.call_soon_threadsafe(server.app.add_handlers, ".*", answers)
+        yield View(url=f"{root}/", port=server.port, image=image, labels=labels, viewer=shown)
+
+
+def _folders(plan: RunPlan) -> dict[str, str]:
+    """What is served, by name: only what is there."""
+    found = {"image": plan.settings.convert.source if plan.settings.convert.in_place else os.path.dirname(plan.image)}
+    for name, path in (("labels", plan.labels), ("foreground", RunFolder(plan.run).foreground)):
+        if Path(path, "zarr.json").is_file():
+            found[name] = path
+    return found
