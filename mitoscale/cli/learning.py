@@ -33,7 +33,8 @@ def settings_of(options: dict[str, Any]) -> dict[str, Any]:
     """
     fields = {name: value for name, value in options.items() if name != "cluster"}
     for name in ("volume", "truth", "out"):
-        fields[name] = _absolute(fields[name])
+        if fields[name] is not None:
+            fields[name] = _absolute(fields[name])
     if Path(fields["out"]).is_dir():
         raise InputError(f"--out {options['out']} is a folder; give a file that ends in .safetensors")
     if os.path.exists(fields["out"]) and not Path(fields["out"]).with_suffix(".checkpoint").exists():

@@ -11,31 +11,74 @@ from mitoscale.cli.options import Amount, learning_options
 
 @click.command()
 @click.argument("volume")
-@click.argument("truth")
+@click.argument("truth", required=False)
 @learning_options
 @click.option("--model", type=click.Choice(["unet", "sam"]), default="unet", show_default=True, help="What to train.")
 @click.option("--phantoms", type=click.IntRange(min=0), default=6, show_default=True, help="Phantoms to mix in.")
 @click.option("--phantom-share", type=Amount(0, 0.9), default=0.35, show_default=True, help="Their part of the crops.")
+@click.option(
+    "--varied",
+    type=Amount(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Part of the crops changed as far as other tissues and microscopes differ.",
+)
+@click.option("--crop", type=click.IntRange(min=64), help="Height and width of a U-Net's crops in its pixels (default: 512).")
 @click.option("--init", metavar="WEIGHTS", help="Start from these weights (name or path) instead of from scratch.")
+@click.option("--mistakes/--no-mistakes", default=True, help="Look first for what --init mistakes, and show it more often.")
 @click.option("--keep-init", type=Amount(0, 1, max_open=True), default=0.0, help="Part of --init in the mean of both.")
 @click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps (default: 1000; report: 20 epochs).")
 def train(cluster: str | None, **options: Any) -> None:
-    """Train on VOLUME (TIFF or OME-Zarr) and TRUTH of the same shape; stopped and started again, it goes on.
+    """Train on VOLUME (TIFF or OME-Zarr) and TRUTH of the same shape, or on all volumes that VOLUME, a YAML file, lists; stopped
+    and started again, it goes on.
 
     Presets: default (crops at native scale, Dice + cross-entropy, augmentation, averaged weights), or report (the U-Net of
     the first origin report and its recipe: slices resized to 128 x 128, Adam, cross-entropy, batch 16, 20 epochs).
 
     \b
     Example:  mitoscale train stack.tif truth.tif --out mine.safetensors --voxel-size 5,5,5 --slices 0:104 --tune 108:124
+    Several:  mitoscale train volumes.yaml --out mine.safetensors --init unet-small --varied 0.6
+
+    A list has an entry for each volume: image, truth (without it, only its grey values are borrowed), and where they are wanted
+    voxel_size, truth_threshold, invert, slices, tune, share (how often it is drawn from), border (pixels along the edges of each
+    slice that are not annotated) and name. Paths are relative to the file.
+
+    \b
+      - {image: a.tif, truth: a_truth.tif, voxel_size: [5, 5, 5], slices: [0, 104], tune: [108, 124], share: 2}
+      - {image: b.tif, truth: b_truth.tif, voxel_size: [50, 4, 4], border: 100}
+      - {image: c.tif, voxel_size: [10, 10, 10]}
+
+    \b
     Then:     mitoscale run other.tif RUN --detector mine.safetensors
     """
     from mitoscale.cli.learning import run_on_cluster, settings_of
     from mitoscale.core.learning import TrainSettings
     from mitoscale.training.job import train_job
 
-    settings = TrainSettings(**settings_of(options))
+    settings = TrainSettings(**_with_volumes(settings_of(options)))
     result = run_on_cluster(train_job, settings, "train", cluster)
     scores = result["history"][-1]["scores"]
     if scores:
         click.echo("validation " + ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in scores.items()))
     click.echo(f"weights    {settings.out}, {result['seconds'] / 60:.1f} min of training")
+
+
+def _with_volumes(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields, with the volumes of a list where one is named.
+
+    Raises
+    ------
+    InputError
+        If the list is wrong, or options are given that its entries tell; if there is neither truth nor list.
+    """
+    from mitoscale.core.errors import InputError
+    from mitoscale.training.volume_list import is_volume_list, read_volume_list
+
+    if not is_volume_list(fields["volume"]):
+        if fields["truth"] is None:
+            raise InputError(f"{fields['volume']} has no TRUTH beside it; give it, or a .yaml file that lists both")
+        return fields
+    told = [name for name in ("truth", "voxel_size", "truth_threshold", "invert", "slices", "tune") if fields[name]]
+    if told:
+        raise InputError(f"{told[0].replace('_', '-')} is told for each volume by {fields['volume']}; leave it out here")
+    return fields | {"truth": "", "volumes": read_volume_list(fields["volume"])}

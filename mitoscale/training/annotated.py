@@ -19,7 +19,7 @@ from mitoscale.stages.source import open_source
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.ome import is_ome_zarr, open_image
 from mitoscale.storage.tiff import open_tiff
-from mitoscale.training.samples import Annotated
+from mitoscale.training.cut import UNLABELLED, Annotated
 
 _EXACT = 2**24
 """Crops are sampled as float32, which holds smaller labels exactly; larger ones are numbered anew."""
@@ -59,8 +59,19 @@ class AnnotatedVolume:
             return told
         return f"{told}: if its values are grey values or classes, give --truth-threshold"
 
-    def part(self, slices: tuple[int, int], share: float) -> Annotated:
+    def part(self, slices: tuple[int, int], share: float, *, border: int = 0, name: str = "") -> Annotated:
         """Some slices to train on or to score on; a two-valued truth becomes instances there.
+
+        Parameters
+        ----------
+        slices : (start, stop)
+            Which.
+        share : float
+            How often they are drawn from, relative to other volumes.
+        border : int
+            Pixels along the edges of each slice that become unlabelled.
+        name : str
+            What they are called in scores.
 
         Raises
         ------
@@ -83,7 +94,12 @@ class AnnotatedVolume:
             _, compact = np.unique(np.append(0, labels), return_inverse=True)  # 0 stays 0
             labels = compact[1:].reshape(labels.shape)
         labels = labels.astype(np.int32)
-        return Annotated(image=self.image[start:stop], labels=labels, spacing=self.spacing, share=share)
+        if border:
+            inner = labels[:, border:-border, border:-border]
+            if not inner.any():
+                raise InputError(f"the truth of slices {start}:{stop} holds no mitochondrion within its border of {border} pixels")
+            labels = np.pad(inner, ((0, 0), (border, border), (border, border)), constant_values=UNLABELLED)
+        return Annotated(image=self.image[start:stop], labels=labels, spacing=self.spacing, share=share, name=name)
 
 
 def read_annotated(
@@ -107,11 +123,9 @@ def read_annotated(
     InputError
         If either cannot be read, the shapes or voxel sizes differ, or the truth is empty or no annotation.
     """
-    source = open_source(volume, voxel_size)
+    image, spacing = read_grey(volume, voxel_size, invert=invert)
     if voxel_size is None:
-        _check_spacing(truth, source.spacing, volume)
-    whole = Region.of_shape(source.shape)
-    image = open_array(source.level0, missing="fill").read(whole) if source.level0 else open_tiff(volume).read(whole)
+        _check_spacing(truth, spacing, volume)
     labels_source = open_truth(truth, threshold)
     labels = labels_source.read(labels_source.cropped(None))
     if labels.shape != image.shape:
@@ -124,6 +138,38 @@ def read_annotated(
             raise InputError(f"{truth} holds grey values, not labels: {CURE}")
     if not labels.any():
         raise InputError(f"{truth} is empty: it holds no mitochondrion")
+    digest = hashlib.sha256(np.ascontiguousarray(image).data)
+    digest.update(np.ascontiguousarray(labels).data)
+    return AnnotatedVolume(image=image, truth=labels, spacing=spacing, digest=digest.hexdigest())
+
+
+def read_grey(volume: str, voxel_size: Spacing | None, *, invert: bool = False) -> tuple[np.ndarray, Spacing]:
+    """Read a volume's grey values, normalised as inference does.
+
+    Parameters
+    ----------
+    volume : str
+        TIFF, folder, glob or OME-Zarr.
+    voxel_size : (z, y, x), optional
+        In nm; wins over what the file says.
+    invert : bool
+        Swap dark and bright.
+
+    Returns
+    -------
+    (Z, Y, X) uint8
+        Grey values.
+    (z, y, x)
+        Voxel size in nm.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or has no contrast.
+    """
+    source = open_source(volume, voxel_size)
+    whole = Region.of_shape(source.shape)
+    image = open_array(source.level0, missing="fill").read(whole) if source.level0 else open_tiff(volume).read(whole)
     values = histogram_values(source.dtype, source.value_range)
     if source.value_range is None:
         counts = np.bincount(image.ravel().astype(np.int64) - int(values[0]), minlength=len(values))
@@ -134,10 +180,7 @@ def read_annotated(
         normalisation = Normalisation.from_histogram(counts, values, percentiles, invert)
     except ValueError as error:
         raise InputError(f"{volume} has no contrast ({error})") from error
-    image = normalisation.apply(image)
-    digest = hashlib.sha256(np.ascontiguousarray(image).data)
-    digest.update(np.ascontiguousarray(labels).data)
-    return AnnotatedVolume(image=image, truth=labels, spacing=source.spacing, digest=digest.hexdigest())
+    return normalisation.apply(image), source.spacing
 
 
 def _check_spacing(truth: str, spacing: Spacing, volume: str) -> None:

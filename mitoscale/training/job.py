@@ -25,6 +25,7 @@ from mitoscale.training.prompted_scores import DEFINITION
 from mitoscale.training.recipe import plan_training, train_weights
 from mitoscale.training.samples import Annotated
 from mitoscale.training.summary import summary
+from mitoscale.training.volume_list import read_volumes
 
 Report = Callable[[dict[str, Any]], None]
 """Called with what happened: ``what`` names it, the rest are plain numbers, texts and lists."""
@@ -55,16 +56,23 @@ def train_job(settings: TrainSettings, report: Report) -> dict[str, Any]:
 
 
 def _train(settings: TrainSettings, report: Report) -> dict[str, Any]:
-    pair, learnt, held = _parts(settings, ("tune",), report)
-    plan = plan_training(settings, learnt, held["tune"])
+    set_threads(settings.threads)
+    volumes = read_volumes(settings)
+    for text in volumes.notes:
+        report({"what": "note", "text": text})
+    plan = plan_training(settings, volumes.learnt, volumes.tuning)
     if isinstance(plan.task.model, UNet):
         shape = (len(plan.task.model.config.context_nm), 128, 128)
         report({"what": "layers", "rows": summary(plan.task.model, shape), "input": list(shape)})
     report({"what": "note", "text": f"device     {device_name()}; batch {plan.batch}, up to {plan.schedule.steps} steps"})
-    token = settings.token(pair.digest)
+    token = settings.token(volumes.digest)
     _tell_resumed(settings, token, report)
-    record = _record(settings, pair, len(learnt.image))
-    record |= {"phantoms": settings.phantoms if settings.preset == "default" else 0, "phantom_share": settings.phantom_share}
+    record = volumes.record | {
+        "phantoms": settings.phantoms if settings.preset == "default" else 0,
+        "phantom_share": settings.phantom_share,
+        "varied": settings.varied,
+        "software": software(),
+    }
     trained = train_weights(settings, plan, token, record, _epochs(report, plan.schedule.score_every))
     return _ended(trained.history)
 
@@ -109,7 +117,7 @@ def _finetune(settings: FinetuneSettings, report: Report) -> dict[str, Any]:
         f"{settings.cache_bytes / 1e9:.3g} GB; {size.present} are there already",
     ):
         report({"what": "note", "text": text})
-    record = _record(settings, pair, len(learnt.image)) | {
+    record = _record(settings, pair) | {
         "base": {"weights": os.path.basename(settings.sam), "sha256": digest(find_weights(settings.sam)), **card.training},
         "patches": windowed.patches,
         "patches_with_mitochondria": windowed.holding,
@@ -156,7 +164,7 @@ def _tell_resumed(settings: LearnSettings, token: str, report: Report) -> None:
 
 
 def _parts(
-    settings: LearnSettings, names: tuple[str, ...], report: Report
+    settings: FinetuneSettings, names: tuple[str, ...], report: Report
 ) -> tuple[AnnotatedVolume, Annotated, dict[str, Annotated | None]]:
     """The volume, the slices to learn from, and those held out."""
     set_threads(settings.threads)
@@ -167,7 +175,7 @@ def _parts(
     return pair, learnt, held
 
 
-def _record(settings: LearnSettings, pair: AnnotatedVolume, count: int) -> dict[str, object]:
+def _record(settings: FinetuneSettings, pair: AnnotatedVolume) -> dict[str, object]:
     """Where weights come from, for their header."""
     start, stop = settings.learnt(pair.depth)
     held = {f"{name}_slices": slices for name, slices in _held(settings).items()}

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
+_CERTAIN = 30.0
+"""A logit whose probability is 0 or 1 in float32."""
+
 
 def soft_dice(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """1 - Dice of each mask (Milletari et al. 2016, arXiv 1606.04797).
@@ -31,13 +34,14 @@ def foreground_loss(logits: torch.Tensor, target: torch.Tensor, weight: torch.Te
     Parameters
     ----------
     logits, target, weight : (N, 1, H, W) float
-        Logits, the wanted 0 or 1, and each pixel's weight in the cross-entropy.
+        Logits, the wanted 0 or 1, and each pixel's weight in the cross-entropy; where that is 0 a pixel counts in neither.
 
     Returns
     -------
     () float
     """
     entropy = functional.binary_cross_entropy_with_logits(logits, target, weight=weight)
+    logits = torch.where(weight > 0, logits, -_CERTAIN)  # no part of the Dice, as the target is 0 there
     flat = (1, 1, 1, -1)
     return entropy + soft_dice(logits.reshape(flat), target.reshape(flat)).mean()
 

@@ -68,7 +68,7 @@ class PatchGrid:
             for x in _starts(len(self._columns), size)
         ]
         self.total = len(places)
-        self._places = [place for place in places if self._labels(place).any()]
+        self._places = [place for place in places if (self._labels(place) > 0).any()]
 
     def __len__(self) -> int:
         return len(self._places)
@@ -131,8 +131,8 @@ def can_be_asked(profiles: np.ndarray) -> bool:
 
 
 def profiles_of(labels: np.ndarray) -> np.ndarray:
-    """(S, S) uint16 connected profiles (8-connected) of (S, S) instances."""
-    found: np.ndarray = cc3d.connected_components(labels.astype(np.uint32), connectivity=8)
+    """(S, S) uint16 connected profiles (8-connected) of (S, S) instances; what is unlabelled is no profile."""
+    found: np.ndarray = cc3d.connected_components(np.maximum(labels, 0).astype(np.uint32), connectivity=8)
     return found.astype(np.uint16)
 
 

@@ -39,6 +39,7 @@ REPORT_EPOCHS = 20
 
 _STEPS = 1000
 _BATCH = {"unet": 8, "sam": 12, "report": 16}
+_CROP = 512
 _PATIENCE = 10
 
 
@@ -79,17 +80,17 @@ class Plan:
     """The network's architecture."""
 
 
-def plan_training(settings: TrainSettings, volume: Annotated, tuning: Annotated | None) -> Plan:
+def plan_training(settings: TrainSettings, learnt: list[Annotated], tuning: list[Annotated]) -> Plan:
     """Model, batches and schedule of a training.
 
     Parameters
     ----------
     settings : TrainSettings
         What is wanted.
-    volume : Annotated
+    learnt : list of Annotated
         What to train on.
-    tuning : Annotated or None
-        What to score on to keep the best weights.
+    tuning : list of Annotated
+        What to score on to keep the best weights; may be empty.
 
     Raises
     ------
@@ -98,11 +99,12 @@ def plan_training(settings: TrainSettings, volume: Annotated, tuning: Annotated 
     """
     torch.manual_seed(settings.seed)
     if settings.preset == "report":
-        return _report_plan(settings, volume, tuning)
-    volumes = [volume]
+        return _report_plan(settings, learnt[0], tuning[0] if tuning else None)
+    volumes = learnt
     if settings.phantoms:
         phantoms = training_phantoms(settings.phantoms, settings.phantom_share, usable_processes(settings.threads))
-        volumes = [_shared(volume, 1 - settings.phantom_share), *phantoms]
+        real = (1 - settings.phantom_share) / sum(v.share for v in learnt)
+        volumes = [*(replace(v, share=v.share * real) for v in learnt), *phantoms]
     batch = settings.batch or _BATCH[settings.model]
     patience = _PATIENCE if settings.patience is None else settings.patience or None
     steps = settings.steps or _STEPS
@@ -111,7 +113,9 @@ def plan_training(settings: TrainSettings, volume: Annotated, tuning: Annotated 
         sam_config = sam.PRESETS["small"]
         model = _started(sam.Sam(sam_config), settings.init)
         return Plan(
-            task=sam_training.SamTask(model, volumes, tuning, batch=batch, seed=settings.seed, processes=processes),
+            task=sam_training.SamTask(
+                model, volumes, tuning[0] if tuning else None, batch=batch, seed=settings.seed, processes=processes
+            ),
             schedule=Schedule(steps=steps, learning_rate=settings.learning_rate or 8e-4, weight_decay=0.05, patience=patience),
             pixel_nm=sam_training.PIXEL_NM,
             batch=batch,
@@ -119,10 +123,20 @@ def plan_training(settings: TrainSettings, volume: Annotated, tuning: Annotated 
         )
     unet_config = unet.PRESETS["small"]
     network = _started(unet.UNet(unet_config), settings.init)
-    shown = [unet_training.with_mistakes(network, v) for v in volumes] if settings.init else volumes
+    looked = settings.init is not None and settings.mistakes
+    shown = [unet_training.with_mistakes(network, v) if looked and v.share else v for v in volumes]
     rate = settings.learning_rate or (1e-3 if settings.init else 2e-3)
     return Plan(
-        task=unet_training.UNetTask(network, shown, tuning, batch=batch, seed=settings.seed, processes=processes),
+        task=unet_training.UNetTask(
+            network,
+            shown,
+            tuning,
+            batch=batch,
+            size=settings.crop or _CROP,
+            varied=settings.varied,
+            seed=settings.seed,
+            processes=processes,
+        ),
         schedule=Schedule(steps=steps, learning_rate=rate, patience=patience),
         pixel_nm=unet_training.pixel_size(unet_config),
         batch=batch,
@@ -262,10 +276,6 @@ def _blended(settings: TrainSettings, plan: Plan, trained: Trained, report: Call
     last = replace(trained.history[-1], score=score, best=score, scores=scores)
     report(last)
     return Trained(model=model, history=[*trained.history, last])
-
-
-def _shared(volume: Annotated, share: float) -> Annotated:
-    return Annotated(image=volume.image, labels=volume.labels, spacing=volume.spacing, share=share)
 
 
 def _started(model: Network, init: str | None) -> Network:

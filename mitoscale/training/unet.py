@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from scipy import ndimage
 from torch import nn
 from torch.nn import functional
 
-from mitoscale.nets.device import autocast, device
+from mitoscale.nets.device import autocast, device, memory_format
 from mitoscale.nets.unet import UNet, UNetConfig
 from mitoscale.nets.unet_detector import UNetDetector
 from mitoscale.training.losses import foreground_loss
@@ -54,14 +55,16 @@ class UNetTask:
         The network.
     volumes : list of Annotated
         What to train on.
-    tuning : Annotated or None
-        What to score on; without it the score is 0 and the last weights are kept.
+    tuning : sequence of Annotated
+        What to score on; without any the score is 0 and the last weights are kept.
     batch : int
         Crops a step.
     size : int
-        Height and width of a crop in pixels of the first level.
+        Height and width of a crop in pixels: a multiple of the network's stride.
     bodies : float
         Chance of a drawn dark body, and of each further one: such bodies are mistaken most, and volumes hold few to learn from.
+    varied : float
+        See :class:`~mitoscale.training.samples.CropSampler`.
     seed : int
         Seed of the crops.
     processes : int
@@ -72,46 +75,54 @@ class UNetTask:
         self,
         model: UNet,
         volumes: list[Annotated],
-        tuning: Annotated | None,
+        tuning: Sequence[Annotated],
         *,
         batch: int = 8,
-        size: int = 256,
+        size: int = 512,
         bodies: float = 0.45,
+        varied: float = 0.0,
         seed: int = 0,
         processes: int = 0,
     ) -> None:
         self.model: nn.Module = model
         sampler = CropSampler(
             volumes,
-            size=size * model.config.fold,
+            size=size,
             pixel_nm=pixel_size(model.config),
             context_nm=model.config.context_nm,
             bodies=bodies,
+            varied=varied,
         )
         self.crops = Prefetcher(Crops(sampler, seed), numbered(batch), processes)
         self.tuning = tuning
-        model.to(device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.to(device(), memory_format=memory_format())  # type: ignore[call-overload]
 
     def loss(self, step: int) -> torch.Tensor:
         """See :class:`mitoscale.training.loop.Task`."""
         crops = self.crops.of(step)
         where = next(self.model.parameters()).device
-        image = torch.from_numpy(np.stack([c.image for c in crops])).to(where, memory_format=torch.channels_last)
+        image = torch.from_numpy(np.stack([c.image for c in crops])).to(where, memory_format=memory_format())
         target, weight = separated_foreground(torch.from_numpy(np.stack([c.labels for c in crops]))[:, None].to(where))
         with autocast(where):
             logits = self.model(image.float() / 255.0)
         return foreground_loss(logits.float(), target, weight)
 
     def score(self, model: nn.Module) -> dict[str, float]:
-        """Foreground IoU, accuracy and cross-entropy on every fourth tuning slice."""
-        if self.tuning is None:
-            return {}
+        """Foreground IoU, accuracy and cross-entropy on every fourth tuning slice: the mean over volumes, then each IoU."""
         assert isinstance(model, UNet)
-        detector = UNetDetector(model, pixel_nm=pixel_size(model.config), spacing=self.tuning.spacing)
-        chosen = range(min(2, (len(self.tuning.image) - 1) // 2), len(self.tuning.image), 4)
-        probability = detector.probability(self.tuning.image, chosen)
-        truth = self.tuning.labels[list(chosen)] > 0
-        return validation_scores(probability, truth)
+        each = {volume.name: _scores(model, volume) for volume in self.tuning}
+        if len(each) < 2:
+            return next(iter(each.values()), {})
+        mean = {name: float(np.mean([s[name] for s in each.values()])) for name in next(iter(each.values()))}
+        return mean | {f"iou_{volume}": scores["iou"] for volume, scores in each.items()}
+
+
+def _scores(model: UNet, volume: Annotated) -> dict[str, float]:
+    detector = UNetDetector(model, pixel_nm=pixel_size(model.config), spacing=volume.spacing)
+    chosen = range(min(2, (len(volume.image) - 1) // 2), len(volume.image), 4)
+    labels = volume.labels[list(chosen)]
+    counted = labels >= 0
+    return validation_scores(detector.probability(volume.image, chosen)[counted], labels[counted] > 0)
 
 
 def validation_scores(probability: np.ndarray, truth: np.ndarray) -> dict[str, float]:
@@ -156,7 +167,7 @@ def with_mistakes(model: UNet, volume: Annotated, every: int = 4, distance_nm: f
     )
     found = [np.zeros((0, 3), np.int64)]
     for z, mask in zip(chosen, predicted, strict=True):
-        truth = volume.labels[z] > 0
+        truth = volume.labels[z] != 0  # what is unlabelled may be one
         far = ndimage.distance_transform_edt(~truth) > distance_nm / volume.spacing[1] if truth.any() else ~truth
         places = np.argwhere(mask & far)
         found.append(np.concatenate([np.full((len(places), 1), z), places], axis=1))
@@ -170,16 +181,16 @@ def separated_foreground(labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
     Parameters
     ----------
     labels : (N, 1, H, W) integer
-        Instances.
+        Instances; negative where unlabelled.
 
     Returns
     -------
     target : (N, 1, H, W) float
         1 inside an instance, 0 outside and where another instance is a neighbour pixel (8-neighbourhood).
     weight : (N, 1, H, W) float
-        1, and 5 on the parted pixels and those right beside them.
+        1, and 5 on the parted pixels and those right beside them; 0 where unlabelled.
     """
-    value = labels.float()
+    value = labels.clamp(min=0).float()
     largest = functional.max_pool2d(value, 3, 1, 1)
     # The smallest non-zero label around: background counts as larger than any label.
     beyond = value.max() + 1
@@ -187,4 +198,4 @@ def separated_foreground(labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tens
     contact = (labels > 0) & (largest != smallest)
     target = ((labels > 0) & ~contact).float()
     near = functional.max_pool2d(contact.float(), 3, 1, 1)
-    return target, 1 + 4 * near
+    return target, torch.where(labels < 0, 0, 1 + 4 * near)

@@ -27,7 +27,7 @@ def schedule(steps: int = 6) -> Schedule:
 
 def make_task(annotated: Annotated, seed: int = 0) -> UNetTask:
     torch.manual_seed(seed)
-    return UNetTask(UNet(CONFIG), [annotated], annotated, batch=2, size=32, bodies=0.0, seed=seed)
+    return UNetTask(UNet(CONFIG), [annotated], [annotated], batch=2, size=32, bodies=0.0, seed=seed)
 
 
 class Killed(BaseException):

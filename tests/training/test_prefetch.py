@@ -50,7 +50,7 @@ def test_a_training_is_the_same_for_any_number_of_processes(annotated: Annotated
     for processes in (0, 2):
         torch.manual_seed(0)
         model = UNet(UNetConfig(widths=(4, 8), context_nm=(-20.0, 0.0, 20.0)))
-        task = UNetTask(model, [annotated], None, batch=2, size=32, bodies=0.5, seed=3, processes=processes)
+        task = UNetTask(model, [annotated], [], batch=2, size=32, bodies=0.5, seed=3, processes=processes)
         losses.append([float(task.loss(step).detach()) for step in (0, 1, 5)])
     assert losses[0] == losses[1] and len(set(losses[0])) == 3
 

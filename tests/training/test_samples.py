@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from mitoscale.training.samples import Annotated, CropSampler
+from mitoscale.training.losses import foreground_loss
+from mitoscale.training.samples import UNLABELLED, Annotated, CropSampler
 from mitoscale.training.unet import separated_foreground
 
 CONTEXT = (-20.0, 0.0, 20.0)
@@ -58,6 +59,51 @@ def test_shares_weigh_the_volumes(annotated: Annotated) -> None:
     other = dataclasses.replace(annotated, labels=np.where(annotated.labels > 0, 77, 0).astype(np.int32), share=0.0)
     draw = CropSampler([annotated, other], size=32, pixel_nm=10.0, context_nm=(0.0,), object_share=1.0)
     assert all(77 not in draw.draw(np.random.default_rng(seed)).labels for seed in range(15))
+
+
+def test_thick_slices_are_copies_with_the_same_noise(annotated: Annotated) -> None:
+    """Inference copies a slice where its neighbours are too far away, noise and all."""
+    thick = dataclasses.replace(annotated, spacing=(1000.0, 10.0, 10.0))
+    for seed in range(8):
+        image = sampler(thick, varied=0.5).draw(np.random.default_rng(seed)).image
+        assert (image[0] == image[1]).all() and (image[0] == image[2]).all()
+
+
+def test_varied_crops_are_crops_too(annotated: Annotated) -> None:
+    draw = sampler(annotated, varied=1.0, object_share=1.0, bodies=0.3)
+    crops = [draw.draw(np.random.default_rng(seed)) for seed in range(60)]
+    assert all(c.image.shape == (3, 48, 48) and c.labels.shape == (48, 48) for c in crops)
+    again = draw.draw(np.random.default_rng(7))
+    assert (again.image == crops[7].image).all() and (again.labels == crops[7].labels).all()
+    parts = [c.image[1][c.labels > 0].mean() - c.image[1][c.labels == 0].mean() for c in crops if 0 < (c.labels > 0).mean() < 1]
+    assert np.mean(np.array(parts) > 0) > 0.1, "at times mitochondria are lighter than what is around them"
+
+
+def test_what_is_not_annotated_is_seldom_looked_at_and_never_learnt(annotated: Annotated) -> None:
+    labels = np.full_like(annotated.labels, UNLABELLED)
+    labels[:, :40] = annotated.labels[:, :40]
+    draw = sampler(dataclasses.replace(annotated, labels=labels), object_share=0.0, size=32)
+    crops = [draw.draw(np.random.default_rng(seed)) for seed in range(40)]
+    assert np.mean([(c.labels == UNLABELLED).mean() for c in crops]) < 0.35 < np.mean(labels == UNLABELLED)
+    drawn = torch.from_numpy(np.stack([c.labels for c in crops]))[:, None]
+    target, weight = separated_foreground(drawn)
+    assert (weight[drawn < 0] == 0).all() and (target[drawn < 0] == 0).all() and (weight[drawn >= 0] >= 1).all()
+    logits = torch.randn(target.shape, requires_grad=True)
+    loss = foreground_loss(logits, target, weight)
+    loss.backward()
+    assert logits.grad is not None and (logits.grad[drawn < 0] == 0).all() and (logits.grad[drawn >= 0] != 0).any()
+    other = torch.where(drawn < 0, torch.full_like(logits, 9.0), logits)
+    assert torch.equal(foreground_loss(other, target, weight), loss), "whatever is answered there"
+
+
+def test_a_volume_without_share_only_lends_its_grey_values(annotated: Annotated) -> None:
+    unknown = np.broadcast_to(np.int32(UNLABELLED), annotated.labels.shape)
+    lender = dataclasses.replace(annotated, image=np.full_like(annotated.image, 250), labels=unknown, share=0.0)
+    options = {"size": 32, "pixel_nm": 10.0, "context_nm": (0.0,), "varied": 1.0}
+    with_it, alone = (CropSampler(v, **options) for v in ([annotated, lender], [annotated]))  # type: ignore[arg-type]
+    crops = [[s.draw(np.random.default_rng(seed)) for seed in range(30)] for s in (with_it, alone)]
+    assert all((c.labels != UNLABELLED).all() for c in crops[0])
+    assert any((a.image != b.image).any() for a, b in zip(*crops, strict=True))
 
 
 def test_touching_instances_are_parted() -> None:

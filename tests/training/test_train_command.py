@@ -106,6 +106,17 @@ def refused(options: list[str], files: list[str], problem: str, capsys: pytest.C
     assert stop.value.code == 1 and problem in message and message.count("\n") == 1
 
 
+def test_a_list_of_volumes_tells_what_options_would(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    listed = str(tmp_path / "volumes.yaml")
+    Path(listed).write_text("- {image: stack.tif, truth: truth.tif, slices: [0, 99]}")
+    out = ["--out", str(tmp_path / "o.safetensors")]
+    refused(out, [listed], "stack.tif does not tell its voxel size", capsys)
+    refused(out, [listed, "--slices", "0:3"], f"slices is told for each volume by {listed}", capsys)
+    refused(out, [listed, "--preset", "report"], "--preset report learns from one volume", capsys)
+    refused(out, [files[0]], "has no TRUTH beside it", capsys)
+    refused([*out, "--crop", "100"], files, "--crop 100 is for the default U-Net alone, and must be a multiple of 32", capsys)
+
+
 def test_wrong_truth_is_refused(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = ["--out", str(tmp_path / "o.safetensors")]
     truth = tifffile.imread(files[1])

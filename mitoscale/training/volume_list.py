@@ -1,0 +1,142 @@
+"""Several annotated volumes to train on at once: the file that lists them, and what is read for it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from pydantic import ValidationError
+
+from mitoscale.core.errors import InputError
+from mitoscale.core.learning import ListedVolume, TrainSettings
+from mitoscale.training.annotated import read_annotated, read_grey
+from mitoscale.training.cut import UNLABELLED, Annotated
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingVolumes:
+    """What a training reads."""
+
+    learnt: list[Annotated]
+    """What to learn from, and what only lends its grey values."""
+    tuning: list[Annotated]
+    """What chooses the weights."""
+    notes: list[str]
+    """What the truths were taken for, for people."""
+    record: dict[str, Any]
+    """Where weights come from, for their header."""
+    digest: str
+    """SHA-256 of all images and truths."""
+
+
+def is_volume_list(path: str) -> bool:
+    """Whether a path names a list of volumes."""
+    return path.lower().endswith((".yaml", ".yml"))
+
+
+def read_volume_list(path: str) -> tuple[ListedVolume, ...]:
+    """Read a YAML list of volumes; paths in it are relative to it, and may hold ``$VARIABLES``.
+
+    Parameters
+    ----------
+    path : str
+        The file: a list of mappings with the fields of :class:`~mitoscale.core.learning.ListedVolume`.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, is no such list, or lists nothing to learn from.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path} cannot be read as a list of volumes ({str(error).splitlines()[0]})") from error
+    if not isinstance(content, list) or not content or not all(isinstance(entry, dict) for entry in content):
+        raise InputError(f"{path} must hold a list, one entry a volume: '- image: stack.tif' and below it 'truth: truth.tif'")
+    volumes = tuple(_listed(entry, number, path) for number, entry in enumerate(content))
+    if not any(volume.truth for volume in volumes):
+        raise InputError(f"no volume of {path} has a truth to learn from")
+    names = [volume.name for volume in volumes]
+    if len(set(names)) < len(names):
+        raise InputError(f"two volumes of {path} are called {max(names, key=names.count)}: give each another name")
+    return volumes
+
+
+def _listed(entry: dict[str, Any], number: int, path: str) -> ListedVolume:
+    where = {key: _found(str(entry[key]), path) for key in ("image", "truth") if entry.get(key) is not None}
+    name = str(entry.get("name") or Path(where.get("image", "")).parent.name or f"volume {number + 1}")
+    try:
+        return ListedVolume.model_validate({**entry, **where, "name": name})
+    except ValidationError as error:
+        problem = error.errors()[0]
+        field = ".".join(str(part) for part in problem["loc"])
+        raise InputError(f"{path}, volume {number + 1}: {field}: {problem['msg'].lower()}") from error
+    except InputError as error:
+        raise InputError(f"{path}, volume {number + 1}: {error}") from error
+
+
+def _found(name: str, path: str) -> str:
+    """A path of the list, absolute."""
+    full = os.path.expandvars(os.path.expanduser(name))
+    return full if "://" in full else os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(path)), full))
+
+
+def read_volumes(settings: TrainSettings) -> TrainingVolumes:
+    """Read the volumes of a training: those listed, or the one that is named.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+        What to train on.
+
+    Raises
+    ------
+    InputError
+        If one cannot be read; see :func:`~mitoscale.training.annotated.read_annotated`.
+    """
+    listed = settings.volumes or (_named(settings),)
+    learnt: list[Annotated] = []
+    tuning: list[Annotated] = []
+    notes, records, digests = [], [], []
+    for volume in listed:
+        if volume.truth is None:
+            image, spacing = read_grey(volume.image, volume.voxel_size, invert=volume.invert)
+            unknown = np.broadcast_to(np.int32(UNLABELLED), image.shape)
+            learnt.append(Annotated(image=image, labels=unknown, spacing=spacing, share=0.0, name=volume.name))
+            digests.append(hashlib.sha256(np.ascontiguousarray(image).data).hexdigest())
+            records.append({"data": volume.name, "data_sha256": digests[-1], "train_slices": "", "share": 0})
+            continue
+        pair = read_annotated(volume.image, volume.truth, volume.voxel_size, volume.truth_threshold, invert=volume.invert)
+        start, stop = volume.learnt(pair.depth)
+        if volume.tune:
+            tuning.append(pair.part(volume.tune, 1.0, border=volume.border, name=volume.name))
+        learnt.append(pair.part((start, stop), volume.share, border=volume.border, name=volume.name))
+        notes.append(f"truth      {volume.name}: {pair.truth_told}" if settings.volumes else f"truth      {pair.truth_told}")
+        digests.append(pair.digest)
+        records.append(
+            {
+                "data": volume.name if settings.volumes else Path(volume.image).name,
+                "data_sha256": pair.digest,
+                "train_slices": f"{start}:{stop}",
+                "tuning_slices": f"{volume.tune[0]}:{volume.tune[1]}" if volume.tune else "",
+            }
+            | ({"share": volume.share, "border": volume.border} if settings.volumes else {})
+        )
+    return TrainingVolumes(
+        learnt=learnt,
+        tuning=tuning,
+        notes=notes,
+        record={"volumes": records} if settings.volumes else records[0],
+        digest=digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest(),
+    )
+
+
+def _named(settings: TrainSettings) -> ListedVolume:
+    """The volume of the command line as an entry."""
+    fields = ("truth", "voxel_size", "truth_threshold", "invert", "slices", "tune")
+    return ListedVolume(image=settings.volume, **{name: getattr(settings, name) for name in fields})
