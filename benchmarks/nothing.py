@@ -63,6 +63,4 @@ def simulated(folder: str, blocks: int) -> Simulated:
     spec = VolumeSpec(shape=shape, dtype="uint8", spacing=(5.0, 5.0, 5.0), chunks=CORE, shards=CORE, factors=((1, 1, 1),))
     settings = RunSettings(convert=convert, detect=DetectSettings(margin_nm=(5.0, 10.0, 10.0)))
     files = RunFolder(folder)
-    return Simulated(
-        plan=RunPlan(run=folder, image=f"{files.volume}/0", labels=files.labels, spec=spec, settings=settings), value_range=None
-    )
+    return Simulated(plan=RunPlan(run=folder, image=f"{files.volume}/0", labels=files.labels, spec=spec, settings=settings))

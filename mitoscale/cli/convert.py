@@ -32,6 +32,6 @@ def convert(
 
     source = open_source(src, request.voxel_size)
     where = cluster_settings(cluster, workers)
-    begun = start(make_plan(source, run, settings_for(source, request, where.threads)), source.value_range, request.redo)
+    begun = start(make_plan(source, run, settings_for(source, request, where.threads)), request.redo)
     with taken_back(begun):
         run_stages(begun, ["convert"], where, redo=request.redo, reports=performance_report)

@@ -57,7 +57,7 @@ def demo(folder: str, segmenter: str | None, cluster: str | None, workers: int |
     settings = settings_for(source, RunRequest(block=_BLOCK, min_volume=_SMALLEST, segmenter=segmenter), where.threads)
     segment = settings.segment.model_copy(update={"margin": _MARGIN})
     plan = make_plan(source, run, settings.model_copy(update={"segment": segment}))
-    started = start(plan, source.value_range)
+    started = start(plan)
     run_stages(started, STAGES[:-1], where)
     scores = evaluate(run, truth)
     chosen = {

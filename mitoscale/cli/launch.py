@@ -17,6 +17,7 @@ from mitoscale.core.errors import EXIT_QUARANTINED, InputError
 from mitoscale.dashboard.watch import Watch
 from mitoscale.nets.factories import preload_models
 from mitoscale.pipeline import Audience, Run, StageOutcome, execute
+from mitoscale.stages.grey import read_grey
 
 
 def run_stages(
@@ -125,6 +126,9 @@ def summarise(run: Run, outcomes: list[StageOutcome], seconds: float) -> None:
         if run.plan.settings.segment.segmenter != "unet" and measured["object_voxels"]:
             share = measured["own_voxels"] / max(measured["object_voxels"], 1)
             click.echo(f"masks      {share:.1%} of object voxels are the segmenter's own, the rest is the watershed's")
+    if "convert" in numbers:
+        for line in read_grey(run.plan).told():
+            click.echo(f"grey       {line}")
     click.echo(f"time       {seconds:.1f} s, {rate:.2f} Mvoxel/s over {len(outcomes)} stage{'s' if len(outcomes) > 1 else ''}")
     if measured is not None:
         click.echo(f"labels     {run.plan.labels}")

@@ -71,7 +71,7 @@ def planned(src: str, blocks: int, into: str, request: RunRequest, cluster: Clus
     else:
         source = open_source(src, request.voxel_size)
         plan = make_plan(source, os.path.join(into, "mitoscale-run"), settings_for(source, request, cluster.threads))
-        costs = calibrate(plan, source.value_range, blocks)
+        costs = calibrate(plan, blocks)
     groups = cluster.all_groups
     networks = groups.get("gpu") or groups.get("io") or next(iter(groups.values()))
     workers = networks.most if networks.workers or networks.adaptive else default_workers(cluster.threads)

@@ -34,6 +34,6 @@ def run(src: str, run: str, request: RunRequest, cluster: str | None, workers: i
     source = open_source(src, request.voxel_size)
     where = cluster_settings(cluster, workers)
     plan = make_plan(source, run, settings_for(source, request, where.threads), request.labels_into_source)
-    begun = start(plan, source.value_range, request.redo)
+    begun = start(plan, request.redo)
     with taken_back(begun):
         run_stages(begun, STAGES, where, redo=request.redo, reports=performance_report)

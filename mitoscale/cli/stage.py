@@ -41,7 +41,7 @@ def _command(name: str) -> click.Command:
                 raise InputError(f"--{option} is fixed when a run is converted; use mitoscale run SRC RUN with --redo convert")
         plan = there.plan.model_copy(update={"settings": with_request(there.plan.settings, request)})
         where = cluster_settings(cluster, workers)
-        run_stages(start(plan, there.value_range, redo), [name], where, redo=redo, reports=performance_report)
+        run_stages(start(plan, redo), [name], where, redo=redo, reports=performance_report)
 
     return command
 

@@ -31,15 +31,15 @@ def view(run: str, other: str | None, bind: str, port: int, no_browser: bool) ->
     from mitoscale.core.errors import InputError
     from mitoscale.evaluation.label_reading import open_labels
     from mitoscale.report.viewer import viewer
-    from mitoscale.stages.grey import normalisation
+    from mitoscale.stages.grey import read_grey
 
     there = pipeline.load(run)
     truth = open_labels(other) if other else None
     if not os.path.isdir(there.plan.image):
         raise InputError(f"{run} has no image yet; start it with mitoscale run")
     window = None
-    with suppress(InputError):  # clean removes what tells it, and a run at work may not have it yet
-        window = normalisation(there.plan, there.value_range)
+    with suppress(InputError):  # a run at work may not have it yet
+        window = read_grey(there.plan).normalisation
     with viewer(there.plan, bind=bind, port=port, other=truth, normalisation=window) as shown:
         click.echo(f"viewer     {shown.url}")
         if bind == "127.0.0.1":

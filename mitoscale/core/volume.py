@@ -115,16 +115,16 @@ class Normalisation(BaseModel):
 
     @classmethod
     def from_histogram(
-        cls, counts: np.ndarray, edges: np.ndarray, percentiles: tuple[float, float], invert: bool = False
+        cls, counts: np.ndarray, values: np.ndarray, percentiles: tuple[float, float], invert: bool = False
     ) -> Normalisation:
-        """Bounds at two percentiles of a histogram.
+        """Bounds at two percentiles of a histogram, rare extremes left out.
 
         Parameters
         ----------
         counts : (N,) int64
             Voxels per bin.
-        edges : (N,) float64
-            Grey value each bin stands for.
+        values : (N,) float64
+            Grey value each bin stands for, rising.
         percentiles : pair of float
             Lower and upper percentile, 0..100.
         invert : bool
@@ -135,14 +135,49 @@ class Normalisation(BaseModel):
         ValueError
             If the histogram is empty or both percentiles fall on one value.
         """
-        total = int(counts.sum())
-        if total == 0:
+        if not counts.sum():
             raise ValueError("histogram is empty")
-        cumulative = np.cumsum(counts)
-        low, high = (float(edges[min(int(np.searchsorted(cumulative, total * p / 100.0)), len(edges) - 1)]) for p in percentiles)
+        least, most = usual_range(counts, values)
+        inside = (values >= least) & (values <= most)
+        low, high = _percentiles(counts[inside], values[inside], percentiles)
         if high <= low:
             filled = np.flatnonzero(counts)
-            low, high = float(edges[filled[0]]), float(edges[filled[-1]])
+            low, high = float(values[filled[0]]), float(values[filled[-1]])
         if high <= low:
             raise ValueError(f"it is constant: every voxel is {low:g}")
         return cls(low=low, high=high, invert=invert)
+
+
+_BULK = (1.0, 99.0)
+"""Percentiles between which a volume's tissue lies."""
+
+
+def usual_range(counts: np.ndarray, values: np.ndarray) -> tuple[float, float]:
+    """The range of grey values outside of which voxels are rare extremes, such as hot pixels.
+
+    It reaches beyond the first and the last percentile by as much as these are apart, so less than 1 % can lie on either side of
+    it; of a normal distribution nothing does.
+
+    Parameters
+    ----------
+    counts : (N,) int64
+        Voxels per bin, not all 0.
+    values : (N,) float64
+        Grey value each bin stands for, rising.
+
+    Examples
+    --------
+    >>> usual_range(np.array([500, 500, 4]), np.array([10.0, 20.0, 65535.0]))
+    (0.0, 30.0)
+    """
+    low, high = _percentiles(counts, values, _BULK)
+    if high <= low:  # almost all voxels are alike: the others are what there is to see
+        return float(values[0]), float(values[-1])
+    return low - (high - low), high + (high - low)
+
+
+def _percentiles(counts: np.ndarray, values: np.ndarray, percentiles: tuple[float, float]) -> tuple[float, float]:
+    cumulative = np.cumsum(counts)
+    last = len(values) - 1
+    low, high = (float(values[min(int(np.searchsorted(cumulative, cumulative[-1] * p / 100.0)), last)]) for p in percentiles)
+    return low, high

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region, Spacing
-from mitoscale.core.settings import ConvertSettings
 from mitoscale.core.volume import Normalisation
-from mitoscale.stages.grey import histogram_values
+from mitoscale.ops.grey_histogram import Histogram
+from mitoscale.stages.grey import grey_of
 from mitoscale.stages.source import Source, open_source
 from mitoscale.storage.arrays import Array, open_array
 from mitoscale.storage.tiff import TiffSource, open_tiff
@@ -53,16 +52,10 @@ def open_grey(path: str, voxel_size: Spacing | None, *, invert: bool = False) ->
     source = open_source(path, voxel_size)
     reader = open_array(source.level0, missing="fill") if source.level0 else open_tiff(path)
     depth, height, width = source.shape
-    values = histogram_values(source.dtype, source.value_range)
-    counts = np.zeros(len(values), np.int64)
+    parts = []
     for z in sorted({i * (depth - 1) // max(_SAMPLED - 1, 1) for i in range(_SAMPLED)}):
         y, x = (max(0, (n - _EDGE) // 2) for n in (height, width))
         plane = reader.read(Region(start=(z, y, x), stop=(z + 1, min(y + _EDGE, height), min(x + _EDGE, width))))
-        counts += np.bincount(
-            np.searchsorted(values, plane.ravel().astype(np.float64)).clip(0, len(values) - 1), minlength=len(values)
-        )
-    try:
-        normalisation = Normalisation.from_histogram(counts, values, ConvertSettings.model_fields["percentiles"].default, invert)
-    except ValueError as error:
-        raise InputError(f"{path} has no contrast ({error})") from error
-    return GreyVolume(source=source, reader=reader, normalisation=normalisation)
+        parts.append(Histogram.of(plane))
+    grey = grey_of(Histogram.total(parts, source.dtype), path, invert=invert)
+    return GreyVolume(source=source, reader=reader, normalisation=grey.normalisation)

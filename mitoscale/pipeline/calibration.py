@@ -20,15 +20,13 @@ from mitoscale.pipeline.status import progress
 from mitoscale.storage.layout import RunFolder
 
 
-def calibrate(plan: RunPlan, value_range: tuple[float, float] | None, blocks: int) -> Calibration:
+def calibrate(plan: RunPlan, blocks: int) -> Calibration:
     """Run some blocks from the middle of a volume in a temporary folder, in this process.
 
     Parameters
     ----------
     plan : RunPlan
         The run that is planned.
-    value_range : (least, largest), optional
-        Of a float volume.
     blocks : int
         How many along x; fewer where the volume has not so many.
     """
@@ -43,7 +41,7 @@ def calibrate(plan: RunPlan, value_range: tuple[float, float] | None, blocks: in
         there = str(Path(folder, "run"))
         small = plan.model_copy(update={"settings": settings}).moved_to(there)
         small = small.model_copy(update={"labels": RunFolder(there).labels})
-        run = start(small, value_range)
+        run = start(small)
         outcomes = execute(run, STAGES, SerialExecutor(), Observer())
         for outcome in outcomes:
             for name in outcome.quarantined:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from mitoscale.core.encoding import check_encoding
 from mitoscale.core.errors import InputError, StoppedError
@@ -23,7 +23,7 @@ from mitoscale.pipeline.option_names import spelled
 from mitoscale.report.build import Report
 from mitoscale.stages.convert import Convert
 from mitoscale.stages.detect import Detect
-from mitoscale.stages.grey import normalisation
+from mitoscale.stages.grey import read_grey
 from mitoscale.stages.label_owner import check_owner
 from mitoscale.stages.measure import Measure
 from mitoscale.stages.relabel import Relabel
@@ -34,13 +34,11 @@ from mitoscale.stages.stitch import Stitch
 from mitoscale.storage.exclusive import exclusively, files_of
 from mitoscale.storage.layout import RunFolder, check_writable, free_bytes, read_json, write_json
 
-FORMAT = 1
-"""Version of run.json."""
+FORMAT = 2
+"""Version of run.json; from 2 on, conversion keeps its grey statistics as tables."""
 
 LOCK = ".lock"
 """File in a run folder that is held by whoever works on it."""
-
-_Range: TypeAdapter[tuple[float, float] | None] = TypeAdapter(tuple[float, float] | None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +47,6 @@ class Run:
 
     plan: RunPlan
     """The plan."""
-    value_range: tuple[float, float] | None
-    """Least and largest grey value of a float volume."""
 
     def stage(self, name: str, lost: Mapping[str, frozenset[str]] | None = None) -> Stage:
         """The stage of this name, ready to be sent to workers.
@@ -63,12 +59,12 @@ class Run:
             For each earlier stage the tasks that were given up.
         """
         if name == "convert":
-            return Convert(plan=self.plan, value_range=self.value_range)
+            return Convert(plan=self.plan)
         lost = lost or {}
         simple: dict[str, type[Stage]] = {"stitch": Stitch, "relabel": Relabel, "measure": Measure}
         if name in simple:
             return simple[name](plan=self.plan, lost=lost)
-        norm = normalisation(self.plan, self.value_range)
+        norm = read_grey(self.plan).normalisation
         kinds: dict[str, Any] = {"detect": Detect, "segment": Segment, "report": Report}
         stage: Stage = kinds[name](plan=self.plan, lost=lost, normalisation=norm)
         return stage
@@ -98,7 +94,7 @@ def make_plan(source: Source, run: str, settings: RunSettings, labels_into_sourc
     return RunPlan(run=folder.path, image=image, labels=labels, owner=secrets.token_hex(8), spec=spec, settings=settings)
 
 
-def start(plan: RunPlan, value_range: tuple[float, float] | None, redo: str | None = None) -> Run:
+def start(plan: RunPlan, redo: str | None = None) -> Run:
     """Make a run folder, or go on with one.
 
     Raises
@@ -128,11 +124,10 @@ def start(plan: RunPlan, value_range: tuple[float, float] | None, redo: str | No
         content = {
             "format": FORMAT,
             "plan": plan.model_dump(mode="json"),
-            "value_range": value_range,
             "provenance": Provenance.of(plan.settings).model_dump(mode="json"),
         }
         write_json(folder.run_json, content)
-    return Run(plan=plan, value_range=value_range)
+    return Run(plan=plan)
 
 
 def _make_folder(path: str) -> None:
@@ -169,14 +164,25 @@ def load(run: str) -> Run:
         if content.get("format", 0) > FORMAT:
             raise InputError(f"{folder.run_json} has format {content['format']}, this version reads {FORMAT}: update mitoscale")
         plan = RunPlan.model_validate(content["plan"])
-        value_range = _Range.validate_python(content.get("value_range"))
     except (AttributeError, KeyError, TypeError, ValidationError) as error:
         raise InputError(f"{folder.run_json} is damaged ({str(error).splitlines()[0]}): start in a new folder") from error
-    return Run(plan=plan.moved_to(folder.path), value_range=value_range)
+    return Run(plan=plan.moved_to(folder.path))
+
+
+def check_format(folder: RunFolder) -> None:
+    """Raise InputError where a run was begun by an older version, whose statistics of grey values cannot be gone on from."""
+    begun = read_json(folder.run_json).get("format", 0)
+    if begun < FORMAT:
+        raise InputError(
+            f"{folder.path} was begun by an older mitoscale (format {begun} of run.json, now {FORMAT}): finish it with that "
+            "version, add --redo convert to mitoscale run to do all of it again, or give another RUN"
+        )
 
 
 def _check_same(old: RunPlan, new: RunPlan, redo: str | None, folder: RunFolder) -> None:
     """Raise where other settings are wanted than those that work was done with."""
+    if redo != "convert":
+        check_format(folder)
     check_owner(old)
     a, b = old.settings.convert, new.settings.convert
     if a.fingerprint != b.fingerprint:

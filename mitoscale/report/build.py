@@ -19,6 +19,7 @@ from mitoscale.report.colours import hex_colour
 from mitoscale.report.content import ReportContent, Table
 from mitoscale.report.html import render
 from mitoscale.report.pictures import cuts, encode, save_png, view, volume_histogram
+from mitoscale.stages.grey import read_grey
 from mitoscale.stages.reading import read_written_table
 from mitoscale.stages.stage import Key, Stage
 from mitoscale.storage.arrays import open_array
@@ -91,7 +92,7 @@ class Report(Stage):
             stage_seconds={name: t["wall"] for name, t in totals.items()},
             settings=self._settings(),
             provenance=_provenance(provenance, region),
-            warnings=_warnings(quarantined, seams),
+            warnings=[*_warnings(quarantined, seams), *read_grey(self.plan).told()],
             seam_rates=self._seam_rates(),
             seams=seams,
             quarantined=quarantined,

@@ -1,40 +1,121 @@
-"""Grey values of a volume: their histogram, and the normalisation that follows from it."""
+"""Grey values of a volume: what each convert task counts, and what follows from all of it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+
 import numpy as np
+from pydantic import ValidationError
 
 from mitoscale.core.errors import InputError
+from mitoscale.core.grey import VolumeGrey
 from mitoscale.core.plan import RunPlan
-from mitoscale.core.volume import Normalisation
-from mitoscale.storage.arrays import open_array
-from mitoscale.storage.layout import RunFolder
+from mitoscale.core.settings import ConvertSettings
+from mitoscale.core.volume import Normalisation, usual_range
+from mitoscale.ops.grey_histogram import Histogram
+from mitoscale.stages.reading import read_written_table
+from mitoscale.storage.layout import RunFolder, read_json, write_json
+from mitoscale.storage.tables import write_table
 
-_FLOAT_BINS = 65_536
-
-
-def histogram_values(dtype: str, value_range: tuple[float, float] | None) -> np.ndarray:
-    """(bins,) float64: the grey value each bin of a histogram stands for."""
-    if value_range is not None:
-        return np.linspace(*value_range, _FLOAT_BINS)
-    info = np.iinfo(dtype)
-    return np.arange(info.min, info.max + 1, dtype=np.float64)
+_PERCENTILES: tuple[float, float] = ConvertSettings.model_fields["percentiles"].default
 
 
-def normalisation(plan: RunPlan, value_range: tuple[float, float] | None) -> Normalisation:
-    """The volume's normalisation, from the histograms of all its blocks.
+def grey_of(
+    histogram: Histogram, source: str, *, percentiles: tuple[float, float] = _PERCENTILES, invert: bool = False
+) -> VolumeGrey:
+    """Normalisation of a volume, or of a part that stands for it.
+
+    Parameters
+    ----------
+    histogram : Histogram
+        Of its grey values.
+    source : str
+        Its name, for the error.
+    percentiles : pair of float
+        Of the grey values that become 0 and 255.
+    invert : bool
+        Swap dark and bright.
 
     Raises
     ------
     InputError
         If the volume is constant.
     """
-    settings = plan.settings.convert
-    counts = open_array(RunFolder(plan.run).histograms, missing="fill").read_all().sum(axis=(0, 1, 2))
-    values = histogram_values(plan.spec.dtype, value_range)
+    counts, values = histogram.counts, histogram.values
     try:
-        return Normalisation.from_histogram(counts, values, settings.percentiles, settings.invert)
+        normalisation = Normalisation.from_histogram(counts, values, percentiles, invert)
     except ValueError as error:
-        raise InputError(
-            f"convert: {settings.source} has no contrast ({error}): nothing can be found in it; is it the right file?"
-        ) from error
+        raise InputError(f"{source} has no contrast ({error}): nothing can be found in it; is it the right file?") from error
+    least, most = usual_range(counts, values)
+    extreme = int(counts[(values < least) | (values > most)].sum())
+    return VolumeGrey(
+        normalisation=normalisation,
+        least=float(values[0]),
+        most=float(values[-1]),
+        extreme_share=extreme / int(counts.sum()),
+    )
+
+
+def write_part(plan: RunPlan, task: str, image: np.ndarray) -> None:
+    """Keep what a convert task counts.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run.
+    task : str
+        Name of the task.
+    image : (Z, Y, X)
+        The grey values of its core.
+    """
+    found = Histogram.of(image)
+    write_table(_part(plan, task), {"bin": found.bins, "count": found.counts})
+
+
+def gather(plan: RunPlan, tasks: Iterable[str]) -> VolumeGrey:
+    """Bring the parts of all tasks together, and keep the result for later stages; in memory that does not grow with the volume.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run.
+    tasks : iterable of str
+        Names of those that are done.
+
+    Raises
+    ------
+    InputError
+        If the volume is constant.
+    DamagedError
+        If the part of a task is gone.
+    """
+    settings, dtype = plan.settings.convert, plan.spec.dtype
+
+    def part(task: str) -> Histogram:
+        columns = read_written_table(_part(plan, task), stage="convert", task=task)
+        return Histogram(dtype, columns["bin"], columns["count"])
+
+    whole = Histogram.total(map(part, tasks), dtype)
+    grey = grey_of(whole, f"convert: {settings.source}", percentiles=settings.percentiles, invert=settings.invert)
+    write_json(RunFolder(plan.run).grey, grey.model_dump(mode="json"))
+    return grey
+
+
+def read_grey(plan: RunPlan) -> VolumeGrey:
+    """What :func:`gather` found.
+
+    Raises
+    ------
+    InputError
+        If the file is gone or damaged.
+    """
+    path = RunFolder(plan.run).grey
+    try:
+        return VolumeGrey.model_validate(read_json(path))
+    except ValidationError as error:
+        raise InputError(f"{path} is damaged: remove it, then start the same mitoscale run again") from error
+
+
+def _part(plan: RunPlan, task: str) -> str:
+    return str(Path(RunFolder(plan.run).grey_parts, f"{task}.parquet"))

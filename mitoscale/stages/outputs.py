@@ -25,7 +25,7 @@ def arrays_of(plan: RunPlan, stage: str) -> list[str]:
     levels = range(len(plan.spec.factors))
     if stage == "convert":
         image = [] if plan.settings.convert.in_place else [f"{folder.volume}/{level}" for level in levels]
-        return [*image, folder.histograms]
+        return image
     if stage == "relabel":
         return [f"{plan.labels}/{level}" for level in levels]
     work = {"detect": folder.foreground, "segment": folder.fragments}
@@ -36,6 +36,7 @@ def folders_of(plan: RunPlan, stage: str) -> list[str]:
     """Paths of the folders into which every task of a stage writes tables."""
     folder = RunFolder(plan.run)
     folders = {
+        "convert": [folder.grey_parts],
         "detect": [folder.detections_parts],
         "segment": [folder.masks_parts],
         "stitch": [folder.edges] if plan.grid.face_count else [],
@@ -48,6 +49,7 @@ def files_of(plan: RunPlan, stage: str) -> list[str]:
     """Paths of the files that a stage makes at its end, for people."""
     folder = RunFolder(plan.run)
     files = {
+        "convert": [folder.grey],
         "detect": [folder.detections],
         "stitch": [folder.edges_table],
         "measure": [folder.objects, folder.objects_csv, folder.contacts],

@@ -34,8 +34,6 @@ class Source:
     """Digest of its files."""
     level0: str | None
     """The Zarr array with level 0; None for TIFF."""
-    value_range: tuple[float, float] | None
-    """Least and largest grey value of a float volume."""
 
 
 def open_source(path: str, voxel_size: Spacing | None) -> Source:
@@ -66,14 +64,14 @@ def open_source(path: str, voxel_size: Spacing | None) -> Source:
             spacing=image.spec.spacing,
             fingerprint=image.fingerprint,
             level0=image.level_paths[0],
-            value_range=None,
         )
     tiff = open_tiff(path)
     spacing = voxel_size or tiff.spacing
     if spacing is None:
         raise InputError(f"source {path} does not tell its voxel size; give it as {_ANSWER}")
     _check_spacing(spacing, path)
-    value_range = tiff.value_range() if tiff.dtype.startswith("float") else None
+    if tiff.dtype.startswith("float"):
+        tiff.value_range()  # raises where a value is not finite
     return Source(
         path=os.path.abspath(path),
         shape=tiff.shape,
@@ -81,7 +79,6 @@ def open_source(path: str, voxel_size: Spacing | None) -> Source:
         spacing=spacing,
         fingerprint=tiff.fingerprint,
         level0=None,
-        value_range=value_range,
     )
 
 

@@ -93,9 +93,14 @@ class RunFolder:
         return self._at("work", "objects")
 
     @property
-    def histograms(self) -> str:
-        """Zarr array (blocks, bins) int64: grey values of each block."""
-        return self._at("work", "histograms.zarr")
+    def grey_parts(self) -> str:
+        """One Parquet table a task of convert: how often which grey value occurs."""
+        return self._at("work", "grey")
+
+    @property
+    def grey(self) -> str:
+        """How grey values are normalised, and what was left out of that."""
+        return self._at("tables", "grey.json")
 
     @property
     def detections(self) -> str:

@@ -10,11 +10,10 @@ import numpy as np
 
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region, Spacing
-from mitoscale.core.settings import ConvertSettings
-from mitoscale.core.volume import Normalisation
 from mitoscale.evaluation.truth import CURE, above, check_lowest, open_truth
+from mitoscale.ops.grey_histogram import Histogram
 from mitoscale.ops.instances import components, connected_parts, instances, is_grey_image, is_grey_mask, is_two_valued
-from mitoscale.stages.grey import histogram_values
+from mitoscale.stages.grey import grey_of
 from mitoscale.stages.source import open_source
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.ome import is_ome_zarr, open_image
@@ -170,16 +169,7 @@ def read_grey(volume: str, voxel_size: Spacing | None, *, invert: bool = False) 
     source = open_source(volume, voxel_size)
     whole = Region.of_shape(source.shape)
     image = open_array(source.level0, missing="fill").read(whole) if source.level0 else open_tiff(volume).read(whole)
-    values = histogram_values(source.dtype, source.value_range)
-    if source.value_range is None:
-        counts = np.bincount(image.ravel().astype(np.int64) - int(values[0]), minlength=len(values))
-    else:
-        counts, _ = np.histogram(image, bins=np.append(values, np.nextafter(values[-1], np.inf)))
-    percentiles = ConvertSettings.model_fields["percentiles"].default
-    try:
-        normalisation = Normalisation.from_histogram(counts, values, percentiles, invert)
-    except ValueError as error:
-        raise InputError(f"{volume} has no contrast ({error})") from error
+    normalisation = grey_of(Histogram.of(image), volume, invert=invert).normalisation
     return normalisation.apply(image), source.spacing
 
 

@@ -223,3 +223,17 @@ def test_given_up_blocks_end_with_3_and_are_computed_when_they_can_be(
     assert again.code == 0, again.err
     assert "detect    4 of 8 tasks computed" in again.err
     assert np.array_equal(labels_of(run), labels_of(finished.run))
+
+
+def test_a_run_of_an_older_version_is_refused_or_done_anew(copy: str, stack: Stack, mitoscale: Call) -> None:
+    path = Path(RunFolder(copy).run_json)
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"format": 1, "value_range": None}))
+    before = contents(copy)
+    for arguments in (["run", stack.image, copy, *stack.exact()], ["segment", copy, "--redo", "segment"]):
+        ended = mitoscale(*arguments)
+        assert ended.code == 1 and "begun by an older mitoscale (format 1" in ended.err, ended.err
+        assert len(ended.err.splitlines()) == 1 and contents(copy) == before
+    ended = mitoscale("run", stack.image, copy, *stack.exact(), "--redo", "convert")
+    assert ended.code == 0, ended.err
+    assert json.loads(path.read_text())["format"] == content["format"]

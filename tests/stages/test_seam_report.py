@@ -39,7 +39,7 @@ def stitched(run: Run, *stages: str) -> tuple[Columns, dict[str, float]]:
 def with_settings(run: Run, **changes: float) -> Run:
     """The same run with other settings of stitch, as ``--redo stitch`` gives it."""
     settings = run.plan.settings.model_copy(update={"stitch": StitchSettings(**changes)})
-    return start(run.plan.model_copy(update={"settings": settings}), run.value_range, redo="stitch")
+    return start(run.plan.model_copy(update={"settings": settings}), redo="stitch")
 
 
 def test_a_faultless_run_has_no_suspects(finished: Finished) -> None:

@@ -78,7 +78,7 @@ def test_a_stage_travels_as_a_small_value(name: str, finished: Finished) -> None
 
 def test_any_order_of_tasks_gives_the_same_bits(finished: Finished, stack: Stack, tmp_path: Path) -> None:
     source = open_source(stack.image, None)
-    run = start(make_plan(source, str(tmp_path / "run"), settings_of(finished)), source.value_range)
+    run = start(make_plan(source, str(tmp_path / "run"), settings_of(finished)))
     heard = Heard()
     execute(run, STAGES, Shuffled(), heard)
     assert np.array_equal(labels_of(str(tmp_path / "run")), labels_of(finished.run))
@@ -95,7 +95,7 @@ def test_finished_tells_which_stages_are_done(finished: Finished) -> None:
     run = load(finished.run)
     assert all(is_finished(run, name) for name in STAGES)
     changed = run.plan.settings.model_copy(update={"stitch": run.plan.settings.stitch.model_copy(update={"overlap": 0.4})})
-    other = type(run)(plan=run.plan.model_copy(update={"settings": changed}), value_range=None)
+    other = type(run)(plan=run.plan.model_copy(update={"settings": changed}))
     assert [is_finished(other, name) for name in STAGES] == [True] * 3 + [False] * 4
 
 
@@ -141,12 +141,12 @@ def test_the_plan_of_a_run_in_progress_stays(stack: Stack, tmp_path: Path) -> No
     )
     run.mkdir()
     with locked(str(run)), pytest.raises(InputError, match="another mitoscale is working"):
-        start(first, None)
+        start(first)
     assert not (run / "run.json").exists()
-    start(first, None)
+    start(first)
     before = (run / "run.json").read_bytes()
     with locked(str(run)), pytest.raises(InputError, match="another mitoscale is working"):
-        start(second, None)
+        start(second)
     assert (run / "run.json").read_bytes() == before
 
 
@@ -154,8 +154,7 @@ def test_a_run_whose_settings_were_changed_before_it_began_is_refused(stack: Sta
     source = open_source(str(stack.image), (10, 10, 10))
     first, second = (
         start(
-            make_plan(source, str(tmp_path / "run"), settings_for(source, RunRequest(block=(16, 32, 32), threshold=t), threads=1)),
-            None,
+            make_plan(source, str(tmp_path / "run"), settings_for(source, RunRequest(block=(16, 32, 32), threshold=t), threads=1))
         )
         for t in (0.5, 0.6)
     )
