@@ -21,15 +21,24 @@ class VolumeGrey(BaseModel):
     extreme_share: float = 0.0
     """Part of the voxels, 0..1, that are rare extremes: too far from all others to count for the normalisation."""
 
+    padding_share: float = 0.0
+    """Part of the voxels, 0..1, that are padding: constant areas around the tissue."""
+    padding_values: tuple[float, ...] = ()
+    """Grey values of padding."""
+    padding_digest: str = ""
+    """Tells the padding from another one; empty where there is none."""
+
     def told(self) -> list[str]:
         """What a user should know, a line each; nothing of a volume without faults."""
-        norm = self.normalisation
-        if not self.extreme_share:
-            return []
-        return [
-            f"{_percent(self.extreme_share)} of the voxels are far from all others ({self.least:g} to {self.most:g} occur) and "
-            f"do not count: grey values are normalised from {norm.low:g} to {norm.high:g}"
-        ]
+        norm, lines = self.normalisation, []
+        if self.padding_share:
+            lines.append(f"{_percent(self.padding_share)} of the voxels are padding: they do not count, and nothing is found there")
+        if self.extreme_share:
+            lines.append(
+                f"{_percent(self.extreme_share)} of the voxels are far from all others ({self.least:g} to {self.most:g} occur) and "
+                f"do not count: grey values are normalised from {norm.low:g} to {norm.high:g}"
+            )
+        return lines
 
 
 def _percent(share: float) -> str:

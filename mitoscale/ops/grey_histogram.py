@@ -112,6 +112,11 @@ class Histogram:
         bins = np.flatnonzero(counts)
         return cls(dtype, bins, counts[bins].astype(np.int64))
 
+    def without(self, bins: np.ndarray) -> Histogram:
+        """What is left without some bins."""
+        kept = ~np.isin(self.bins, bins)
+        return Histogram(self.dtype, self.bins[kept], self.counts[kept])
+
     @property
     def values(self) -> np.ndarray:
         """(N,) float64 grey value of each bin."""

@@ -64,9 +64,8 @@ class Run:
         simple: dict[str, type[Stage]] = {"stitch": Stitch, "relabel": Relabel, "measure": Measure}
         if name in simple:
             return simple[name](plan=self.plan, lost=lost)
-        norm = read_grey(self.plan).normalisation
         kinds: dict[str, Any] = {"detect": Detect, "segment": Segment, "report": Report}
-        stage: Stage = kinds[name](plan=self.plan, lost=lost, normalisation=norm)
+        stage: Stage = kinds[name](plan=self.plan, lost=lost, grey=read_grey(self.plan))
         return stage
 
 

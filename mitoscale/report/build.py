@@ -10,16 +10,15 @@ from typing import ClassVar
 import numpy as np
 
 from mitoscale.core.geometry import Region
+from mitoscale.core.grey import VolumeGrey
 from mitoscale.core.provenance import Provenance
 from mitoscale.core.settings import STAGES
-from mitoscale.core.volume import Normalisation
 from mitoscale.ops.global_ids import unpack
 from mitoscale.ops.seams import interval
 from mitoscale.report.colours import hex_colour
 from mitoscale.report.content import ReportContent, Table
 from mitoscale.report.html import render
 from mitoscale.report.pictures import cuts, encode, save_png, view, volume_histogram
-from mitoscale.stages.grey import read_grey
 from mitoscale.stages.reading import read_written_table
 from mitoscale.stages.stage import Key, Stage
 from mitoscale.storage.arrays import open_array
@@ -45,7 +44,7 @@ class Report(Stage):
 
     name: ClassVar[str] = "report"
 
-    normalisation: Normalisation
+    grey: VolumeGrey
     """Of the volume."""
 
     def keys(self) -> Sequence[Key]:
@@ -92,7 +91,7 @@ class Report(Stage):
             stage_seconds={name: t["wall"] for name, t in totals.items()},
             settings=self._settings(),
             provenance=_provenance(provenance, region),
-            warnings=[*_warnings(quarantined, seams), *read_grey(self.plan).told()],
+            warnings=[*_warnings(quarantined, seams), *self.grey.told()],
             seam_rates=self._seam_rates(),
             seams=seams,
             quarantined=quarantined,
@@ -122,11 +121,11 @@ class Report(Stage):
         for i in range(count):
             z = region.start[0] + (2 * i + 1) * region.shape[0] // (2 * count)
             plane = Region(start=(z, *region.start[1:]), stop=(z + 1, *region.stop[1:]))
-            image = self.normalisation.apply(image_array.read(plane)[0])
+            image = self.grey.normalisation.apply(image_array.read(plane)[0])
             labels, points = label_array.read(plane)[0], self._points(plane)
             pictures[f"slice {z}"] = view(image, None, (spacing[1], spacing[2]))
             pictures[f"slice {z} with objects and detections"] = view(image, labels, (spacing[1], spacing[2]), points)
-        image, labels = self.normalisation.apply(image_array.read(region)), label_array.read(region)
+        image, labels = self.grey.normalisation.apply(image_array.read(region)), label_array.read(region)
         for name, picture in cuts(image, labels, spacing).items():
             if name != "xy":
                 pictures[f"{name} cut through the middle"] = picture

@@ -17,6 +17,7 @@ from mitoscale.core.provenance import Provenance
 from mitoscale.core.result import BlockResult
 from mitoscale.ops.downsample import mean_downsample
 from mitoscale.stages.grey import gather, write_part
+from mitoscale.stages.padding import with_whole_cells
 from mitoscale.stages.pyramid import write_levels
 from mitoscale.stages.stage import Key, Stage, Stopwatch
 from mitoscale.storage.arrays import checksum
@@ -43,6 +44,7 @@ class Convert(Stage):
             remove_tree(self.folder.volume)
             create_image(self.folder.volume, self.plan.spec, name="image", attributes={"provenance": provenance})
         remove_tree(self.folder.grey_parts)
+        remove_tree(self.folder.padding)
         return {}
 
     def process(self, key: Key) -> BlockResult:
@@ -50,14 +52,15 @@ class Convert(Stage):
         assert isinstance(key, Block)
         watch = Stopwatch()
         with watch.phase("read"):
-            image = self._read(key.core)
-            watch.moved("read", image)
+            with_cells = self._read(with_whole_cells(self.plan, key.core))
+            image = with_cells[:, : key.core.shape[1]]
+            watch.moved("read", with_cells)
         with watch.phase("compute"):
-            digest = checksum(image)
+            digest = checksum(np.ascontiguousarray(image))
         if not self.plan.settings.convert.in_place:
             write_levels(self.folder.volume, self.plan.spec, key.core, image, mean_downsample, watch)
         with watch.phase("compute"):
-            write_part(self.plan, key.name, image)
+            write_part(self.plan, key.name, key.core, with_cells)
         return BlockResult(name=key.name, checksum=digest, counts={"voxels": image.size, **watch.bytes}, seconds=watch.seconds)
 
     def finish(self, done: Collection[str], counts: Mapping[str, float]) -> dict[str, float]:

@@ -10,12 +10,13 @@ from typing import ClassVar
 import numpy as np
 
 from mitoscale.core.geometry import Region
+from mitoscale.core.grey import VolumeGrey
 from mitoscale.core.grid import Block, block_name
 from mitoscale.core.result import BlockResult
-from mitoscale.core.volume import Normalisation
 from mitoscale.nets.factories import make_detector
 from mitoscale.nets.validate import checked_foreground
 from mitoscale.ops.centroids import deduplicate, detections_from_profiles, profiles
+from mitoscale.stages.network_view import network_view
 from mitoscale.stages.reading import read_written_table, seal
 from mitoscale.stages.stage import Key, Stage, Stopwatch
 from mitoscale.storage.arrays import checksum, open_array
@@ -34,7 +35,7 @@ class Detect(Stage):
 
     sources: ClassVar[tuple[str, ...]] = ("convert",)
 
-    normalisation: Normalisation
+    grey: VolumeGrey
     """Of the volume."""
 
     def keys(self) -> Iterable[Key]:
@@ -47,8 +48,8 @@ class Detect(Stage):
         return self.image_tasks(key.halo)
 
     def stamp(self) -> str:
-        """The normalisation."""
-        return self.normalisation.model_dump_json()
+        """Normalisation and padding."""
+        return self.grey.model_dump_json()
 
     def prepare(self, fresh: bool) -> Mapping[str, str]:
         """Create the foreground."""
@@ -68,15 +69,15 @@ class Detect(Stage):
         """Read, predict, write; find detections."""
         assert isinstance(key, Block)
         watch = Stopwatch()
-        settings, spacing = self.plan.settings.detect, self.plan.spec.spacing
         with watch.phase("read"):
             image = self.read_image(key.halo)
             watch.moved("read", image)
         with watch.phase("compute"):
-            detector = make_detector(settings, spacing)
-            answer = checked_foreground(detector.foreground(self.normalisation.apply(image), key.halo), image.shape)
-            probability = answer[key.core.within(key.halo)]
-            foreground = np.rint(np.clip(probability, 0, 1) * 255).astype(np.uint8)
+            view = network_view(self.plan, self.grey, image, key)
+            foreground = np.zeros(key.core.shape, np.uint8)
+            if view.asked is not None:  # else all is padding
+                foreground[view.asked.core.within(key.core)] = self._foreground(view.image, view.asked)
+            foreground[view.hidden] = 0
             for row in self.plan.convert_grid.meeting(key.core):  # no foreground where nothing could be read
                 if block_name(row) in self.lost.get("convert", ()):
                     foreground[_common(key.core, self.plan.convert_grid.block(row).core)] = 0
@@ -92,6 +93,12 @@ class Detect(Stage):
             counts={"voxels": foreground.size, "detections": len(found["z"]), **watch.bytes},
             seconds=watch.seconds,
         )
+
+    def _foreground(self, image: np.ndarray, block: Block) -> np.ndarray:
+        """(Z, Y, X) uint8 of the core, from what is seen of the read region."""
+        detector = make_detector(self.plan.settings.detect, self.plan.spec.spacing)
+        answer = checked_foreground(detector.foreground(image, block.halo), image.shape)
+        return np.rint(np.clip(answer[block.core.within(block.halo)], 0, 1) * 255).astype(np.uint8)
 
     def _sealed(self, key: Block) -> Iterator[Region]:
         """The parts of the core that other blocks will read to segment."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 from pydantic import ValidationError
 
 from mitoscale.core.errors import InputError
+from mitoscale.core.geometry import Region
 from mitoscale.core.grey import VolumeGrey
 from mitoscale.core.plan import RunPlan
 from mitoscale.core.settings import ConvertSettings
 from mitoscale.core.volume import Normalisation, usual_range
-from mitoscale.ops.grey_histogram import Histogram
+from mitoscale.ops.grey_histogram import Histogram, values_of
+from mitoscale.stages.padding import gather_padding, write_flat
 from mitoscale.stages.reading import read_written_table
 from mitoscale.storage.layout import RunFolder, read_json, write_json
 from mitoscale.storage.tables import write_table
@@ -57,7 +59,7 @@ def grey_of(
     )
 
 
-def write_part(plan: RunPlan, task: str, image: np.ndarray) -> None:
+def write_part(plan: RunPlan, task: str, core: Region, image: np.ndarray) -> None:
     """Keep what a convert task counts.
 
     Parameters
@@ -66,21 +68,24 @@ def write_part(plan: RunPlan, task: str, image: np.ndarray) -> None:
         The run.
     task : str
         Name of the task.
+    core : Region
+        Its core.
     image : (Z, Y, X)
-        The grey values of its core.
+        Grey values of :func:`mitoscale.stages.padding.with_whole_cells`.
     """
-    found = Histogram.of(image)
+    found = Histogram.of(image[:, : core.shape[1]])
     write_table(_part(plan, task), {"bin": found.bins, "count": found.counts})
+    write_flat(plan, task, core, image)
 
 
-def gather(plan: RunPlan, tasks: Iterable[str]) -> VolumeGrey:
+def gather(plan: RunPlan, tasks: Collection[str]) -> VolumeGrey:
     """Bring the parts of all tasks together, and keep the result for later stages; in memory that does not grow with the volume.
 
     Parameters
     ----------
     plan : RunPlan
         The run.
-    tasks : iterable of str
+    tasks : collection of str
         Names of those that are done.
 
     Raises
@@ -96,8 +101,15 @@ def gather(plan: RunPlan, tasks: Iterable[str]) -> VolumeGrey:
         columns = read_written_table(_part(plan, task), stage="convert", task=task)
         return Histogram(dtype, columns["bin"], columns["count"])
 
-    whole = Histogram.total(map(part, tasks), dtype)
-    grey = grey_of(whole, f"convert: {settings.source}", percentiles=settings.percentiles, invert=settings.invert)
+    whole, padding = Histogram.total(map(part, tasks), dtype), gather_padding(plan, tasks)
+    tissue = whole.without(padding.bins)  # all of their value: the edge of padding lies within cells
+    known = len(tissue.bins) > 1  # else it is no volume with tissue in it, but a drawing
+    name = f"convert: {settings.source}"
+    grey = grey_of(tissue if known else whole, name, percentiles=settings.percentiles, invert=settings.invert)
+    if known and padding.digest:
+        share = int(padding.pixels.sum()) / plan.region.size
+        values = tuple(map(float, values_of(padding.bins, dtype)))
+        grey = grey.model_copy(update={"padding_share": share, "padding_values": values, "padding_digest": padding.digest})
     write_json(RunFolder(plan.run).grey, grey.model_dump(mode="json"))
     return grey
 

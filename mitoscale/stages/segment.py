@@ -12,9 +12,9 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from mitoscale.core.geometry import Region
+from mitoscale.core.grey import VolumeGrey
 from mitoscale.core.grid import Block
 from mitoscale.core.result import BlockResult
-from mitoscale.core.volume import Normalisation
 from mitoscale.nets.factories import make_segmenter
 from mitoscale.nets.predictors import MaskSegmenter, VolumeSegmenter
 from mitoscale.nets.validate import ask_masks, checked_fragments
@@ -23,6 +23,7 @@ from mitoscale.ops.link import open_ends
 from mitoscale.ops.prompts import prompts_from_profiles
 from mitoscale.ops.run_lengths import run_lengths, sizes, totals
 from mitoscale.ops.touching import touching_pairs
+from mitoscale.stages.network_view import network_view
 from mitoscale.stages.reading import check_seal, read_written, seal, seals_of, table_checksum
 from mitoscale.stages.seams import middle_contacts, planes_path
 from mitoscale.stages.stage import Key, Stage, Stopwatch
@@ -49,7 +50,7 @@ class Segment(Stage):
 
     sources: ClassVar[tuple[str, ...]] = ("convert", "detect")
 
-    normalisation: Normalisation
+    grey: VolumeGrey
     """Of the volume."""
 
     def reads(self, key: Key) -> Iterator[tuple[str, str]]:
@@ -59,8 +60,8 @@ class Segment(Stage):
         yield from self.block_tasks("detect", key.halo)
 
     def stamp(self) -> str:
-        """The normalisation."""
-        return self.normalisation.model_dump_json()
+        """Normalisation and padding."""
+        return self.grey.model_dump_json()
 
     def prepare(self, fresh: bool) -> Mapping[str, str]:
         """Create the slots of the fragments."""
@@ -88,7 +89,7 @@ class Segment(Stage):
             foreground = self._foreground(key)
             watch.moved("read", image, foreground)
         with watch.phase("compute"):
-            found = self._fragments(self.normalisation.apply(image), foreground, key)
+            found = self._fragments(network_view(self.plan, self.grey, image, key).whole, foreground, key)
             fragments = found.fragments
             table = self._table(found, key)
             pairs = touching_pairs(fragments)

@@ -94,8 +94,13 @@ class RunFolder:
 
     @property
     def grey_parts(self) -> str:
-        """One Parquet table a task of convert: how often which grey value occurs."""
+        """Parquet tables of each task of convert: how often which grey value occurs, and where all is of one value."""
         return self._at("work", "grey")
+
+    @property
+    def padding(self) -> str:
+        """Zarr array (Z, Y, X) uint8 of cells of the region: 1 is padding; there is none where all is tissue."""
+        return self._at("work", "padding.zarr")
 
     @property
     def grey(self) -> str:

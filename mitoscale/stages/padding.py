@@ -1,0 +1,183 @@
+"""Where a volume is padding: what convert tasks saw as flat, brought together slice by slice, and read back by later stages."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from mitoscale.core.errors import BlockError, DamagedError, InputError
+from mitoscale.core.geometry import Region
+from mitoscale.core.plan import RunPlan
+from mitoscale.ops.padding import CELL, Runs, flat_plane, flat_runs, padding_cells
+from mitoscale.stages.reading import read_written_table
+from mitoscale.storage.arrays import open_array
+from mitoscale.storage.creation import create_array
+from mitoscale.storage.layout import RunFolder, remove_tree
+from mitoscale.storage.tables import write_table
+
+_CHUNK = (8, 512, 512)
+"""Cells that lie in one file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Padding:
+    """What was found in the whole volume."""
+
+    bins: np.ndarray
+    """(B,) int64 bins of the grey values that padding has."""
+    pixels: np.ndarray
+    """(Z,) int64 pixels of padding in each slice of the region."""
+    digest: str
+    """Of all cells that are padding; empty where none is."""
+
+
+def with_whole_cells(plan: RunPlan, core: Region) -> Region:
+    """What a convert task reads: its core, and the rest of the cells that begin there.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run.
+    core : Region
+        Of the task, over all columns of the region.
+    """
+    _, stop = _rows(plan, core)
+    y = min(plan.region.start[1] + stop * CELL, plan.region.stop[1])
+    return Region(start=core.start, stop=(core.stop[0], max(core.stop[1], y), core.stop[2]))
+
+
+def write_flat(plan: RunPlan, task: str, core: Region, image: np.ndarray) -> None:
+    """Keep which cells of a task are flat.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run.
+    task : str
+        Name of the task.
+    core : Region
+        Its core.
+    image : (Z, Y, X)
+        Grey values of :func:`with_whole_cells`.
+    """
+    first, stop = _rows(plan, core)
+    above = plan.region.start[1] + first * CELL - core.start[1]
+    runs = flat_runs(image[:, above : above + (stop - first) * CELL]) if stop > first else flat_runs(image[:0])
+    write_table(_part(plan, task), {**runs, "z": runs["z"] + core.start[0], "y": runs["y"] + first})
+
+
+def gather_padding(plan: RunPlan, tasks: Iterable[str]) -> Padding:
+    """Decide slice by slice what is padding, and keep it for later stages; holds a layer of tasks' flat cells at a time.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run.
+    tasks : iterable of str
+        Names of the convert tasks that are done.
+
+    Raises
+    ------
+    DamagedError
+        If the part of a task is gone.
+    """
+    path, start = RunFolder(plan.run).padding, plan.region.start[0]
+    remove_tree(path)
+    shape = _cells(plan)
+    area = np.multiply.outer(*(_edges(n, m) for n, m in zip(plan.region.shape[1:], shape[1:], strict=True)))
+    pixels, bins = np.zeros(shape[0], np.int64), np.zeros(0, np.int64)
+    digest = hashlib.blake2b(digest_size=8)
+    for z0, planes in _planes(plan, tasks):
+        for i, (cells, runs) in enumerate(planes):
+            if cells.any():
+                pixels[z0 + i - start] = int(area[cells].sum())
+                bins = np.union1d(bins, runs["bin"][cells[runs["y"], runs["x0"]]])
+                digest.update(f"{z0 + i} ".encode() + np.packbits(cells).tobytes())
+        if not any(cells.any() for cells, _ in planes):
+            continue
+        if not Path(path).exists():
+            chunks = tuple(min(n, m) for n, m in zip(_CHUNK, shape, strict=True))
+            create_array(path, shape=shape, dtype="uint8", chunks=chunks, shards=None)
+        where = Region(start=(z0 - start, 0, 0), stop=(z0 - start + len(planes), *shape[1:]))
+        open_array(path).write(where, np.stack([cells for cells, _ in planes]).astype(np.uint8))
+    return Padding(bins=bins, pixels=pixels, digest=digest.hexdigest() if pixels.any() else "")
+
+
+def read_padding(plan: RunPlan, region: Region) -> np.ndarray:
+    """For each voxel whether its cell is padding, where :func:`gather_padding` found some.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run.
+    region : Region
+        Within the run's region.
+
+    Returns
+    -------
+    (Z, Y, X) bool
+
+    Raises
+    ------
+    DamagedError
+        If it is gone.
+    """
+    corner = plan.region.start
+    z0, z1 = (z - corner[0] for z in (region.start[0], region.stop[0]))
+    (y0, y1), (x0, x1) = ((region.start[i] - corner[i], region.stop[i] - corner[i]) for i in (1, 2))
+    cells = Region(start=(z0, y0 // CELL, x0 // CELL), stop=(z1, -(-y1 // CELL), -(-x1 // CELL)))
+    try:
+        found = open_array(RunFolder(plan.run).padding, missing="fill").read(cells).astype(bool)
+    except (BlockError, InputError) as error:
+        raise DamagedError("convert", "", str(error)) from error
+    found = found[:, (np.arange(y0, y1) // CELL) - cells.start[1]]
+    return found[:, :, (np.arange(x0, x1) // CELL) - cells.start[2]]
+
+
+def _planes(plan: RunPlan, tasks: Iterable[str]) -> Iterator[tuple[int, list[tuple[np.ndarray, Runs]]]]:
+    """First slice, and the padding cells with the flat runs of each slice, of a few slices at a time."""
+    blocks = sorted((plan.convert_grid.named(name) for name in tasks), key=lambda block: block.index)
+    shape = _cells(plan)[1:]
+    for _, layer in groupby(blocks, key=lambda block: block.index[0]):
+        row = list(layer)
+        parts = [read_written_table(_part(plan, block.name), stage="convert", task=block.name) for block in row]
+        runs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        order = np.argsort(runs["z"], kind="stable")
+        runs = {name: column[order] for name, column in runs.items()}
+        z0, z1 = row[0].core.start[0], row[0].core.stop[0]
+        first = z0
+        while first < z1:
+            last = min(z1, first + _CHUNK[0] - (first - plan.region.start[0]) % _CHUNK[0])  # whole chunks
+            planes = []
+            for z in range(first, last):
+                low, high = np.searchsorted(runs["z"], (z, z + 1))
+                here = {name: column[low:high] for name, column in runs.items()}
+                planes.append((padding_cells(flat_plane(here, (shape[0], shape[1]))), here))
+            yield first, planes
+            first = last
+
+
+def _cells(plan: RunPlan) -> tuple[int, int, int]:
+    """Slices of the region, and cells (y, x) in one."""
+    z, y, x = plan.region.shape
+    return z, -(-y // CELL), -(-x // CELL)
+
+
+def _edges(length: int, cells: int) -> np.ndarray:
+    """(cells,) pixels along one edge of each cell: the last one may be cut by the border."""
+    return np.diff(np.minimum(np.arange(cells + 1) * CELL, length))
+
+
+def _rows(plan: RunPlan, core: Region) -> tuple[int, int]:
+    """Cells (first, stop) along y that begin in a core."""
+    first, stop = (-(-(y - plan.region.start[1]) // CELL) for y in (core.start[1], core.stop[1]))
+    return first, stop
+
+
+def _part(plan: RunPlan, task: str) -> str:
+    return str(Path(RunFolder(plan.run).grey_parts, f"{task}.flat.parquet"))
