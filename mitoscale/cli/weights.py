@@ -1,4 +1,4 @@
-"""``mitoscale weights``: the embedded weights, and Meta's checkpoints by name."""
+"""``mitoscale weights``: the embedded weights, and the published ones of others by name."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import click
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def weights() -> None:
-    """List weights, and download Meta's official SAM checkpoints.
+    """List weights, and download those that others publish: SAM of Meta and of micro-sam, MitoNet.
 
     \b
     Example:  mitoscale weights list
-              mitoscale weights download vit_b
-              mitoscale run stack.tif RUN --voxel-size 5,5,5 --sam vit_b
+              mitoscale weights download vit_b_em_organelles
+              mitoscale run stack.tif RUN --voxel-size 5,5,5 --sam vit_b_em_organelles
     """
 
 
@@ -27,7 +27,7 @@ def list_weights(as_json: bool) -> None:
     import json
 
     from mitoscale.nets.listing import known_weights
-    from mitoscale.nets.official import cache_folder
+    from mitoscale.nets.published import cache_folder
 
     known = known_weights()
     width = max(12, *(len(w.name) for w in known))
@@ -47,15 +47,18 @@ def list_weights(as_json: bool) -> None:
     "--from",
     "source",
     metavar="URL",
-    help="Folder, as https:// or file:// URL, of a mirror that keeps the official files under their own names.",
+    help="Folder, as https:// or file:// URL, of a mirror, such as a copy of the folder of downloads of another machine.",
 )
 def download(name: str, source: str | None) -> None:
-    """Download NAME (vit_b, vit_l, vit_h, or the URL of a checkpoint named like Meta's) and verify its hash.
+    """Download NAME (see weights list; or the URL of a checkpoint named like Meta's) and verify its hash.
 
-    Stopped and started again, it goes on where it was.
+    Stopped and started again, it goes on where it was; a broken file is replaced. No hash is published for MitoNet: that of
+    the first download is recorded beside it, printed, and holds from then on. MitoNet is TorchScript, which is code: it is
+    run only where --detector names it.
 
     \b
     Example:  mitoscale weights download vit_b
+              mitoscale weights download mitonet
     """
     from mitoscale.cli.progress import download_bar
     from mitoscale.nets.listing import download_address
@@ -63,5 +66,8 @@ def download(name: str, source: str | None) -> None:
 
     wanted = download_address(name, source)
     with download_bar(wanted.path.name) as progress:
-        fetch(wanted.url, wanted.path, md5=wanted.md5, progress=progress)
+        digest = fetch(wanted.url, wanted.path, digest=wanted.digest, record=wanted.record, progress=progress)
     click.echo(f"weights    {wanted.path}")
+    click.echo(f"digest     {digest}" + (f", of the first download, see {wanted.record}" if wanted.record else ", as promised"))
+    if wanted.licence:
+        click.echo(f"licence    {wanted.licence}")

@@ -1,4 +1,4 @@
-"""Weights on disk: the project's safetensors, the official SAM checkpoints, and the embedded ones found by name.
+"""Weights on disk: the project's safetensors, SAM checkpoints of others, and the embedded ones found by name.
 
 A safetensors file carries its architecture, pixel size and training record in its header, so that a file alone is enough to run.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -22,24 +21,10 @@ from torch import nn
 from mitoscale.core.errors import InputError, StoppedError
 from mitoscale.nets import sam, unet
 from mitoscale.nets.embedded import find_weights
+from mitoscale.nets.sam_checkpoint import read_sam_checkpoint
 
 FORMAT = 1
 """Version of the header; a larger one comes from a newer mitoscale."""
-
-
-_DAMAGED = (
-    pickle.UnpicklingError,
-    RuntimeError,
-    EOFError,
-    OSError,
-    ValueError,
-    KeyError,
-    IndexError,
-    AssertionError,
-    AttributeError,
-    TypeError,
-)
-"""What torch raises for damaged checkpoints, as found by damaging some."""
 
 
 class WeightsCard(BaseModel):
@@ -118,8 +103,7 @@ def load_unet(name_or_path: str) -> tuple[unet.UNet, WeightsCard]:
 def load_sam(name_or_path: str) -> tuple[sam.Sam, WeightsCard]:
     """A SAM in evaluation mode, float32, on the CPU, with its header.
 
-    ``.safetensors`` is read as this project's; anything else as an official checkpoint, whose size (``vit_b``, ``vit_l``,
-    ``vit_h``) shows in its tensors.
+    ``.safetensors`` is read as this project's; anything else as a checkpoint of others (:mod:`mitoscale.nets.sam_checkpoint`).
 
     Raises
     ------
@@ -131,10 +115,10 @@ def load_sam(name_or_path: str) -> tuple[sam.Sam, WeightsCard]:
         card, state = _read_safetensors(path)
         _expect(card, "sam", path)
     else:
-        state = _read_official(path)
-        kind = _official_kind(state, path)
-        _check_named(kind, path)
-        card = WeightsCard(architecture="sam", config=sam.PRESETS[kind].model_dump(), pixel_nm=None, training={"official": kind})
+        found = read_sam_checkpoint(path)
+        training = {"official": found.kind} | ({"ignored": list(found.ignored)} if found.ignored else {})
+        config = sam.PRESETS[found.kind].model_dump()
+        card, state = WeightsCard(architecture="sam", config=config, pixel_nm=None, training=training), found.state
     model = sam.Sam(_config(sam.SamConfig, card, path))
     _fill(model, state, path)
     return model, card
@@ -175,39 +159,6 @@ def _read_safetensors(path: Path) -> tuple[WeightsCard, Mapping[str, torch.Tenso
         raise InputError(f"weights {path} carry no mitoscale header: they were not written by mitoscale train") from error
 
 
-def _read_official(path: Path) -> Mapping[str, torch.Tensor]:
-    with path.open("rb") as file:
-        if file.read(10)[8:] == b'{"':  # the length of a JSON header, then the header
-            raise InputError(f"SAM checkpoint {path} is a safetensors file: rename it so that it ends in .safetensors")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except _DAMAGED as error:
-        raise InputError(
-            f"SAM checkpoint {path} cannot be read ({type(error).__name__}): it is damaged, or no checkpoint; download it again"
-        ) from error
-    if not isinstance(state, Mapping) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise InputError(f"SAM checkpoint {path} is not a table of tensors like the official ones")
-    return state
-
-
-def _official_kind(state: Mapping[str, torch.Tensor], path: Path) -> str:
-    position = state.get("image_encoder.pos_embed")
-    widths = {config.width: name for name, config in sam.PRESETS.items() if name != "small"}
-    kind = widths.get(position.shape[-1]) if position is not None else None
-    if kind is None:
-        raise InputError(f"checkpoint {path} is not a SAM of type vit_b, vit_l or vit_h: it lacks their image encoder")
-    return kind
-
-
-def _check_named(kind: str, path: Path) -> None:
-    """Raise where the file's name promises another type than its tensors are of."""
-    named = [other for other in sam.PRESETS if other != "small" and other in path.name]
-    if named and kind not in named:
-        raise InputError(
-            f"SAM checkpoint {path} is named {named[0]}, but its tensors are of a {kind}: rename it, or download it again"
-        )
-
-
 def _expect(card: WeightsCard, architecture: str, path: Path) -> None:
     if card.architecture != architecture:
         raise InputError(f"weights {path} are of a {card.architecture}, but a {architecture} is wanted here")
@@ -223,10 +174,7 @@ def _config(kind: type[Any], card: WeightsCard, path: Path) -> Any:
 
 def _fill(model: nn.Module, state: Mapping[str, torch.Tensor], path: Path) -> None:
     own = model.state_dict()
-    missing, foreign = (
-        sorted(own.keys() - state.keys()),
-        sorted(state.keys() - own.keys() - {"pixel_mean", "pixel_std"}),
-    )
+    missing, foreign = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     shapes = [n for n in own.keys() & state.keys() if own[n].shape != state[n].shape]
     if missing or foreign or shapes:
         first = (missing or foreign or shapes)[0]

@@ -1,4 +1,4 @@
-"""Weights found by name: those that ship with the package, and official ones that were downloaded."""
+"""Weights found by name: those that ship with the package, and those of others that were downloaded."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from mitoscale.core.errors import InputError
-from mitoscale.nets.official import OFFICIAL, cache_folder
+from mitoscale.nets.published import PUBLISHED, cache_folder
 
 FOLDER = Path(str(files("mitoscale.nets") / "weights"))
 """Where they lie."""
@@ -34,13 +34,13 @@ def find_weights(name_or_path: str) -> Path:
     own = cache_folder() / f"{name_or_path}.safetensors"
     if "/" not in name_or_path and own.is_file():
         return own
-    if name_or_path in OFFICIAL:
-        downloaded = OFFICIAL[name_or_path].path
+    if name_or_path in PUBLISHED:
+        downloaded = PUBLISHED[name_or_path].path
         if downloaded.is_file():
             return downloaded
         raise InputError(f"weights {name_or_path} are not downloaded yet; get them with mitoscale weights download {name_or_path}")
-    embedded_ones, official_ones = ", ".join(embedded_names()) or "none", ", ".join(OFFICIAL)
+    embedded_ones, published_ones = ", ".join(embedded_names()) or "none", ", ".join(PUBLISHED)
     raise InputError(
         f"weights {name_or_path!r} are neither a file nor embedded; embedded are: {embedded_ones}; mitoscale weights download "
-        f"gets {official_ones}"
+        f"gets {published_ones}"
     )

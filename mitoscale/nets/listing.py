@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from mitoscale.core.errors import InputError
 from mitoscale.nets.embedded import embedded_names, find_weights
-from mitoscale.nets.official import OFFICIAL, SOURCE, OfficialWeights, cache_folder, promised_md5
+from mitoscale.nets.published import PUBLISHED, PublishedWeights, cache_folder, promised_md5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,8 @@ class KnownWeights:
     """Size of the file."""
     path: str
     """Where the file is; empty where it is not downloaded."""
+    licence: str = ""
+    """Its licence, and what its authors ask to be cited; empty for the embedded and own ones."""
     damaged: bool = False
     """Whether the file cannot be what its name says, as far as that is seen without reading all of it."""
 
@@ -39,21 +41,25 @@ class Download:
     """Where it is."""
     path: Path
     """Where it goes."""
-    md5: str
-    """Beginning of its MD5 sum."""
+    digest: str
+    """``algorithm:hex`` that it promises, or the beginning of it; empty where none is published."""
+    record: Path | None = None
+    """Where the SHA-256 of the first download is kept, where none is published."""
+    licence: str = ""
+    """Its licence, and what its authors ask to be cited."""
 
 
 def known_weights() -> list[KnownWeights]:
-    """The embedded weights, then the user's own in the folder of downloads, then the official checkpoints.
+    """The embedded weights, then the user's own in the folder of downloads, then those that others publish.
 
     What a name stands for is listed, as :func:`mitoscale.nets.embedded.find_weights` finds it: embedded weights come before own
-    ones of their name, and those before official ones.
+    ones of their name, and those before published ones.
     """
     embedded = {name: _described(name, find_weights(name), "embedded") for name in embedded_names()}
     files = {path.stem: path for path in sorted(cache_folder().glob("*.safetensors")) if path.is_file()}
     own = {name: _described(name, path, "own") for name, path in files.items() if name not in embedded}
-    official = {name: _official(weights) for name, weights in OFFICIAL.items()}
-    return list((embedded | own | {name: w for name, w in official.items() if name not in own}).values())
+    published = {name: _published(weights) for name, weights in PUBLISHED.items()}
+    return list((embedded | own | {name: w for name, w in published.items() if name not in own}).values())
 
 
 def _described(name: str, path: Path, whose: str) -> KnownWeights:
@@ -72,20 +78,18 @@ def _described(name: str, path: Path, whose: str) -> KnownWeights:
     return KnownWeights(name=name, what=what, megabytes=path.stat().st_size / 1e6, path=str(path), damaged=damaged)
 
 
-def _official(weights: OfficialWeights) -> KnownWeights:
-    """One of Meta's checkpoints; a downloaded one is not hashed again, but an unfinished copy of it is told."""
-    what = f"Meta's SAM, {weights.parameters} parameters, natural images"
-    if not weights.path.is_file():
-        return KnownWeights(name=weights.name, what=what, megabytes=float(weights.megabytes), path="")
-    damaged = False
-    try:
-        damaged = not _is_checkpoint(weights.path)
-    except OSError as error:
-        what += f"; {weights.path} cannot be read ({error.strerror})"
+def _published(weights: PublishedWeights) -> KnownWeights:
+    """What others publish; a downloaded file is not hashed again, but an unfinished copy of it is told."""
+    what, path, megabytes, damaged = weights.what, "", float(weights.megabytes), False
+    if weights.path.is_file():
+        path, megabytes = str(weights.path), weights.path.stat().st_size / 1e6
+        try:
+            damaged = not _is_checkpoint(weights.path)
+        except OSError as error:
+            what += f"; {weights.path} cannot be read ({error.strerror})"
     if damaged:
         what += f"; remove {weights.path}, then mitoscale weights download {weights.name}"
-    megabytes = weights.path.stat().st_size / 1e6
-    return KnownWeights(name=weights.name, what=what, megabytes=megabytes, path=str(weights.path), damaged=damaged)
+    return KnownWeights(name=weights.name, what=what, megabytes=megabytes, path=path, licence=weights.licence, damaged=damaged)
 
 
 def _is_checkpoint(path: Path) -> bool:
@@ -110,9 +114,9 @@ def download_address(name: str, source: str | None = None) -> Download:
     Parameters
     ----------
     name : str
-        An official checkpoint's name, or the URL of a checkpoint whose file name ends in ``_HASH.pth`` as theirs do.
+        A published file's name, or the URL of a checkpoint whose file name ends in ``_HASH.pth`` as Meta's do.
     source : str, optional
-        URL of a folder that holds the official files; by default Meta's.
+        URL of a folder that holds the files under the names they have in the folder of downloads; by default each publisher's.
 
     Raises
     ------
@@ -121,16 +125,15 @@ def download_address(name: str, source: str | None = None) -> Download:
     """
     if source is not None:
         _check_source(source)
-    if name in OFFICIAL:
-        file = OFFICIAL[name].file
-        url = urljoin((source or SOURCE).rstrip("/") + "/", file)
-    elif _is_url(name):
-        url, file = name, Path(urlsplit(name).path).name
-    elif name in embedded_names():
+    if name in PUBLISHED:
+        known = PUBLISHED[name]
+        url = urljoin(source.rstrip("/") + "/", known.file) if source else known.url
+        return Download(url=url, path=known.path, digest=known.digest, record=known.record, licence=known.licence)
+    if _is_url(name):
+        return Download(url=name, path=cache_folder() / Path(urlsplit(name).path).name, digest=f"md5:{promised_md5(name)}")
+    if name in embedded_names():
         raise InputError(f"weights {name} are embedded: there is nothing to download")
-    else:
-        raise InputError(f"weights {name!r} are unknown; there are {', '.join(OFFICIAL)}, or give a URL")
-    return Download(url=url, path=cache_folder() / file, md5=promised_md5(url))
+    raise InputError(f"weights {name!r} are unknown; there are {', '.join(PUBLISHED)}, or give a URL")
 
 
 def _is_url(text: str) -> bool:

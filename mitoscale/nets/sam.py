@@ -7,6 +7,7 @@ keeps no state between calls. The package's own decoder copies one image's embed
 from __future__ import annotations
 
 from functools import partial
+from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -14,6 +15,7 @@ from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncode
 from torch import nn
 
 from mitoscale.nets.attention import FusedAttention
+from mitoscale.nets.tiny_vit import TinyViT
 
 _RGB_MEAN = (123.675, 116.28, 103.53)
 _RGB_STD = (58.395, 57.12, 57.375)
@@ -27,6 +29,8 @@ class SamConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    encoder: Literal["vit", "tiny_vit"] = "vit"
+    """Image encoder: ViT, or MobileSAM's TinyViT, of which only ``image_size`` and ``embedding`` can be chosen."""
     image_size: int = 256
     """Height and width of a window, in pixels."""
     patch_size: int = 16
@@ -49,11 +53,12 @@ class SamConfig(BaseModel):
 
 PRESETS: dict[str, SamConfig] = {
     "small": SamConfig(),
+    "vit_t": SamConfig(encoder="tiny_vit", image_size=1024, decoder_mlp=2048),
     "vit_b": SamConfig(image_size=1024, width=768, depth=12, heads=12, window=14, global_layers=(2, 5, 8, 11), decoder_mlp=2048),
     "vit_l": SamConfig(image_size=1024, width=1024, depth=24, heads=16, window=14, global_layers=(5, 11, 17, 23), decoder_mlp=2048),
     "vit_h": SamConfig(image_size=1024, width=1280, depth=32, heads=16, window=14, global_layers=(7, 15, 23, 31), decoder_mlp=2048),
 }
-"""The small preset and the three official sizes."""
+"""The small preset, MobileSAM's size, and the three official ones."""
 
 
 class Sam(nn.Module):
@@ -69,22 +74,7 @@ class Sam(nn.Module):
         super().__init__()
         self.config = config
         side = config.image_size // config.patch_size
-        self.image_encoder = ImageEncoderViT(
-            depth=config.depth,
-            embed_dim=config.width,
-            img_size=config.image_size,
-            mlp_ratio=4,
-            norm_layer=partial(nn.LayerNorm, eps=1e-6),
-            num_heads=config.heads,
-            patch_size=config.patch_size,
-            qkv_bias=True,
-            use_rel_pos=True,
-            global_attn_indexes=config.global_layers,
-            window_size=config.window,
-            out_chans=config.embedding,
-        )
-        for block in self.image_encoder.blocks:
-            block.attn = FusedAttention(block.attn)
+        self.image_encoder = _image_encoder(config)
         self.prompt_encoder = PromptEncoder(
             embed_dim=config.embedding,
             image_embedding_size=(side, side),
@@ -144,6 +134,29 @@ class Sam(nn.Module):
             Predicted IoU of each mask, about 0..1.
         """
         return decode(self.prompt_encoder, self.mask_decoder, embeddings, window, points, labels)
+
+
+def _image_encoder(config: SamConfig) -> nn.Module:
+    """The encoder that a configuration names."""
+    if config.encoder == "tiny_vit":
+        return TinyViT(config.image_size, config.embedding)
+    encoder = ImageEncoderViT(
+        depth=config.depth,
+        embed_dim=config.width,
+        img_size=config.image_size,
+        mlp_ratio=4,
+        norm_layer=partial(nn.LayerNorm, eps=1e-6),
+        num_heads=config.heads,
+        patch_size=config.patch_size,
+        qkv_bias=True,
+        use_rel_pos=True,
+        global_attn_indexes=config.global_layers,
+        window_size=config.window,
+        out_chans=config.embedding,
+    )
+    for block in encoder.blocks:
+        block.attn = FusedAttention(block.attn)
+    return encoder
 
 
 def decode(

@@ -1,4 +1,7 @@
-"""A file from the web: resumed where a transfer broke off, and kept only where its MD5 sum is the promised one."""
+"""A file from the web: resumed where a transfer broke off, and kept only where its digest is the promised one.
+
+Where none is promised, the SHA-256 of the first download is recorded beside the file, and holds from then on.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,16 @@ import http.client
 import os
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+import xxhash
+
 from mitoscale.core.errors import InputError, StoppedError
+from mitoscale.storage.atomic import replacing
 from mitoscale.storage.layout import free_bytes
 
 Progress = Callable[[int, int | None], None]
@@ -24,8 +31,16 @@ _TIMEOUT = 60.0
 """Seconds of silence after which a transfer counts as broken."""
 
 
-def download(url: str, path: Path, *, md5: str, progress: Progress = lambda here, total: None, attempts: int = 3) -> Path:
-    """Fetch a file, unless it is there already.
+def download(
+    url: str,
+    path: Path,
+    *,
+    digest: str,
+    record: Path | None = None,
+    progress: Progress = lambda here, total: None,
+    attempts: int = 3,
+) -> str:
+    """Fetch a file, unless it is there already; a broken one is replaced.
 
     What has arrived lies in ``path`` + ``.part``; the next attempt, or the next call, asks for the rest alone.
 
@@ -35,8 +50,10 @@ def download(url: str, path: Path, *, md5: str, progress: Progress = lambda here
         http, https or file.
     path : Path
         Where it goes; the folder is made.
-    md5 : str
-        The MD5 sum or its beginning, hex.
+    digest : str
+        What is promised: ``md5:``, ``sha256:`` or ``xxh128:`` and the digest or its beginning, hex; empty: nothing but a zip.
+    record : Path, optional
+        Where nothing is promised: the SHA-256 of the first download is written there as ``sha256sum`` does, and holds from then on.
     progress : callable
         Hears of each megabyte.
     attempts : int
@@ -44,42 +61,56 @@ def download(url: str, path: Path, *, md5: str, progress: Progress = lambda here
 
     Returns
     -------
-    Path
-        ``path``.
+    str
+        What was promised, or now is: ``algorithm:hex``.
 
     Raises
     ------
     InputError
-        If there is no such file, another process fetches it, the disk is too small, or its MD5 sum is another one (it is removed).
+        If there is no such file, another process fetches it, the disk is too small, or its digest is another one (it is removed).
     StoppedError
         If the transfer broke off again and again, or the disk is full; the same call goes on from there.
     """
-    if path.is_file():
-        _verify(path, md5, url)
-        return path
+    promised = digest or _recorded(record)
+    if path.is_file() and not _difference(path, promised):
+        return _kept(path, promised, record)
     part = path.with_name(path.name + ".part")
     with _held(part) as file:
-        tries = 0
-        while True:
-            before = os.path.getsize(part)
-            try:
-                _fetch(url, file, part, progress)
-                break
-            except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
-                _check_worth_trying(error, url)
-                tries = 1 if os.path.getsize(part) > before else tries + 1
-                if tries >= attempts:
-                    raise StoppedError(
-                        f"download of {url} broke off at {os.path.getsize(part)} bytes ({_reason(error)}); "
-                        "the same command goes on from there"
-                    ) from error
-            except OSError as error:
-                raise StoppedError(
-                    f"cannot write {part}: {error.strerror or error}; free the disk, then repeat the command"
-                ) from error
-        _verify(part, md5, url)
+        resumed = os.path.getsize(part) > 0
+        _fetch_all(url, file, part, progress, attempts)
+        if resumed and _difference(part, promised):  # what was there before may be of another file
+            file.truncate(0)
+            _fetch_all(url, file, part, progress, attempts)
+        difference = _difference(part, promised)
+        if difference:
+            part.unlink()
+            first = f" by {record}, of the first download" if record and promised else ""
+            raise InputError(
+                f"{path.name} from {url} {difference}{first}: it was removed; download it again, and where that does not help "
+                "ask who keeps that server"
+            )
         os.replace(part, path)
-    return path
+    return _kept(path, promised, record)
+
+
+def _fetch_all(url: str, file: IO[bytes], part: Path, progress: Progress, attempts: int) -> None:
+    """Ask until all of it is there, or nothing comes any more."""
+    tries = 0
+    while True:
+        before = os.path.getsize(part)
+        try:
+            _fetch(url, file, part, progress)
+            return
+        except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
+            _check_worth_trying(error, url)
+            tries = 1 if os.path.getsize(part) > before else tries + 1
+            if tries >= attempts:
+                raise StoppedError(
+                    f"download of {url} broke off at {os.path.getsize(part)} bytes ({_reason(error)}); "
+                    "the same command goes on from there"
+                ) from error
+        except OSError as error:
+            raise StoppedError(f"cannot write {part}: {error.strerror or error}; free the disk, then repeat the command") from error
 
 
 @contextmanager
@@ -143,12 +174,45 @@ def _reason(error: Exception) -> str:
     return str(what) or type(error).__name__
 
 
-def _verify(path: Path, md5: str, url: str) -> None:
+def _difference(path: Path, promised: str) -> str:
+    """What is wrong with a file, in words; empty: nothing. Where nothing is promised, it must be a whole zip."""
+    if not promised:
+        return "" if _is_whole_zip(path) else "is no whole zip file, as TorchScript is"
+    algorithm, _, wanted = promised.partition(":")
+    found = _digest(path, algorithm)
+    return "" if found.startswith(wanted) else f"has the {algorithm.upper()} digest {found}, {wanted} is promised"
+
+
+def _is_whole_zip(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError):
+        return False
+
+
+def _digest(path: Path, algorithm: str) -> str:
+    hasher: Any = xxhash.xxh128() if algorithm == "xxh128" else hashlib.new(algorithm, usedforsecurity=False)
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    if not found.startswith(md5):
-        path.unlink()
-        raise InputError(
-            f"{path} from {url} has the MD5 sum {found}, its name promises {md5}: it was removed; "
-            "download it again, and where that does not help ask who keeps that server"
-        )
+        while chunk := file.read(_CHUNK):
+            hasher.update(chunk)
+    return str(hasher.hexdigest())
+
+
+def _recorded(record: Path | None) -> str:
+    """What an earlier download recorded, as ``sha256:hex``; empty where there was none."""
+    if record is None or not record.is_file():
+        return ""
+    words = record.read_text().split()
+    return f"sha256:{words[0]}" if words else ""
+
+
+def _kept(path: Path, promised: str, record: Path | None) -> str:
+    """The digest of a file that is as promised; recorded where nothing was."""
+    if promised:
+        return promised
+    found = _digest(path, "sha256")
+    if record:
+        with replacing(str(record)) as part:
+            Path(part).write_text(f"{found}  {path.name}\n")
+    return f"sha256:{found}"

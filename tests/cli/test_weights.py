@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import hashlib
 import json
 import shutil
 import threading
+import zipfile
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,14 +16,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import xxhash
 from commands import Call
 from safetensors.numpy import save_file
 
 from mitoscale.core.errors import InputError
 from mitoscale.nets.embedded import find_weights
+from mitoscale.nets.published import PUBLISHED
 
 BODY = b"mitoscale test 25594909"
-"""Stands for vit_b: its MD5 sum begins with 01ec64 too."""
+"""Stands for published weights; its MD5 sum begins with 01ec64, as vit_b's does."""
+
+DIGEST = f"xxh128:{xxhash.xxh128(BODY).hexdigest()}"
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -30,12 +37,18 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """URL of a folder with a file that passes for vit_b, and one that does not for vit_l."""
+    """URL of a folder with files that pass for vit_b, vit_t_em_organelles and mitonet, and one that does not for vit_l."""
     monkeypatch.setenv("MITOSCALE_CACHE", str(tmp_path / "cache"))
+    for name in ("vit_b", "vit_t_em_organelles"):
+        monkeypatch.setitem(PUBLISHED, name, dataclasses.replace(PUBLISHED[name], digest=DIGEST))
     (tmp_path / "mirror").mkdir()
     (tmp_path / "mirror" / "sam_vit_b_01ec64.pth").write_bytes(BODY)
     (tmp_path / "mirror" / "sam_vit_l_0b3195.pth").write_bytes(BODY)
+    (tmp_path / "mirror" / "vit_t_em_organelles.pt").write_bytes(BODY)
     (tmp_path / "mirror" / "lab.pth").write_bytes(BODY)
+    with zipfile.ZipFile(tmp_path / "mirror" / "MitoNet_v1.pth", "w") as script:
+        script.writestr("net/data", BODY)
+    (tmp_path / "mirror" / "MitoNet_v1_mini.pth").write_bytes(BODY)
     handler = functools.partial(Quiet, directory=str(tmp_path / "mirror"))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -48,9 +61,9 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def test_list_before_and_after_a_download(mitoscale: Call, mirror: str, tmp_path: Path) -> None:
     ended = mitoscale("weights", "list")
     assert ended.code == 0
-    for name in ("unet-small", "sam-small", "vit_b", "vit_l", "vit_h"):
+    for name in ("unet-small", "sam-small", *PUBLISHED):
         assert sum(line.startswith(name + " ") for line in ended.out.splitlines()) == 1
-    assert ended.out.count("not downloaded") == 3
+    assert ended.out.count("not downloaded") == len(PUBLISHED) == 8
     with pytest.raises(InputError, match="mitoscale weights download vit_b"):
         find_weights("vit_b")
     got = mitoscale("weights", "download", "vit_b", "--from", mirror)
@@ -73,7 +86,7 @@ def test_own_weights_are_listed_by_name(mitoscale: Call, mirror: str, tmp_path: 
     listed = json.loads(mitoscale("weights", "list", "--json").out)
     names = [w["name"] for w in listed]
     own = ["a-name-longer-than-others", "cut", "foreign", "mine", "vit_h"]
-    assert names == ["sam-small", "unet-small", *own, "vit_b", "vit_l"]
+    assert names == ["sam-small", "unet-small", *own, *(name for name in PUBLISHED if name != "vit_h")]
     of = {w["name"]: w for w in listed}
     assert all(not w["path"] or find_weights(w["name"]) == Path(w["path"]) for w in listed)
     assert of["mine"]["what"].startswith("own sam, 5.0 nm, trained on EPFL") and of["mine"]["megabytes"] > 10
@@ -101,6 +114,35 @@ def test_a_broken_download_is_listed_as_damaged(mitoscale: Call, mirror: str, tm
     assert mitoscale("weights", "download", "vit_b", "--from", mirror).code == 0  # as the line says
 
 
+def test_micro_sams_checkpoint_by_name(mitoscale: Call, mirror: str, tmp_path: Path) -> None:
+    ended = mitoscale("weights", "download", "vit_t_em_organelles", "--from", mirror)
+    assert (
+        ended.code == 0 and f"digest     {DIGEST}, as promised" in ended.out and "licence    CC-BY-4.0; Archit et al." in ended.out
+    )
+    assert find_weights("vit_t_em_organelles") == tmp_path / "cache" / "vit_t_em_organelles.pt"
+
+
+def test_mitonets_hash_is_that_of_the_first_download(mitoscale: Call, mirror: str, tmp_path: Path) -> None:
+    served, record = tmp_path / "mirror" / "MitoNet_v1.pth", tmp_path / "cache" / "MitoNet_v1.pth.sha256"
+    digest = hashlib.sha256(served.read_bytes()).hexdigest()
+    ended = mitoscale("weights", "download", "mitonet", "--from", mirror)
+    assert ended.code == 0 and f"digest     sha256:{digest}, of the first download, see {record}" in ended.out
+    assert record.read_text().split()[0] == digest
+    find_weights("mitonet").unlink()
+    with zipfile.ZipFile(served, "a") as script:
+        script.writestr("net/code", b"other code")
+    ended = mitoscale("weights", "download", "mitonet", "--from", mirror)
+    assert ended.code == 1 and f"{digest} is promised by {record}, of the first download" in ended.err
+    assert not (tmp_path / "cache" / "MitoNet_v1.pth").exists()
+
+
+def test_each_published_file_is_promised_in_full_or_recorded() -> None:
+    for weights in PUBLISHED.values():
+        algorithm, _, digest = weights.digest.partition(":")
+        assert (algorithm, len(digest), weights.record) == ("xxh128", 32, None) if weights.digest else weights.record
+        assert weights.url.startswith("https://") and weights.licence and weights.use in ("sam", "detector")
+
+
 def test_a_url_of_ones_own(mitoscale: Call, mirror: str, tmp_path: Path) -> None:
     assert mitoscale("weights", "download", f"{mirror}/sam_vit_b_01ec64.pth").code == 0
     assert (tmp_path / "cache" / "sam_vit_b_01ec64.pth").read_bytes() == BODY
@@ -109,11 +151,15 @@ def test_a_url_of_ones_own(mitoscale: Call, mirror: str, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["vit_l", "--from", "MIRROR"], "its name promises 0b3195"),
+        (["vit_l", "--from", "MIRROR"], "a82beb3c660661e3dd38d999cc860e9a is promised"),
         (["vit_h", "--from", "MIRROR/"], "the server says 404"),
-        (["vit_x"], "there are vit_b, vit_l, vit_h"),
+        (
+            ["vit_x"],
+            f"there are {', '.join(PUBLISHED)}, or",
+        ),
         (["sam-small"], "nothing to download"),
         (["MIRROR/lab.pth"], "could not be verified"),
+        (["mitonet_mini", "--from", "MIRROR"], "is no whole zip file, as TorchScript is"),
     ],
 )
 def test_what_cannot_be_downloaded(mitoscale: Call, mirror: str, tmp_path: Path, arguments: list[str], said: str) -> None:

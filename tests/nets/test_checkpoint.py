@@ -88,7 +88,7 @@ def test_weights_of_the_other_network_are_refused(tmp_path: Path, unet_file: Pat
     save_weights(tmp_path / "sam.safetensors", Sam(SAM), card("sam", SAM))
     one_line(load_unet, tmp_path / "sam.safetensors", "are of a sam, but a unet is wanted")
     torch.save(UNet(UNET).state_dict(), tmp_path / "unet.pth")
-    one_line(load_sam, tmp_path / "unet.pth", "is not a SAM of type vit_b")
+    one_line(load_sam, tmp_path / "unet.pth", "is no SAM of type vit_t, vit_b")
 
 
 def test_neither_a_name_nor_a_file(tmp_path: Path) -> None:
@@ -124,12 +124,12 @@ def test_a_text_or_a_foreign_pickle_is_refused(tmp_path: Path) -> None:
     torch.save({"epoch": 3, "model": {"a": torch.zeros(1)}}, tmp_path / "nested.pth")
     one_line(load_sam, tmp_path / "nested.pth", "not a table of tensors")
     torch.save(UNet(UNET), tmp_path / "whole_module.pth")
-    one_line(load_sam, tmp_path / "whole_module.pth", "cannot be read")
+    one_line(load_sam, tmp_path / "whole_module.pth", "not a table of tensors")
 
 
 def test_an_incomplete_official_checkpoint_is_refused(tmp_path: Path) -> None:
     torch.save({"image_encoder.pos_embed": torch.zeros(1, 64, 64, 123)}, tmp_path / "odd.pth")
-    one_line(load_sam, tmp_path / "odd.pth", "is not a SAM of type")
+    one_line(load_sam, tmp_path / "odd.pth", "is no SAM of type")
 
 
 def rewrite(path: Path, state: dict[str, torch.Tensor], header: dict[str, object] | None) -> None:
