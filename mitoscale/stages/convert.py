@@ -57,6 +57,7 @@ class Convert(Stage):
             watch.moved("read", with_cells)
         with watch.phase("compute"):
             digest = checksum(np.ascontiguousarray(image))
+        self.check_current()
         if not self.plan.settings.convert.in_place:
             write_levels(self.folder.volume, self.plan.spec, key.core, image, mean_downsample, watch)
         with watch.phase("compute"):

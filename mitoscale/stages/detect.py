@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import ClassVar
@@ -17,7 +16,7 @@ from mitoscale.nets.factories import make_detector
 from mitoscale.nets.validate import checked_foreground
 from mitoscale.ops.centroids import deduplicate, detections_from_profiles, profiles
 from mitoscale.stages.network_view import network_view
-from mitoscale.stages.reading import read_written_table, seal
+from mitoscale.stages.reading import read_written_table, seal, sealed
 from mitoscale.stages.stage import Key, Stage, Stopwatch
 from mitoscale.storage.arrays import checksum, open_array
 from mitoscale.storage.creation import create_array
@@ -84,9 +83,10 @@ class Detect(Stage):
             found = self._detections(foreground, key)
             seals = seal(foreground, key.core, self._sealed(key))
         with watch.phase("write"):
+            self.check_current()
             open_array(self.folder.foreground).write(key.core, foreground)
             watch.moved("written", foreground)
-            write_table(f"{self.folder.detections_parts}/{key.name}.parquet", found, metadata={"seals": json.dumps(seals)})
+            write_table(f"{self.folder.detections_parts}/{key.name}.parquet", found, metadata=sealed(seals, self.token))
         return BlockResult(
             name=key.name,
             checksum=checksum(foreground),

@@ -54,6 +54,7 @@ class Measure(Stage):
             sums = partial_objects(core, image, foreground, fragments, core=key.core, threshold=threshold)
             met = boundaries(labels, core=key.core, read=around)
         with watch.phase("write"):
+            self.check_current()
             write_table(f"{self.folder.objects_parts}/{key.name}.parquet", sums)
             write_table(f"{self.folder.objects_parts}/{key.name}.boundaries.parquet", met)
         counts = {"voxels": key.core.size, "objects": len(sums["label"]), **watch.bytes}

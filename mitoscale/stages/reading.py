@@ -55,12 +55,34 @@ def table_checksum(columns: Columns) -> str:
     return checksum(np.frombuffer(joined.encode(), np.uint8))
 
 
-def seals_of(path: str, *, stage: str, task: str) -> Seals:
-    """The seals a task stored with its table; raises DamagedError where the table is missing or broken."""
+def sealed(seals: Mapping[str, str], token: str) -> dict[str, str]:
+    """Metadata for the table beside which seals are stored.
+
+    Parameters
+    ----------
+    seals : mapping
+        From :func:`seal`.
+    token : str
+        Of the settings with which the task was done.
+    """
+    return {"seals": json.dumps(dict(seals)), "token": token}
+
+
+def seals_of(path: str, *, stage: str, task: str, token: str) -> Seals:
+    """The seals a task stored with its table.
+
+    Raises
+    ------
+    DamagedError
+        If the table is missing, broken, or of a task with other settings, which ended after it had been cancelled.
+    """
     try:
-        seals: Seals = json.loads(table_metadata(path).get("seals", "{}"))
+        metadata = table_metadata(path)
+        seals: Seals = json.loads(metadata.get("seals", "{}"))
     except InputError as error:
         raise DamagedError(stage, task, str(error)) from error
+    if metadata.get("token", token) != token:  # none in the tables of earlier versions
+        raise DamagedError(stage, task, "it was written by a task with other settings")
     return seals
 
 

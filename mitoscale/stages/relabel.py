@@ -102,6 +102,7 @@ class Relabel(Stage):
                 final = np.zeros(int(table["local"].max(initial=0)) + 1, dtype)
                 final[table["local"]] = table["label"]
                 labels = renamed(fragments, final)
+        self.check_current()
         write_levels(self.plan.labels, self.plan.spec, key.core, labels, mode_downsample, watch)
         counts = {"voxels": labels.size, "object_voxels": int(np.count_nonzero(labels)), **watch.bytes}
         return BlockResult(name=key.name, checksum=checksum(labels), counts=counts, seconds=watch.seconds)

@@ -5,7 +5,6 @@ A block works over its whole read region, so that neighbours have the same objec
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import ClassVar, NamedTuple
 
@@ -24,7 +23,7 @@ from mitoscale.ops.prompts import prompts_from_profiles
 from mitoscale.ops.run_lengths import run_lengths, sizes, totals
 from mitoscale.ops.touching import touching_pairs
 from mitoscale.stages.network_view import network_view
-from mitoscale.stages.reading import check_seal, read_written, seal, seals_of, table_checksum
+from mitoscale.stages.reading import check_seal, read_written, seal, sealed, seals_of, table_checksum
 from mitoscale.stages.seams import middle_contacts, planes_path
 from mitoscale.stages.stage import Key, Stage, Stopwatch
 from mitoscale.storage.arrays import open_array
@@ -96,9 +95,10 @@ class Segment(Stage):
             seals = seal(fragments, key.halo, self._sealed(key))
             planes = middle_contacts(fragments, key)
         with watch.phase("write"):
+            self.check_current()
             open_array(self.folder.fragments).write_slot(self.plan.grid.number(key.index), fragments)
             watch.moved("written", fragments)
-            write_table(f"{self.folder.masks_parts}/{key.name}.parquet", table, metadata={"seals": json.dumps(seals)})
+            write_table(f"{self.folder.masks_parts}/{key.name}.parquet", table, metadata=sealed(seals, self.token))
             touching = {"a": pairs[:, 0], "b": pairs[:, 1]}
             write_table(f"{self.folder.masks_parts}/{key.name}.touching.parquet", touching)
             write_table(planes_path(self.folder, key), planes)
@@ -110,12 +110,14 @@ class Segment(Stage):
     def _foreground(self, key: Block) -> np.ndarray:
         """(Z, Y, X) uint8 of the read region; what neighbours wrote is compared with their seals."""
         lost, region = self.lost.get("detect", frozenset()), key.halo
-        grid, array = self.plan.grid, open_array(self.folder.foreground)
+        grid, array, token = self.plan.grid, open_array(self.folder.foreground), self.plan.settings.token("detect")
         foreground = read_written(array, region, grid, stage="detect", lost=lost)
         for block in (grid.block(index) for index in grid.meeting(region)):
             part = block.core.intersection(region)
             if part is not None and block.name not in lost:
-                seals = seals_of(f"{self.folder.detections_parts}/{block.name}.parquet", stage="detect", task=block.name)
+                seals = seals_of(
+                    f"{self.folder.detections_parts}/{block.name}.parquet", stage="detect", task=block.name, token=token
+                )
                 check_seal(foreground[part.within(region)], part, seals, stage="detect", task=block.name)
         return foreground
 

@@ -15,6 +15,7 @@ from mitoscale.core.geometry import Region
 from mitoscale.core.grid import Block, Face, block_name
 from mitoscale.core.plan import RunPlan
 from mitoscale.core.result import BlockResult
+from mitoscale.stages.current_settings import check_current
 from mitoscale.stages.reading import read_written
 from mitoscale.storage.arrays import Array, open_array
 from mitoscale.storage.layout import RunFolder
@@ -46,9 +47,18 @@ class Stage(BaseModel):
         """The run folder."""
         return RunFolder(self.plan.run)
 
+    @property
+    def token(self) -> str:
+        """Of the settings of this stage and all before it."""
+        return self.plan.settings.token(self.name)
+
     def open_image(self) -> Array:
         """Level 0; a source read in place may leave out empty chunks, the run's own volume may not."""
         return open_array(self.plan.image, missing="fill" if self.plan.settings.convert.in_place else "raise")
+
+    def check_current(self) -> None:
+        """Raise where the run has other settings by now; every task asks before it writes."""
+        check_current(self.plan, self.name)
 
     def read_image(self, region: Region) -> np.ndarray:
         """Grey values (Z, Y, X) of a region, as the volume stores them; 0 where converting was given up."""

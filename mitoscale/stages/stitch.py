@@ -72,6 +72,7 @@ class Stitch(Stage):
             facing = face_contacts(low, high, common, key)
             points = edge_points(edges, facing, low, high, common, key)
         with watch.phase("write"):
+            self.check_current()
             columns = {
                 "low": pack(grid.number(key.low.index), edges["low"]),
                 "high": pack(grid.number(key.high.index), edges["high"]),
@@ -97,7 +98,8 @@ class Stitch(Stage):
             found = open_array(self.folder.fragments).read_in_slot(self.plan.grid.number(block.index), inside)
         except BlockError as error:
             raise DamagedError("segment", block.name, str(error)) from error
-        seals = seals_of(f"{self.folder.masks_parts}/{block.name}.parquet", stage="segment", task=block.name)
+        token = self.plan.settings.token("segment")
+        seals = seals_of(f"{self.folder.masks_parts}/{block.name}.parquet", stage="segment", task=block.name, token=token)
         check_seal(found, common, seals, stage="segment", task=block.name)
         return found
 

@@ -37,6 +37,7 @@ def test_a_finished_run_is_told_and_left_as_it_was(mitoscale: Call, finished: Fi
     with Path(finished.run, ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         busy = mitoscale("retry", finished.run)
+    Path(finished.run, ".lock").unlink()
     assert busy.code == 1 and "another mitoscale is working" in busy.err
 
 

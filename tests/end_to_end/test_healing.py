@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from commands import Call, Finished, Stack, contents, labels_of, renamed
 
+from mitoscale.core.errors import BlockError
 from mitoscale.core.geometry import Region
 from mitoscale.core.settings import STAGES
 from mitoscale.ops.phantom import make_phantom
@@ -135,6 +136,30 @@ def test_what_is_whole_but_not_what_was_written_is_made_again(array: str, mitosc
         stored = open_array(folder.fragments)
         stored.write_slot(grid.number(block.index), np.zeros(stored.shape[1:], np.uint32))
     ended = mitoscale(reader, copy, "--redo", reader)
+    assert ended.code == 0, ended.err
+    assert set(events(copy, "damaged")) == {(stage, block.name)}
+    for name in STAGES[STAGES.index(reader) + 1 :]:
+        assert mitoscale(name, copy).code == 0
+    check_same(copy, finished.run)
+
+
+@pytest.mark.parametrize("stage", ["detect", "segment"])
+def test_a_cancelled_task_of_older_settings_changes_nothing(
+    stage: str, mitoscale: Call, stack: Stack, copy: str, finished: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it writes all the same, because its machine sees the new settings late, that is found and made again."""
+    option = "--detector-option" if stage == "detect" else "--segmenter-option"
+    older, reader = load(copy).stage(stage), STAGES[STAGES.index(stage) + 1]
+    fails = ["fails=/nowhere", f"truth={stack.truth}"]
+    ended = mitoscale(stage, copy, "--redo", stage, option, fails[0], option, fails[1])
+    assert ended.code == 0, ended.err
+    before, block = contents(copy), load(copy).plan.grid.block((0, 1, 1))
+    with pytest.raises(BlockError, match=f"{stage}: the run has other settings by now"):
+        older.process(block)
+    assert contents(copy) == before
+    monkeypatch.setattr("mitoscale.stages.stage.check_current", lambda plan, stage: None)
+    older.process(block)
+    ended = mitoscale(reader, copy)
     assert ended.code == 0, ended.err
     assert set(events(copy, "damaged")) == {(stage, block.name)}
     for name in STAGES[STAGES.index(reader) + 1 :]:
