@@ -25,8 +25,8 @@ from typing import Any
 
 import numpy as np
 import psutil
-from chaos_faults import Fault, match, table
 
+from chaos_faults import Fault, match, table
 from mitoscale.core.event import Event
 from mitoscale.pipeline import load, quarantined
 from mitoscale.pipeline.state import StageState

@@ -22,11 +22,11 @@ import numpy as np
 
 from mitoscale.core.geometry import Region, Triple
 from mitoscale.core.grid import BlockGrid
-from mitoscale.ops.assemble import assemble
 from mitoscale.ops.link import link, open_ends
-from mitoscale.ops.perturb import Mistakes, perturb
-from mitoscale.ops.scene import make_scene
 from mitoscale.ops.seams import contacts, interval
+from synthetic.assemble import assemble
+from synthetic.perturb import Mistakes, perturb
+from synthetic.scene import make_scene
 
 SPACING = (10.0, 10.0, 10.0)
 LEAST = 5

@@ -18,7 +18,6 @@ import tempfile
 from pathlib import Path
 
 from browser import picture
-
 from mitoscale.pipeline import load
 
 SIZE = (1500, 1000)

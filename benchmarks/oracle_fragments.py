@@ -24,10 +24,10 @@ import numpy as np
 from mitoscale.core.geometry import Region, Triple
 from mitoscale.core.grid import BlockGrid
 from mitoscale.evaluation.label_reading import read_labels
-from mitoscale.ops.assemble import assemble
 from mitoscale.ops.contingency import contingency
 from mitoscale.ops.instances import instances
-from mitoscale.ops.scene import make_scene
+from synthetic.assemble import assemble
+from synthetic.scene import make_scene
 
 CORES = (32, 64, 100, 128, 256)
 

@@ -19,18 +19,18 @@ from typing import Any
 
 import cc3d
 import numpy as np
-from undecidable import undecidable
 
 from mitoscale.core.geometry import Region, Spacing, Triple
 from mitoscale.core.grid import BlockGrid
 from mitoscale.evaluation.label_reading import read_labels
 from mitoscale.evaluation.object_metrics import match, object_scores, object_scores_3d
-from mitoscale.ops.assemble import assemble
 from mitoscale.ops.contingency import contingency
 from mitoscale.ops.instances import instances
 from mitoscale.ops.link import link, open_ends
-from mitoscale.ops.perturb import Mistakes, perturb
-from mitoscale.ops.scene import make_scene
+from synthetic.assemble import assemble
+from synthetic.perturb import Mistakes, perturb
+from synthetic.scene import make_scene
+from undecidable import undecidable
 
 LEAST = 1000
 """Voxels of the smallest object that counts."""

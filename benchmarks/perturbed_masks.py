@@ -1,7 +1,7 @@
 """How linking and stitching bear mistakes in the masks, beside plain linking by an IoU threshold.
 
 Each block is given the true masks of its slices with mistakes of its own: outlines that wander, masks and whole slices that are
-missing, masks split in two, neighbours merged (mitoscale.ops.perturb). Both linkings get the same masks and are stitched alike;
+missing, masks split in two, neighbours merged (synthetic.perturb). Both linkings get the same masks and are stitched alike;
 results below 500 voxels are dropped for both. VOI is the variation of information, split + merge, in bits.
 
     python benchmarks/perturbed_masks.py --out benchmarks/results/perturbed-masks.json
@@ -18,16 +18,16 @@ from typing import Any
 
 import cc3d
 import numpy as np
-from plain_link import plain_link
 
 from mitoscale.core.geometry import Region, Spacing, Triple
 from mitoscale.core.grid import BlockGrid
 from mitoscale.evaluation.object_metrics import object_scores_3d
 from mitoscale.evaluation.partition_metrics import voi
-from mitoscale.ops.assemble import assemble
 from mitoscale.ops.link import link, open_ends
-from mitoscale.ops.perturb import Mistakes, perturb
-from mitoscale.ops.scene import make_scene
+from plain_link import plain_link
+from synthetic.assemble import assemble
+from synthetic.perturb import Mistakes, perturb
+from synthetic.scene import make_scene
 
 LEAST_TRUE, LEAST_FOUND = 1000, 500
 """Voxels of the smallest true object that counts, and of the smallest result that is kept."""

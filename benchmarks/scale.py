@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from nothing import Simulated, result_of, simulated
 
 from mitoscale.cluster.clusters import Cluster, ClusterSettings, start
 from mitoscale.cluster.task_pool import IN_FLIGHT
@@ -31,6 +30,7 @@ from mitoscale.pipeline.stage_run import StageRun
 from mitoscale.pipeline.state import FINISHED, StageState, digest, ledger_of, results
 from mitoscale.storage.events import EventLog
 from mitoscale.storage.layout import RunFolder
+from nothing import Simulated, result_of, simulated
 
 WAYS = {"one by one": 1, "bundled": 16, "plain Dask": 0}
 """Blocks a task."""

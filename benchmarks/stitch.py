@@ -24,14 +24,14 @@ from typing import Any
 
 import numpy as np
 import psutil
-from binary_volume import SPACING, write_volume
-from whole_run import memory
 
+from binary_volume import SPACING, write_volume
 from mitoscale.cluster.clusters import load_cluster, start
 from mitoscale.core.geometry import Triple
 from mitoscale.pipeline import Observer, execute, load
 from mitoscale.storage.arrays import create_array, open_array
 from mitoscale.storage.layout import RunFolder
+from whole_run import memory
 
 BLOCK: Triple = (64, 512, 512)
 TIMED = ("segment", "stitch", "relabel")

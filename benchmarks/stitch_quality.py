@@ -20,8 +20,8 @@ import numpy as np
 from mitoscale.core.geometry import Region, Triple
 from mitoscale.core.grid import BlockGrid
 from mitoscale.evaluation.object_metrics import object_scores_3d
-from mitoscale.ops.assemble import assemble
-from mitoscale.ops.scene import make_scene
+from synthetic.assemble import assemble
+from synthetic.scene import make_scene
 
 MARGIN: Triple = (8, 16, 16)
 

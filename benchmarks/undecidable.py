@@ -23,8 +23,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from mitoscale.core.geometry import Spacing
-from mitoscale.ops.perturb import Mistakes, perturb
 from mitoscale.ops.slice_masks import Overlaps, SliceMasks, number_masks, overlaps_of
+from synthetic.perturb import Mistakes, perturb
 
 GAPS = 2
 """Most slices that are skipped."""

@@ -1,11 +1,11 @@
-"""Predictors that know the truth: for measuring what linking and stitching make of perfect, or of spoilt, answers.
+"""Predictors that know the truth: for measuring what linking and stitching make of perfect answers.
 
 They are made like anyone's (see :mod:`mitoscale.nets.predictors`), and read the truth by ``region``; results that were
 computed elsewhere can be given to a run in the same way::
 
     mitoscale run stack.tif RUN --voxel-size 10,10,10 \\
         --detector mitoscale.nets.oracle:Foreground --detector-option truth=truth.npy \\
-        --segmenter mitoscale.nets.oracle:Fragments --segmenter-option truth=truth.npy --segmenter-option strength=0.5
+        --segmenter mitoscale.nets.oracle:Fragments --segmenter-option truth=truth.npy
 """
 
 from __future__ import annotations
@@ -17,9 +17,7 @@ import numpy as np
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region
 from mitoscale.ops.instances import connected_parts
-from mitoscale.ops.link import link
 from mitoscale.ops.masks import Mask, masks_of
-from mitoscale.ops.perturb import Mistakes, perturb
 from mitoscale.ops.prompts import Prompts
 
 
@@ -72,43 +70,20 @@ class Masks(Truth):
 
     def masks(self, image: np.ndarray, foreground: np.ndarray, prompts: Sequence[Prompts], region: Region) -> list[list[Mask]]:
         """Of each slice a mask with score 1 for each prompt; none where a point lies on nothing."""
-        return [_known(*plane) for plane in zip(perturb(self.read(region), Mistakes(), seed=0), prompts, strict=True)]
+        return [_known(*plane) for plane in zip(self.read(region), prompts, strict=True)]
 
 
-def _known(profiles: np.ndarray, prompts: Prompts) -> list[Mask]:
-    """The masks of a slice, from its true profiles (Y, X)."""
+def _known(labels: np.ndarray, prompts: Prompts) -> list[Mask]:
+    """The masks of a slice, from its true labels (Y, X): the 8-connected part of the label that each point lies on."""
+    profiles = connected_parts(labels[None])[0]
     y, x = np.rint(prompts.points).astype(int).T
     hit = profiles[y, x]
     return masks_of((profiles[None] == hit[:, None, None]) & (hit > 0)[:, None, None], np.ones(len(hit)))
 
 
 class Fragments(Truth):
-    """A :class:`mitoscale.nets.predictors.VolumeSegmenter`: true objects, or true profiles with mistakes and then linked.
-
-    Parameters
-    ----------
-    truth : str
-        See :class:`Truth`.
-    spacing : str
-        Voxel size ``z,y,x`` in nm, which linking asks for.
-    strength : str
-        0: the connected parts of each object within the region. Above 0, to 1: profiles with mistakes
-        (:class:`mitoscale.ops.perturb.Mistakes`), other ones in each block, and linked slice by slice.
-    seed : str
-        Of the mistakes.
-    """
-
-    def __init__(self, truth: str, spacing: str = "10,10,10", strength: str = "0", seed: str = "0") -> None:
-        super().__init__(truth)
-        z, y, x = map(float, spacing.split(","))
-        self.spacing, self.strength, self.seed = (z, y, x), float(strength), int(seed)
+    """A :class:`mitoscale.nets.predictors.VolumeSegmenter`: the connected parts of each true object within the region."""
 
     def fragments(self, image: np.ndarray, foreground: np.ndarray, region: Region) -> np.ndarray:
         """(Z, Y, X) uint32 fragments, numbered anew in each region."""
-        labels = self.read(region)
-        if not self.strength:
-            return connected_parts(labels)
-        place = np.ravel_multi_index(region.start, self.labels.shape)  # each region makes its own mistakes
-        masks = perturb(labels, Mistakes.of_strength(self.strength), seed=self.seed + int(place))
-        ends = 2 * (region.start[0] > 0), 2 * (region.stop[0] < self.labels.shape[0])
-        return link(masks, self.spacing, open_ends=ends)
+        return connected_parts(self.read(region))

@@ -27,8 +27,8 @@ SHAPE = (32, 128, 128)
 BLOCK = (16, 64, 64)
 """Cuts the phantom into eight blocks."""
 
-HERE = str(Path(__file__).parent)
-"""Where the module ``known_truth`` lies, which the tests name as anyone names a predictor."""
+MODULES = (str(Path(__file__).parent), str(Path(__file__).parents[2] / "benchmarks"))
+"""Where ``known_truth`` and ``synthetic`` lie, which the tests name as anyone names a predictor."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +104,7 @@ def call(*arguments: str) -> Ended:
 
 def begin(*arguments: str) -> subprocess.Popen[str]:
     """Start the command line as a process with a session of its own, and with a real local cluster."""
-    path = os.pathsep.join(p for p in (HERE, os.environ.get("PYTHONPATH", "")) if p)
+    path = os.pathsep.join(p for p in (*MODULES, os.environ.get("PYTHONPATH", "")) if p)
     return subprocess.Popen(
         [sys.executable, "-c", "from mitoscale.cli import main; main()", *arguments],
         env={**os.environ, "PYTHONPATH": path},

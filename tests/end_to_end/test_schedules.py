@@ -28,7 +28,7 @@ def undisturbed(mitoscale: Call, stack: Stack, tmp_path_factory: pytest.TempPath
     run = str(tmp_path_factory.mktemp("undisturbed") / "run")
     oracle = "mitoscale.nets.oracle"
     options = ["--detector", f"{oracle}:Foreground", "--detector-option", f"truth={stack.truth}", "--min-volume", "1"]
-    options += ["--segmenter", f"{oracle}:Fragments", "--segmenter-option", f"truth={stack.truth}"]
+    options += ["--segmenter", "synthetic.spoilt:SpoiltFragments", "--segmenter-option", f"truth={stack.truth}"]
     options += ["--segmenter-option", "strength=0.5", "--block", ",".join(map(str, BLOCK)), "--workers", "1"]
     ended = mitoscale("run", stack.image, run, *options)
     assert ended.code == 0, ended.err

@@ -12,11 +12,11 @@ from scipy.spatial import cKDTree
 from mitoscale.core.geometry import Region, Triple
 from mitoscale.core.grid import BlockGrid
 from mitoscale.evaluation.object_metrics import object_scores_3d
-from mitoscale.ops.assemble import assemble
 from mitoscale.ops.instances import connected_parts
 from mitoscale.ops.link import link, open_ends
-from mitoscale.ops.perturb import Mistakes, perturb
-from mitoscale.ops.scene import make_scene
+from synthetic.assemble import assemble
+from synthetic.perturb import Mistakes, perturb
+from synthetic.scene import make_scene
 
 Fragments = dict[Triple, np.ndarray]
 SMALL = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])

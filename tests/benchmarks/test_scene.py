@@ -5,8 +5,8 @@ from __future__ import annotations
 import cc3d
 import numpy as np
 
-from mitoscale.ops.perturb import Mistakes, perturb
-from mitoscale.ops.scene import make_scene
+from synthetic.perturb import Mistakes, perturb
+from synthetic.scene import make_scene
 
 SCENE = make_scene((64, 80, 80), objects=12, seed=5, radius=(4, 6), length=(30, 60))
 
