@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from mitoscale.cli.planning import Planned
-from mitoscale.core.forecast import FORMULA, Forecast
+from mitoscale.core.forecast import FORMULA, Forecast, StageForecast
 
 _COLUMNS = {
     "": -12,
@@ -35,6 +35,9 @@ def as_text(found: Planned) -> str:
     for stage in found.own.stages:
         numbers = f"{stage.tasks:>12}{stage.bytes_read / 1e9:>12.2f}{stage.bytes_written / 1e9:>12.2f}{stage.hours:>12.3f}"
         lines.append(f"{stage.name:10}{numbers}{_time(stage.wall_hours):>22}{stage.bundle:>8}{stage.load_hours * 3600:>13.2f}")
+    large = found.larger["1 TB"].stages
+    pairs = zip(found.own.stages, large, strict=True)
+    lines += [_network(own, most) for own, most in pairs if own.network_pixels_per_voxel]
     lines += [
         "",
         f"memory of a worker  {found.own.worker_bytes / 1e9:.2f} GB (measured)",
@@ -44,6 +47,12 @@ def as_text(found: Planned) -> str:
     ]
     lines += [_row(name, forecast) for name, forecast in found.larger.items()]
     return "\n".join([*lines, "", FORMULA])
+
+
+def _network(own: StageForecast, large: StageForecast) -> str:
+    pixels = f"{own.network_pixels_per_voxel:.2f} network pixels a voxel here, {large.network_pixels_per_voxel:.2f} at 1 TB"
+    rate = f"{own.network_pixels_per_second / 1e6:.2f} Mpixel/s a device"
+    return f"{own.name:10}{pixels}; {rate}: {large.device_hours_per_teravoxel:.1f} device hours a teravoxel"
 
 
 def _row(name: str, found: Forecast) -> str:

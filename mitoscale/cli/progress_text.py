@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from datetime import datetime, timedelta
 
+from mitoscale.core.network_cost import as_text as as_figure
 from mitoscale.pipeline.status import RunProgress, StageProgress
 
 _FAULTS = ("worker lost", "raised", "taken back", "damaged", "quarantined", "stopped")
@@ -27,9 +28,11 @@ def as_object(found: RunProgress) -> str:
 def as_text(found: RunProgress, run: str) -> str:
     """A table of the stages, what was given up, and the last faults."""
     lost = [(s.name, task, why) for s in found.stages for task, why in s.quarantined.items()]
-    head = f"{'stage':9}{'tasks':>16}{'given up':>10}{'Mvoxel/s':>10}{'read s':>9}{'compute s':>11}{'write s':>9}"
+    head = f"{'stage':9}{'tasks':>16}{'given up':>10}{'Mvoxel/s':>10}{'net px/vx':>11}{'read s':>9}{'compute s':>11}{'write s':>9}"
     head += f"{'GB in/out':>14}  left"
     lines = [f"{run}: {_state(found)}", head, *map(_line, found.stages)]
+    if any(stage.network_pixels for stage in found.stages):
+        lines += ["net px/vx: pixels that went through a network for each voxel of the volume"]
     if lost:
         lines += ["", f"given up (mitoscale retry {run} heals them):"]
         lines += [f"  {stage} {task}: {why}" for stage, task, why in lost[:_SHOWN]]
@@ -56,10 +59,11 @@ def _state(found: RunProgress) -> str:
 def _line(stage: StageProgress) -> str:
     seconds = stage.seconds
     rate = f"{stage.voxels_per_second / 1e6:.2f}" if stage.voxels_per_second else ""
+    network = as_figure(stage.network_pixels_per_voxel)
     moved = f"{stage.bytes_read / 1e9:.2f}/{stage.bytes_written / 1e9:.2f}" if stage.bytes_read else ""
     times = "".join(f"{seconds[phase]:>{width}.1f}" for phase, width in (("read", 9), ("compute", 11), ("write", 9)))
     counted = f"{stage.done} of {stage.tasks}"
-    return f"{stage.name:9}{counted:>16}{len(stage.quarantined) or '':>10}{rate:>10}{times}{moved:>14}  {_left(stage)}"
+    return f"{stage.name:9}{counted:>16}{len(stage.quarantined) or '':>10}{rate:>10}{network:>11}{times}{moved:>14}  {_left(stage)}"
 
 
 def _left(stage: StageProgress) -> str:

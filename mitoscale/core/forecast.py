@@ -34,6 +34,7 @@ SUPER_BLOCK = 16
 FORMULA = (
     "hours = sum over stages of (seconds a voxel read, measured) x (voxels read by all blocks) / 3600; "
     "bytes = (bytes a core voxel, measured) x voxels\n"
+    "device hours a teravoxel = (network pixels a voxel) x 10^12 / (network pixels a second of one device, measured) / 3600\n"
     "scheduler s = tasks / bundle x "
     f"{1e3 * TASK_SECONDS:g} ms + tasks x {1e3 * BLOCK_SECONDS:g} ms, client and scheduler together; "
     "wall = sum over stages of the larger of hours / tasks at once and scheduler s\n"
@@ -54,6 +55,10 @@ class StageCost:
     """Bytes read for each of these voxels, before compression."""
     written_per_voxel: float
     """Bytes written for each of these voxels, before compression."""
+    network_pixels_per_voxel: float = 0.0
+    """Pixels that went through its network for each of these voxels; 0 where it has none that counts."""
+    network_pixels_per_second: float = 0.0
+    """How many of them one device computes in a second."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +97,15 @@ class StageForecast:
     """Tasks that travel as one through client and scheduler."""
     load_hours: float
     """Time of client and scheduler."""
+    network_pixels_per_voxel: float
+    """Pixels that go through its network for each voxel of the volume; 0 where it has none that counts."""
+    network_pixels_per_second: float
+    """How many of them one device computes in a second, as measured."""
+
+    @property
+    def device_hours_per_teravoxel(self) -> float:
+        """Hours that the network keeps one device busy for 10^12 voxels of such a volume; 0 where it has none that counts."""
+        return self.network_pixels_per_voxel * 1e12 / max(self.network_pixels_per_second, 1e-9) / 3600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,4 +250,6 @@ def _stage(plan: RunPlan, name: str, costs: Calibration, slots: int) -> StageFor
         wall_hours=max(seconds / max(1, min(slots, tasks)), load) / 3600,
         bundle=bundle,
         load_hours=load / 3600,
+        network_pixels_per_voxel=cost.network_pixels_per_voxel * voxels / plan.region.size,
+        network_pixels_per_second=cost.network_pixels_per_second,
     )

@@ -21,6 +21,8 @@ class BlockResult(BaseModel):
     checksum: str = ""
     """Digest of what other blocks will read from this one, hex; empty where nothing is read."""
     counts: dict[str, float] = Field(default_factory=dict)
-    """Small additive numbers such as voxels or detections."""
+    """Small additive numbers: ``voxels`` of the core, ``bytes_read``, ``bytes_written``, detections and the like; of a network also
+    ``network_pixels`` (all pixels that went through it, in its own pixels, once for each pass), ``network_seconds`` (time on its
+    device) and ``prompts``."""
     seconds: dict[str, float] = Field(default_factory=dict)
     """Time spent in ``read``, ``compute`` and ``write``."""

@@ -62,8 +62,8 @@ from its name stands in :mod:`mitoscale.nets.factories`; neither module imports 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -90,6 +90,33 @@ class Detector(Protocol):
         -------
         (Z, Y, X) float32
             Probability 0..1.
+        """
+
+
+class CoreForeground(NamedTuple):
+    """Foreground of a block's core, and what it took."""
+
+    foreground: np.ndarray
+    """(Z, Y, X) uint8: probability 0..1 as 0..255."""
+    counts: Mapping[str, float]
+    """For the ledger; see :class:`mitoscale.core.result.BlockResult`."""
+
+
+@runtime_checkable
+class CoreDetector(Protocol):
+    """A detector that computes no more than a block's core needs, and counts what it computes."""
+
+    def core_foreground(self, image: np.ndarray, region: Region, core: Region) -> CoreForeground:
+        """Foreground of a core.
+
+        Parameters
+        ----------
+        image : (Z, Y, X) uint8
+            Normalised read region.
+        region : Region
+            The level-0 voxels it covers.
+        core : Region
+            The part of it that is wanted.
         """
 
 

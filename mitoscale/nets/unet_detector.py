@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from mitoscale.core.geometry import Region, Spacing
 from mitoscale.nets.device import autocast
 from mitoscale.nets.gpu_lock import turn
+from mitoscale.nets.predictors import CoreForeground
 from mitoscale.nets.unet import UNet
 from mitoscale.ops.resample import coarse_range, from_network, to_network
 
@@ -73,6 +75,13 @@ class UNetDetector:
         """
         return self.probability(image, range(len(image)), origin=region.start[1:])
 
+    def core_foreground(self, image: np.ndarray, region: Region, core: Region) -> CoreForeground:
+        """See :class:`mitoscale.nets.predictors.CoreDetector`."""
+        began, counter = time.perf_counter(), _Counter()
+        probability = self._probability(image, list(range(len(image))), region.start[1:], counter)
+        found = np.rint(np.clip(probability[core.within(region)], 0, 1) * 255).astype(np.uint8)
+        return CoreForeground(found, {"network_pixels": counter.pixels, "network_seconds": time.perf_counter() - began})
+
     def probability(self, image: np.ndarray, chosen: Iterable[int], origin: tuple[int, int] = (0, 0)) -> np.ndarray:
         """Foreground probability of chosen slices; see :meth:`foreground`.
 
@@ -89,7 +98,9 @@ class UNetDetector:
         -------
         (len(chosen), Y, X) float32
         """
-        slices = list(chosen)
+        return self._probability(image, list(chosen), origin, _Counter())
+
+    def _probability(self, image: np.ndarray, slices: list[int], origin: tuple[int, int], counter: _Counter) -> np.ndarray:
         down, up = [], []
         for start, length, ratio in zip(origin, image.shape[1:], self.ratios, strict=True):
             down.append(torch.from_numpy(to_network(start, start + length, ratio)))
@@ -109,31 +120,31 @@ class UNetDetector:
         for start in range(0, len(slices), batch):
             part = slices[start : start + batch]
             index = [[place[min(max(z + s, 0), len(image) - 1)] for s in self.steps] for z in part]
-            probability = self._windows(small[torch.tensor(index)], lead)
+            probability = self._windows(small[torch.tensor(index)], lead, counter)
             for i, p in enumerate(probability):
                 result[start + i] = (up[0] @ p @ up[1].T).numpy()
         return result
 
-    def _windows(self, image: torch.Tensor, lead: tuple[int, ...]) -> torch.Tensor:
+    def _windows(self, image: torch.Tensor, lead: tuple[int, ...], counter: _Counter) -> torch.Tensor:
         """(N, H, W) probability of (N, C, H, W) images: whole, or in overlapping windows where they are very large."""
         image = torch.nn.functional.pad(image, (lead[1], 0, lead[0], 0), mode="replicate")
-        return self._cut(image)[:, lead[0] :, lead[1] :]
+        return self._cut(image, counter)[:, lead[0] :, lead[1] :]
 
-    def _cut(self, image: torch.Tensor) -> torch.Tensor:
+    def _cut(self, image: torch.Tensor, counter: _Counter) -> torch.Tensor:
         height, width = image.shape[-2:]
         if max(height, width) <= _LARGEST:
-            return self._forward(image)
+            return self._forward(image, counter)
         overlap = 8 * self.model.stride
         total = torch.zeros((len(image), height, width))
         weight = torch.zeros((height, width))
         for y0, y1 in _cuts(height, _LARGEST, overlap):
             for x0, x1 in _cuts(width, _LARGEST, overlap):
                 ramp = torch.outer(_ramp(y1 - y0, overlap), _ramp(x1 - x0, overlap))
-                total[:, y0:y1, x0:x1] += self._forward(image[..., y0:y1, x0:x1]) * ramp
+                total[:, y0:y1, x0:x1] += self._forward(image[..., y0:y1, x0:x1], counter) * ramp
                 weight[y0:y1, x0:x1] += ramp
         return total / weight
 
-    def _forward(self, image: torch.Tensor) -> torch.Tensor:
+    def _forward(self, image: torch.Tensor, counter: _Counter) -> torch.Tensor:
         """(N, H, W) probability on the CPU; the edge is mirrored up to a multiple of the network's stride."""
         height, width = image.shape[-2:]
         stride = self.model.stride
@@ -141,11 +152,24 @@ class UNetDetector:
         device = next(self.model.parameters()).device
         padded = padded.to(device, memory_format=torch.channels_last)
         with torch.inference_mode(), autocast(device), turn(device.type):
+            counter.add(padded)
             probability = self.model(padded).float().sigmoid()
             if self.mirror:  # the padded size is a multiple of the stride, so pooling keeps its phase when turned round
+                counter.add(padded)
                 turned = self.model(padded.flip(-2, -1)).float().sigmoid()
                 probability = (probability + turned.flip(-2, -1)) / 2
         return probability[:, 0, :height, :width].cpu()
+
+
+class _Counter:
+    """Pixels that went through the network; one a call, because threads share detectors."""
+
+    def __init__(self) -> None:
+        self.pixels = 0
+
+    def add(self, image: torch.Tensor) -> None:
+        """(N, C, H, W) are passed through it."""
+        self.pixels += len(image) * image.shape[2] * image.shape[3]
 
 
 def _cuts(length: int, size: int, overlap: int) -> list[tuple[int, int]]:

@@ -71,6 +71,8 @@ def measured(run: Run) -> Calibration:
             seconds_per_voxel=seconds / read,
             read_per_voxel=stage.bytes_read / read,
             written_per_voxel=stage.bytes_written / read,
+            network_pixels_per_voxel=stage.network_pixels / read,
+            network_pixels_per_second=stage.network_pixels / (stage.network_seconds or stage.seconds["compute"] or 1.0),
         )
     files = [path for path in Path(run.plan.run).rglob("*") if path.is_file()]
     fragments = next(o for o in found.stages if o.name == "segment")

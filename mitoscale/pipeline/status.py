@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mitoscale.core.event import Event
+from mitoscale.core.network_cost import pixels_per_voxel
 from mitoscale.core.settings import STAGES
 from mitoscale.pipeline.missing_outputs import first_missing
 from mitoscale.pipeline.run import LOCK, Run
@@ -40,6 +41,14 @@ class StageProgress:
     """What the stage counted when it last ended."""
     voxels: float
     """Voxels worked on."""
+    network_pixels: float
+    """Pixels that went through a network, in its own pixels, once for each pass; 0 where none was counted."""
+    network_pixels_per_voxel: float
+    """The same for each voxel worked on."""
+    network_seconds: float
+    """Seconds of a network on its device, part of ``compute``; 0 where they were not counted."""
+    prompts: float
+    """Prompts that a network answered."""
     bytes_read: float
     """Bytes read, before compression."""
     bytes_written: float
@@ -97,6 +106,10 @@ def _stage(run: Run, name: str) -> StageProgress:
         finished=ended,
         numbers=closing.counts if closing else {},
         voxels=tally.counts["voxels"],
+        network_pixels=tally.counts["network_pixels"],
+        network_pixels_per_voxel=pixels_per_voxel(tally.counts),
+        network_seconds=tally.counts["network_seconds"],
+        prompts=tally.counts["prompts"],
         bytes_read=tally.counts["bytes_read"],
         bytes_written=tally.counts["bytes_written"],
         seconds={**{phase: tally.seconds[phase] for phase in ("read", "compute", "write")}, "wall": wall},

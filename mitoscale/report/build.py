@@ -19,6 +19,7 @@ from mitoscale.report.colours import hex_colour
 from mitoscale.report.content import ReportContent, Table
 from mitoscale.report.html import render
 from mitoscale.report.pictures import cuts, encode, save_png, view, volume_histogram
+from mitoscale.report.stage_table import stage_table, stage_totals
 from mitoscale.stages.reading import read_written_table
 from mitoscale.stages.stage import Key, Stage
 from mitoscale.storage.arrays import open_array
@@ -61,7 +62,7 @@ class Report(Stage):
     def content(self) -> ReportContent:
         """What the report shows."""
         objects = read_written_table(self.folder.objects, stage="measure", task="")
-        totals = {s: self._totals(s) for s in STAGES[:-1]}
+        totals = {s: stage_totals(Ledger(self.folder.ledger(s)).latest(self.plan.settings.token(s))) for s in STAGES[:-1]}
         region, spec = self.plan.region, self.plan.spec
         cubic_um = region.size * float(np.prod(spec.spacing)) / 1e9
         volume = float(objects["volume_nm3"].sum()) / 1e9
@@ -87,7 +88,7 @@ class Report(Stage):
             objects=_largest(objects),
             origin=self._origin(),
             origin_shares=self._origin_shares(objects),
-            stages=_stages(totals),
+            stages=stage_table(totals),
             stage_seconds={name: t["wall"] for name, t in totals.items()},
             settings=self._settings(),
             provenance=_provenance(provenance, region),
@@ -97,20 +98,6 @@ class Report(Stage):
             quarantined=quarantined,
             footer=f"mitoscale {provenance.version} {provenance.commit[:12]}".strip(),
         )
-
-    def _totals(self, stage: str) -> dict[str, float]:
-        """Tasks, voxels, quarantined tasks and seconds of a stage, from its ledger."""
-        totals = dict.fromkeys(("tasks", "wall", "voxels", "quarantined", "read", "compute", "write"), 0.0)
-        for entry in Ledger(self.folder.ledger(stage)).latest(self.plan.settings.token(stage)):
-            if entry.name == "finished":
-                totals["wall"] = entry.seconds.get("wall", 0.0)
-                continue
-            totals["tasks"] += 1
-            totals["voxels"] += entry.counts.get("voxels", 0.0)
-            totals["quarantined"] += entry.state == "quarantined"
-            for phase in ("read", "compute", "write"):
-                totals[phase] += entry.seconds.get(phase, 0.0)
-        return totals
 
     def _pictures(self) -> list[tuple[str, bytes]]:
         region = self._shown()
@@ -278,19 +265,3 @@ def _largest(objects: dict[str, np.ndarray], most: int = 15) -> Table:
         )
     head = ("label", "volume (µm³)", "long axis (nm)", "centroid z, y, x (nm)", "slices", "at the border", "foreground")
     return Table(head=head, rows=rows, swatches=[hex_colour(int(objects["label"][i])) for i in order])
-
-
-def _stages(totals: Mapping[str, Mapping[str, float]]) -> Table:
-    rows = []
-    for name, t in totals.items():
-        speed = f"{t['voxels'] / 1e6 / t['wall']:.2f}" if t["wall"] and t["voxels"] else ""
-        rows.append(
-            (
-                name,
-                f"{t['tasks']:.0f}",
-                f"{t['wall']:.1f}",
-                speed,
-                *(f"{t[p]:.1f}" for p in ("read", "compute", "write")),
-            )
-        )
-    return Table(head=("stage", "tasks", "wall (s)", "Mvoxel/s", "read (s)", "compute (s)", "write (s)"), rows=rows)

@@ -13,9 +13,10 @@ from mitoscale.core.grey import VolumeGrey
 from mitoscale.core.grid import Block, block_name
 from mitoscale.core.result import BlockResult
 from mitoscale.nets.factories import make_detector
+from mitoscale.nets.predictors import CoreDetector, CoreForeground
 from mitoscale.nets.validate import checked_foreground
 from mitoscale.ops.centroids import deduplicate, detections_from_profiles, profiles
-from mitoscale.stages.network_view import network_view
+from mitoscale.stages.network_view import NetworkView, network_view
 from mitoscale.stages.reading import read_written_table, seal, sealed
 from mitoscale.stages.stage import Key, Stage, Stopwatch
 from mitoscale.storage.arrays import checksum, open_array
@@ -73,9 +74,7 @@ class Detect(Stage):
             watch.moved("read", image)
         with watch.phase("compute"):
             view = network_view(self.plan, self.grey, image, key)
-            foreground = np.zeros(key.core.shape, np.uint8)
-            if view.asked is not None:  # else all is padding
-                foreground[view.asked.core.within(key.core)] = self._foreground(view.image, view.asked)
+            foreground, counts = self._foreground(view, key)
             foreground[view.hidden] = 0
             for row in self.plan.convert_grid.meeting(key.core):  # no foreground where nothing could be read
                 if block_name(row) in self.lost.get("convert", ()):
@@ -90,15 +89,27 @@ class Detect(Stage):
         return BlockResult(
             name=key.name,
             checksum=checksum(foreground),
-            counts={"voxels": foreground.size, "detections": len(found["z"]), **watch.bytes},
+            counts={"voxels": foreground.size, "detections": len(found["z"]), **counts, **watch.bytes},
             seconds=watch.seconds,
         )
 
-    def _foreground(self, image: np.ndarray, block: Block) -> np.ndarray:
-        """(Z, Y, X) uint8 of the core, from what is seen of the read region."""
+    def _foreground(self, view: NetworkView, block: Block) -> CoreForeground:
+        """Of the core; the part of it that is padding is not asked for."""
+        foreground, counts, hidden = np.zeros(block.core.shape, np.uint8), {"flat_blocks": 1.0}, block.core.size
+        if view.asked is not None:
+            found = self._asked(view.image, view.asked)
+            foreground[view.asked.core.within(block.core)] = found.foreground
+            counts, hidden = dict(found.counts), hidden - view.asked.core.size
+        return CoreForeground(foreground, {**counts, "flat_voxels": counts.get("flat_voxels", 0.0) + hidden})
+
+    def _asked(self, image: np.ndarray, block: Block) -> CoreForeground:
+        """What the detector finds in a core, from what is seen of the read region."""
         detector = make_detector(self.plan.settings.detect, self.plan.spec.spacing)
+        if isinstance(detector, CoreDetector):
+            return detector.core_foreground(image, block.halo, block.core)
         answer = checked_foreground(detector.foreground(image, block.halo), image.shape)
-        return np.rint(np.clip(answer[block.core.within(block.halo)], 0, 1) * 255).astype(np.uint8)
+        probability = answer[block.core.within(block.halo)]
+        return CoreForeground(np.rint(np.clip(probability, 0, 1) * 255).astype(np.uint8), {})
 
     def _sealed(self, key: Block) -> Iterator[Region]:
         """The parts of the core that other blocks will read to segment."""
