@@ -149,6 +149,7 @@ def request_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 help="Keyword for a detector factory.",
             ),
             click.option("--threshold", type=Amount(0, 1), help="Foreground probability from which a voxel counts."),
+            click.option("--mirror", is_flag=True, help="The U-Net sees each slice twice: half as fast."),
             click.option("--segmenter", help="sam, unet (watershed of the U-Net alone, fast), or pkg.module:factory."),
             click.option(
                 "--segmenter-option",

@@ -1,7 +1,7 @@
 """What a run will take: blocks, bytes, files, memory and time, as formulas over what a few real blocks took.
 
-A task's time follows the voxels it reads, halo included; so a stage takes *seconds a voxel read* (measured) x *voxels read by
-all blocks* (geometry). Wall time is that over the tasks computed at once, and never less than client and scheduler need
+A task's time follows the voxels it computes, margins included; so a stage takes *seconds a voxel computed* (measured) x *voxels
+computed by all blocks* (geometry). Wall time is that over the tasks computed at once, and never less than client and scheduler need
 (:mod:`mitoscale.core.overhead`).
 """
 
@@ -32,7 +32,7 @@ SUPER_BLOCK = 16
 """Blocks along each edge of what is merged at once."""
 
 FORMULA = (
-    "hours = sum over stages of (seconds a voxel read, measured) x (voxels read by all blocks) / 3600; "
+    "hours = sum over stages of (seconds a voxel computed, measured) x (voxels computed by all blocks, margins included) / 3600; "
     "bytes = (bytes a core voxel, measured) x voxels\n"
     "device hours a teravoxel = (network pixels a voxel) x 10^12 / (network pixels a second of one device, measured) / 3600\n"
     "scheduler s = tasks / bundle x "
@@ -50,13 +50,13 @@ class StageCost:
     """What a stage took on real blocks."""
 
     seconds_per_voxel: float
-    """Seconds of a task for each voxel its blocks read."""
+    """Seconds of a task for each voxel its blocks compute; see :func:`voxels_computed`."""
     read_per_voxel: float
-    """Bytes read for each of these voxels, before compression."""
+    """Bytes read for each voxel its blocks read, before compression; see :func:`voxels_read`."""
     written_per_voxel: float
     """Bytes written for each of these voxels, before compression."""
     network_pixels_per_voxel: float = 0.0
-    """Pixels that went through its network for each of these voxels; 0 where it has none that counts."""
+    """Pixels that went through its network for each voxel its blocks compute; 0 where it has none that counts."""
     network_pixels_per_second: float = 0.0
     """How many of them one device computes in a second."""
 
@@ -162,8 +162,26 @@ def voxels_read(plan: RunPlan, stage: str) -> int:
     stage : str
         One of ``STAGES``.
     """
+    return _voxels(plan, stage, plan.detect_grid.margin)
+
+
+def voxels_computed(plan: RunPlan, stage: str) -> int:
+    """Voxels that all blocks of a stage compute: as many as they read, but a U-Net only reads the slices beyond a core.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run.
+    stage : str
+        One of its stages.
+    """
+    _, y, x = plan.detect_grid.margin
+    return _voxels(plan, stage, (0, y, x))
+
+
+def _voxels(plan: RunPlan, stage: str, detect_margin: Triple) -> int:
     grid = plan.detect_grid if stage == "detect" else plan.grid if stage in ("segment", "stitch") else plan.convert_grid
-    margin: Triple = grid.margin if stage in ("detect", "segment") else (0, 0, 0)
+    margin: Triple = detect_margin if stage == "detect" else grid.margin if stage == "segment" else (0, 0, 0)
     return math.prod(n + 2 * m * (c - 1) for n, m, c in zip(plan.region.shape, margin, grid.counts, strict=True))
 
 
@@ -238,7 +256,8 @@ def check(found: Forecast, *, worker_limit: float | None, client_limit: float, f
 
 def _stage(plan: RunPlan, name: str, costs: Calibration, slots: int) -> StageForecast:
     cost, voxels, tasks = costs.stages[name], voxels_read(plan, name), plan.task_count(name)
-    seconds = cost.seconds_per_voxel * voxels
+    computed = voxels_computed(plan, name)
+    seconds = cost.seconds_per_voxel * computed
     bundle = bundle_size(seconds / max(1, tasks), slots)
     load = load_seconds(tasks, bundle)
     return StageForecast(
@@ -250,6 +269,6 @@ def _stage(plan: RunPlan, name: str, costs: Calibration, slots: int) -> StageFor
         wall_hours=max(seconds / max(1, min(slots, tasks)), load) / 3600,
         bundle=bundle,
         load_hours=load / 3600,
-        network_pixels_per_voxel=cost.network_pixels_per_voxel * voxels / plan.region.size,
+        network_pixels_per_voxel=cost.network_pixels_per_voxel * computed / plan.region.size,
         network_pixels_per_second=cost.network_pixels_per_second,
     )

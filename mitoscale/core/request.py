@@ -33,6 +33,8 @@ class RunRequest(Settings):
     """Keywords for a detector's factory."""
     threshold: float | None = None
     """Foreground probability from which a voxel counts, 0..1."""
+    mirror: bool = False
+    """The U-Net sees each slice twice."""
     segmenter: str | None = None
     """``sam``, ``unet``, or ``pkg.module:factory``."""
     segmenter_option: dict[str, Any] = Field(default_factory=dict)
@@ -52,7 +54,12 @@ class RunRequest(Settings):
 
     def detect(self) -> dict[str, Any]:
         """What is given of :class:`~mitoscale.core.settings.DetectSettings`, by its names."""
-        return _given(detector=self.detector, threshold=self.threshold, options=self.detector_option or None)
+        return _given(
+            detector=self.detector,
+            threshold=self.threshold,
+            mirror=self.mirror or None,
+            options=self.detector_option or None,
+        )
 
     def segment(self) -> dict[str, Any]:
         """What is given of :class:`~mitoscale.core.settings.SegmentSettings`, by its names."""

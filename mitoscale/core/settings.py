@@ -53,11 +53,11 @@ class DetectSettings(Settings):
     options: dict[str, Any] = Field(default_factory=dict)
     """Keywords for a factory."""
     margin_nm: Spacing = (40.0, 640.0, 640.0)
-    """How far (z, y, x) the detector reads beyond a core, in nm."""
+    """How far (z, y, x) the detector reads beyond a core, in nm; of a U-Net's weights their own measured margin is taken."""
     threshold: float = 0.5
     """Foreground probability from which a voxel counts, 0..1."""
-    mirror: bool = True
-    """Average the U-Net's prediction with that of the slice turned round."""
+    mirror: bool = False
+    """Let the U-Net see each slice a second time, turned round, and average: half as fast."""
     min_separation_nm: float = 120.0
     """Two detections of one slice closer than this are one."""
 

@@ -1,7 +1,7 @@
 """Several tasks share a worker and its network: who computes on it takes turns, while others read and write.
 
-A worker with a GPU has two or three tasks in hand. Only the network's forward pass is done one at a time; reading, resampling,
-linking and writing of the other tasks go on meanwhile. Predictors from elsewhere are called by one thread at a time altogether,
+A worker with a GPU has two or three tasks in hand. Only the network's work is given to it one at a time; reading, linking and
+writing of the other tasks go on meanwhile. Predictors from elsewhere are called by one thread at a time altogether,
 unless they have an attribute ``concurrent`` that is true.
 """
 
@@ -24,7 +24,9 @@ LOADING = threading.RLock()
 
 
 def turn(device: str) -> AbstractContextManager[Any]:
-    """Held during a forward pass on a GPU; CPU threads need not wait for one another.
+    """Held while a GPU is given work; CPU threads need not wait for one another.
+
+    Who waits for the result has let go of it: so the next task's work stands ready when the GPU ends this one's.
 
     Parameters
     ----------

@@ -1,31 +1,39 @@
-"""The U-Net as a detector: foreground probability of a read region, at the volume's own pixels."""
+"""The U-Net as a detector: foreground probability of a block, computed where the network is.
+
+A block's grey values go to the device once, as uint8, and its foreground comes back once, as uint8; resampling, the network,
+blending, averaging and rounding happen there. What is computed together depends on the block alone.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 
 from mitoscale.core.geometry import Region, Spacing
+from mitoscale.nets.blending import blended
 from mitoscale.nets.device import autocast
+from mitoscale.nets.device_work import DeviceClock, batch_pixels, from_device, to_device
 from mitoscale.nets.gpu_lock import turn
+from mitoscale.nets.margin import margin_pixels
 from mitoscale.nets.predictors import CoreForeground
 from mitoscale.nets.unet import UNet
-from mitoscale.ops.resample import coarse_range, from_network, to_network
+from mitoscale.nets.window import WindowAxis, same_size, window_axis
 
-_PHASE = 64
-"""Windows of a cut slice begin at multiples of this, which every usual stride divides."""
+ORIENTATIONS: tuple[tuple[int, ...], ...] = ((), (-2, -1), (-1,), (-2,))
+"""Axes along which a slice is turned round for the network; slice z takes number z modulo 4."""
 
-_LARGEST = 1536
-"""Largest window edge in network pixels; a larger slice is cut into windows that overlap."""
+THIN_NM = 10.0
+"""Where slices are at most this thick, neighbours that the network saw in other orientations are averaged."""
 
 
 class UNetDetector:
-    """Runs a U-Net slice by slice over a read region.
+    """Runs a U-Net slice by slice over a block.
 
-    The window is the block's whole slice, so there is nothing to blend inside a block unless the slice is very large.
+    Where slices are thin, each is seen in one of four orientations, and a slice counts twice beside its two neighbours: as good as
+    to compute each slice in several orientations, at the price of one. The window is the block's whole slice, so there is
+    nothing to blend inside a block unless the slice is very large.
 
     Parameters
     ----------
@@ -35,10 +43,10 @@ class UNetDetector:
         Pixel size it was trained at.
     spacing : (z, y, x)
         Voxel size of the volume in nm.
-    batch_pixels : int
-        Pixels of the first level computed at once.
+    batch : int, optional
+        Network pixels computed at once; without it what suits the device.
     mirror : bool
-        Average with the prediction of the slice turned round: better, and half as fast.
+        Compute each slice a second time turned round, and average: half as fast.
     """
 
     def __init__(
@@ -47,15 +55,16 @@ class UNetDetector:
         *,
         pixel_nm: float | tuple[float, float],
         spacing: Spacing,
-        batch_pixels: int = 600_000,
+        batch: int | None = None,
         mirror: bool = False,
     ) -> None:
         self.model = model
         self.spacing = spacing
         pixels = pixel_nm if isinstance(pixel_nm, tuple) else (pixel_nm, pixel_nm)
-        self.ratios = (pixels[0] / spacing[1], pixels[1] / spacing[2])
+        self.ratios = (same_size(pixels[0] / spacing[1]), same_size(pixels[1] / spacing[2]))
         self.steps = tuple(round(d / spacing[0]) for d in model.config.context_nm)
-        self.batch_pixels = batch_pixels * model.config.fold**2
+        self.device = next(model.parameters()).device
+        self.batch = batch or batch_pixels(self.device) * model.config.fold**2
         self.mirror = mirror
 
     def foreground(self, image: np.ndarray, region: Region) -> np.ndarray:
@@ -73,17 +82,36 @@ class UNetDetector:
         (Z, Y, X) float32
             Probability 0..1.
         """
-        return self.probability(image, range(len(image)), origin=region.start[1:])
+        work = _Work(self, image, region, region)
+        found = np.zeros(region.shape, np.float32)
+        with torch.inference_mode(), turn(self.device.type):
+            tissue = work.tissue(range(len(image)))
+            if tissue:
+                found[tissue] = from_device(work.averaged(tissue))()
+        return found
 
     def core_foreground(self, image: np.ndarray, region: Region, core: Region) -> CoreForeground:
-        """See :class:`mitoscale.nets.predictors.CoreDetector`."""
-        began, counter = time.perf_counter(), _Counter()
-        probability = self._probability(image, list(range(len(image))), region.start[1:], counter)
-        found = np.rint(np.clip(probability[core.within(region)], 0, 1) * 255).astype(np.uint8)
-        return CoreForeground(found, {"network_pixels": counter.pixels, "network_seconds": time.perf_counter() - began})
+        """See :class:`mitoscale.nets.predictors.CoreDetector`; slices whose core is of one grey value never reach the network."""
+        work = _Work(self, image, region, core)
+        inside = core.within(region)[0]
+        tissue = work.tissue(range(inside.start, inside.stop))
+        found = np.zeros(core.shape, np.uint8)
+        clock = DeviceClock(self.device)
+        if tissue:
+            with torch.inference_mode(), turn(self.device.type), clock:
+                result = from_device(work.averaged(tissue).mul_(255).round_().to(torch.uint8))
+            found[[z - inside.start for z in tissue]] = result()  # waits for the device, while another task may give it work
+        flat = core.shape[0] - len(tissue)
+        counts = {
+            "network_pixels": float(work.pixels),
+            "network_seconds": clock.seconds(),
+            "flat_voxels": float(flat * core.shape[1] * core.shape[2]),
+            "flat_blocks": float(not tissue),
+        }
+        return CoreForeground(found, counts)
 
     def probability(self, image: np.ndarray, chosen: Iterable[int], origin: tuple[int, int] = (0, 0)) -> np.ndarray:
-        """Foreground probability of chosen slices; see :meth:`foreground`.
+        """What the network by itself says of chosen slices, as they are and without their neighbours' answers.
 
         Parameters
         ----------
@@ -98,90 +126,115 @@ class UNetDetector:
         -------
         (len(chosen), Y, X) float32
         """
-        return self._probability(image, list(chosen), origin, _Counter())
+        region = Region.of_shape(image.shape).shifted((0, *origin))
+        work = _Work(self, image, region, region)
+        with torch.inference_mode(), turn(self.device.type):
+            return from_device(work.network(list(chosen), turned=False))()
 
-    def _probability(self, image: np.ndarray, slices: list[int], origin: tuple[int, int], counter: _Counter) -> np.ndarray:
-        down, up = [], []
-        for start, length, ratio in zip(origin, image.shape[1:], self.ratios, strict=True):
-            down.append(torch.from_numpy(to_network(start, start + length, ratio)))
-            up.append(torch.from_numpy(from_network(start, start + length, ratio)))
-        height, width = len(down[0]), len(down[1])
-        # Pooling has a phase too: windows begin at a multiple of the stride, counted from the volume's origin.
-        lead = tuple(
-            coarse_range(start, start + 1, ratio)[0] % self.model.stride for start, ratio in zip(origin, self.ratios, strict=True)
+
+class _Work:
+    """One block's way through the network; one a call, because threads share the network."""
+
+    def __init__(self, detector: UNetDetector, image: np.ndarray, region: Region, core: Region) -> None:
+        self.detector, self.image = detector, image
+        self.pixels = 0
+        """Network pixels so far."""
+        self.first = region.start[0]
+        _, self.y, self.x = core.within(region)
+        stride = detector.model.stride
+        margin = margin_pixels(stride)
+        axes = zip((1, 2), detector.ratios, strict=True)
+        self.axes: list[WindowAxis] = [
+            window_axis((region.start[a], region.stop[a]), (core.start[a], core.stop[a]), ratio=ratio, stride=stride, margin=margin)
+            for a, ratio in axes
+        ]
+
+    def tissue(self, slices: Iterable[int]) -> list[int]:
+        """Those of some slices of the read region that are of more than one grey value over the core."""
+        planes = ((z, self.image[z, self.y, self.x]) for z in slices)
+        return [z for z, plane in planes if plane.min() != plane.max()]
+
+    def averaged(self, slices: list[int]) -> torch.Tensor:
+        """(len(slices), Y, X) float32 probability, each with its neighbours' where slices are thin."""
+        if self.detector.spacing[0] > THIN_NM:
+            return self.network(slices, turned=False)
+        near = sorted({n for z in slices for n in (z - 1, z, z + 1) if 0 <= n < len(self.image)})
+        wanted = set(slices)
+        known = [n for n in near if n in wanted or self.tissue([n])]
+        found = self.network(known, turned=True)
+        place = {z: i for i, z in enumerate(known)}
+        own, before, behind = (
+            torch.tensor([place.get(z + step, place[z]) for z in slices], device=found.device) for step in (0, -1, 1)
         )
-        batch = max(1, self.batch_pixels // (height * width))
-        needed = sorted({min(max(z + s, 0), len(image) - 1) for z in slices for s in self.steps})
+        return (2 * found[own] + found[before] + found[behind]) / 4
+
+    def network(self, slices: Sequence[int], *, turned: bool) -> torch.Tensor:
+        """(len(slices), Y, X) float32 probability; ``turned``: each slice in the orientation of its place in the volume."""
+        detector = self.detector
+        last = len(self.image) - 1
+        context = [[min(max(z + s, 0), last) for s in detector.steps] for z in slices]
+        needed = sorted({z for zs in context for z in zs})
+        small = self._resampled(needed)
         place = {z: i for i, z in enumerate(needed)}
-        small = torch.empty((len(needed), height, width), dtype=torch.float32)
-        for i, z in enumerate(needed):
-            small[i] = down[0] @ torch.from_numpy(image[z].astype(np.float32) / 255.0) @ down[1].T
-        result = np.empty((len(slices), *image.shape[1:]), np.float32)
-        for start in range(0, len(slices), batch):
-            part = slices[start : start + batch]
-            index = [[place[min(max(z + s, 0), len(image) - 1)] for s in self.steps] for z in part]
-            probability = self._windows(small[torch.tensor(index)], lead, counter)
-            for i, p in enumerate(probability):
-                result[start + i] = (up[0] @ p @ up[1].T).numpy()
+        height, width = (axis.size for axis in self.axes)
+        batch = max(1, detector.batch // (height * width))
+        shape = (self.y.stop - self.y.start, self.x.stop - self.x.start)
+        result = torch.empty((len(slices), *shape), device=small.device)
+        for number, axes in enumerate(ORIENTATIONS if turned else ORIENTATIONS[:1]):
+            group = [i for i, z in enumerate(slices) if not turned or (self.first + z) % len(ORIENTATIONS) == number]
+            for start in range(0, len(group), batch):
+                part = group[start : start + batch]
+                index = torch.tensor([[place[z] for z in context[i]] for i in part], device=small.device)
+                result[torch.tensor(part, device=small.device)] = self._wanted(self._forward(small[index], axes))
         return result
 
-    def _windows(self, image: torch.Tensor, lead: tuple[int, ...], counter: _Counter) -> torch.Tensor:
-        """(N, H, W) probability of (N, C, H, W) images: whole, or in overlapping windows where they are very large."""
-        image = torch.nn.functional.pad(image, (lead[1], 0, lead[0], 0), mode="replicate")
-        return self._cut(image, counter)[:, lead[0] :, lead[1] :]
+    def _resampled(self, slices: list[int]) -> torch.Tensor:
+        """(len(slices), H, W) of the window: uint8 as they are, or float32 0..255 at the network's pixels."""
+        whole = slices == list(range(slices[0], slices[-1] + 1))
+        grey = to_device(self.image[slices[0] : slices[-1] + 1] if whole else self.image[slices], self.detector.device)
+        y, x = self.axes
+        for dim, axis in ((1, y), (2, x)):
+            if axis.down is None:
+                grey = _cut(grey, dim, axis.pixels)
+        down = [None if axis.down is None else torch.from_numpy(axis.down).to(grey.device) for axis in self.axes]
+        if all(weights is None for weights in down):
+            return grey
+        small = torch.empty((len(slices), y.size, x.size), device=grey.device)
+        for i, plane in enumerate(grey):  # one by one: float32 of a whole block would be large
+            rows = plane.float() if down[0] is None else down[0] @ plane.float()
+            small[i] = rows if down[1] is None else rows @ down[1].T
+        return small
 
-    def _cut(self, image: torch.Tensor, counter: _Counter) -> torch.Tensor:
-        height, width = image.shape[-2:]
-        if max(height, width) <= _LARGEST:
-            return self._forward(image, counter)
-        overlap = 8 * self.model.stride
-        total = torch.zeros((len(image), height, width))
-        weight = torch.zeros((height, width))
-        for y0, y1 in _cuts(height, _LARGEST, overlap):
-            for x0, x1 in _cuts(width, _LARGEST, overlap):
-                ramp = torch.outer(_ramp(y1 - y0, overlap), _ramp(x1 - x0, overlap))
-                total[:, y0:y1, x0:x1] += self._forward(image[..., y0:y1, x0:x1], counter) * ramp
-                weight[y0:y1, x0:x1] += ramp
-        return total / weight
+    def _forward(self, image: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:
+        """(N, H, W) float32 probability of (N, C, H, W) grey values, turned round along some axes for the network."""
+        passes = [axes]
+        if self.detector.mirror:
+            passes.append(tuple({-2, -1} ^ set(axes)))
+        total = None
+        for turned in passes:
+            one = blended(self._once, image.flip(turned) if turned else image, self.detector.model.stride)
+            one = one.flip(turned) if turned else one
+            total = one if total is None else total + one
+        assert total is not None
+        return total / len(passes) if len(passes) > 1 else total
 
-    def _forward(self, image: torch.Tensor, counter: _Counter) -> torch.Tensor:
-        """(N, H, W) probability on the CPU; the edge is mirrored up to a multiple of the network's stride."""
-        height, width = image.shape[-2:]
-        stride = self.model.stride
-        padded = torch.nn.functional.pad(image, (0, -width % stride, 0, -height % stride), mode="replicate")
-        device = next(self.model.parameters()).device
-        padded = padded.to(device, memory_format=torch.channels_last)
-        with torch.inference_mode(), autocast(device), turn(device.type):
-            counter.add(padded)
-            probability = self.model(padded).float().sigmoid()
-            if self.mirror:  # the padded size is a multiple of the stride, so pooling keeps its phase when turned round
-                counter.add(padded)
-                turned = self.model(padded.flip(-2, -1)).float().sigmoid()
-                probability = (probability + turned.flip(-2, -1)) / 2
-        return probability[:, 0, :height, :width].cpu()
+    def _once(self, image: torch.Tensor) -> torch.Tensor:
+        self.pixels += len(image) * image.shape[-2] * image.shape[-1]
+        grey = (image.float() / 255).contiguous(memory_format=torch.channels_last)
+        with autocast(grey.device):
+            logits: torch.Tensor = self.detector.model(grey)
+        return logits[:, 0].float().sigmoid()
 
-
-class _Counter:
-    """Pixels that went through the network; one a call, because threads share detectors."""
-
-    def __init__(self) -> None:
-        self.pixels = 0
-
-    def add(self, image: torch.Tensor) -> None:
-        """(N, C, H, W) are passed through it."""
-        self.pixels += len(image) * image.shape[2] * image.shape[3]
+    def _wanted(self, found: torch.Tensor) -> torch.Tensor:
+        """(N, Y, X) of the core, at the volume's pixels, from (N, H, W) of the window."""
+        y, x = self.axes
+        found = found[:, y.wanted] if y.up is None else torch.from_numpy(y.up).to(found.device) @ found
+        return found[..., x.wanted] if x.up is None else found @ torch.from_numpy(x.up).to(found.device).T
 
 
-def _cuts(length: int, size: int, overlap: int) -> list[tuple[int, int]]:
-    """Ranges of ``size`` with at least ``overlap`` in common that cover ``0 .. length``."""
-    if length <= size:
-        return [(0, length)]
-    count = -(-(length - overlap) // (size - overlap))
-    starts = [i * (length - size) // (count - 1) // _PHASE * _PHASE for i in range(count)]
-    return [(s, s + size) for s in starts[:-1]] + [(starts[-1], length)]
-
-
-def _ramp(length: int, overlap: int) -> torch.Tensor:
-    """(length,) weights that rise over ``overlap`` pixels from both ends."""
-    distance = torch.minimum(torch.arange(length) + 1, length - torch.arange(length))
-    return (distance / overlap).clamp(max=1.0)
+def _cut(grey: torch.Tensor, dim: int, pixels: np.ndarray) -> torch.Tensor:
+    """The pixels of a window along one axis; without a copy where none is repeated."""
+    first, last = int(pixels[0]), int(pixels[-1])
+    if last - first + 1 == len(pixels):
+        return grey.narrow(dim, first, len(pixels))
+    return grey.index_select(dim, torch.from_numpy(pixels).to(grey.device))

@@ -53,7 +53,7 @@ def to_network(start: int, stop: int, ratio: float) -> np.ndarray:
     return _triangles(centres[:, None] - pixels[None, :], max(ratio, 1.0))
 
 
-def from_network(start: int, stop: int, ratio: float) -> np.ndarray:
+def from_network(start: int, stop: int, ratio: float, columns: tuple[int, int] | None = None) -> np.ndarray:
     """Weights that turn a row of network pixels back into the volume's; see :func:`to_network`.
 
     Parameters
@@ -62,6 +62,8 @@ def from_network(start: int, stop: int, ratio: float) -> np.ndarray:
         Half-open range of the volume's pixels.
     ratio : float
         Size of a network pixel in the volume's pixels.
+    columns : (first, last), optional
+        Half-open range of the network pixels that there are; without it those that meet the volume's.
 
     Returns
     -------
@@ -72,7 +74,7 @@ def from_network(start: int, stop: int, ratio: float) -> np.ndarray:
     >>> from_network(0, 4, 2.0).tolist()
     [[1.0, 0.0], [0.75, 0.25], [0.25, 0.75], [0.0, 1.0]]
     """
-    first, last = coarse_range(start, stop, ratio)
+    first, last = columns or coarse_range(start, stop, ratio)
     centres = (np.arange(first, last) + 0.5) * ratio
     pixels = np.arange(start, stop) + 0.5
     return _triangles(pixels[:, None] - centres[None, :], max(ratio, 1.0))

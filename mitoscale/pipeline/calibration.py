@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mitoscale.cluster.executor import SerialExecutor
 from mitoscale.core.errors import InputError
-from mitoscale.core.forecast import Calibration, StageCost, voxels_read
+from mitoscale.core.forecast import Calibration, StageCost, voxels_computed, voxels_read
 from mitoscale.core.geometry import Region
 from mitoscale.core.plan import RunPlan
 from mitoscale.core.settings import STAGES
@@ -65,13 +65,13 @@ def measured(run: Run) -> Calibration:
         raise InputError(f"plan: the working files of {run.plan.run} were cleaned; give the source instead, and blocks are tried")
     costs = {}
     for stage in found.stages[:-1]:
-        read = max(1, voxels_read(run.plan, stage.name))
+        read, computed = max(1, voxels_read(run.plan, stage.name)), max(1, voxels_computed(run.plan, stage.name))
         seconds = sum(stage.seconds[phase] for phase in ("read", "compute", "write"))
         costs[stage.name] = StageCost(
-            seconds_per_voxel=seconds / read,
+            seconds_per_voxel=seconds / computed,
             read_per_voxel=stage.bytes_read / read,
             written_per_voxel=stage.bytes_written / read,
-            network_pixels_per_voxel=stage.network_pixels / read,
+            network_pixels_per_voxel=stage.network_pixels / computed,
             network_pixels_per_second=stage.network_pixels / (stage.network_seconds or stage.seconds["compute"] or 1.0),
         )
     files = [path for path in Path(run.plan.run).rglob("*") if path.is_file()]

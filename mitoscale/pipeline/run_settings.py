@@ -7,6 +7,7 @@ from mitoscale.core.plan import chunks_of, default_core
 from mitoscale.core.request import RunRequest
 from mitoscale.core.settings import ConvertSettings, DetectSettings, RelabelSettings, RunSettings, SegmentSettings
 from mitoscale.nets.factories import weights_digest
+from mitoscale.nets.margin import margin_nm
 from mitoscale.stages.source import Source
 
 
@@ -59,6 +60,8 @@ def with_request(settings: RunSettings, request: RunRequest) -> RunSettings:
     if segment["segmenter"] != settings.segment.segmenter:
         segment["options"] = request.segmenter_option
     detect["weights"] = weights_digest(detect["detector"])
+    if detect["weights"] != settings.detect.weights:
+        detect["margin_nm"] = margin_nm(detect["detector"]) or DetectSettings().margin_nm
     segment["weights"] = weights_digest(segment["sam"]) if segment["segmenter"] == "sam" else ""
     return settings.model_copy(
         update={

@@ -92,7 +92,7 @@ def test_the_command_tells_the_volume_and_larger_ones(mitoscale: Call, finished:
     assert rows["this"][1] == "8" and int(rows["1 TB"][2]) > 1e6 and int(rows["100 TB"][2]) > 1e8
     assert rows["10^6 blocks"][2] == "1000000" and rows["10^7 blocks"][2] == "10000000"
     assert "scheduler s = tasks / bundle x 3.3 ms" in ended.out
-    assert "seconds a voxel read" in ended.out and "4 tasks at once" in ended.out
+    assert "seconds a voxel computed" in ended.out and "4 tasks at once" in ended.out
     assert contents(finished.run) == before
 
 

@@ -8,7 +8,7 @@ import torch
 from scipy import ndimage
 
 from mitoscale.core.geometry import Region
-from mitoscale.nets import unet_detector
+from mitoscale.nets import blending
 from mitoscale.nets.checkpoint import load_unet
 from mitoscale.nets.unet import UNet, UNetConfig
 from mitoscale.nets.unet_detector import UNetDetector
@@ -87,7 +87,7 @@ def test_chosen_slices_batches_and_odd_sizes_change_nothing(phantom: Phantom) ->
     torch.manual_seed(0)
     small = UNet(UNetConfig(widths=(4, 8), context_nm=(-20.0, 0.0, 20.0))).eval()
     image = phantom.image[:9, :37, :51]
-    make = lambda pixels: UNetDetector(small, pixel_nm=10.0, spacing=(10.0, 10.0, 10.0), batch_pixels=pixels)  # noqa: E731
+    make = lambda pixels: UNetDetector(small, pixel_nm=10.0, spacing=(10.0, 10.0, 10.0), batch=pixels)  # noqa: E731
     whole = make(600_000).foreground(image, region_of(image))
     np.testing.assert_allclose(make(1).foreground(image, region_of(image)), whole, atol=0.01)
     np.testing.assert_allclose(make(1).probability(image, [7, 2]), whole[[7, 2]], atol=0.01)
@@ -99,5 +99,5 @@ def test_a_slice_larger_than_a_window_is_blended(phantom: Phantom, monkeypatch: 
     detector = UNetDetector(small, pixel_nm=10.0, spacing=(10.0, 10.0, 10.0))
     image = phantom.image[:1, :150, :171]
     whole = detector.foreground(image, region_of(image))
-    monkeypatch.setattr(unet_detector, "_LARGEST", 64)
+    monkeypatch.setattr(blending, "LARGEST", 64)
     np.testing.assert_allclose(detector.foreground(image, region_of(image)), whole, atol=0.03)

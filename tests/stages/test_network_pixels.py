@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from commands import Call, Stack
 
+from mitoscale.core.request import RunRequest
 from mitoscale.pipeline import load
+from mitoscale.pipeline.run_settings import with_request
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.ledger import Ledger
 
@@ -56,3 +58,12 @@ def test_plan_tells_device_hours_for_a_teravoxel(run: str, mitoscale: Call) -> N
     assert large > here, "inner blocks have a margin on all sides"
     assert rate == pytest.approx(detect["network_pixels"] / detect["network_seconds"] / 1e6, rel=0.01, abs=0.01)
     assert hours == pytest.approx(large * 1e12 / (detect["network_pixels"] / detect["network_seconds"]) / 3600, rel=0.01)
+
+
+def test_the_margin_is_that_of_the_weights_and_mirroring_is_an_option(run: str) -> None:
+    settings = load(run).plan.settings
+    assert settings.detect.margin_nm == (50.0, 320.0, 320.0) and not settings.detect.mirror
+    mirrored = with_request(settings, RunRequest(mirror=True)).detect
+    assert mirrored.mirror and mirrored.margin_nm == settings.detect.margin_nm
+    other = with_request(settings, RunRequest(detector="known_truth:detector")).detect
+    assert other.margin_nm == (40.0, 640.0, 640.0), "a network of somebody else's may see further"
