@@ -17,13 +17,12 @@ from mitoscale.storage.ledger import Ledger
 
 
 @pytest.fixture(scope="module")
-def run(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> str:
+def run(mitoscale: Call, stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Two blocks of a phantom with pixels of 10 nm, found by the embedded U-Net, whose pixels are 5 nm."""
-    from commands import call
-
     run = str(tmp_path_factory.mktemp("counted") / "run")
     options = ["--segmenter", "unet", "--block", "8,64,64", "--workers", "1", "--region", "0:8,0:64,0:128"]
-    assert call("run", stack.image, run, *options).code == 0
+    ended = mitoscale("run", stack.image, run, *options)
+    assert ended.code == 0, ended.err
     return run
 
 
