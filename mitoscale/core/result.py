@@ -23,6 +23,6 @@ class BlockResult(BaseModel):
     counts: dict[str, float] = Field(default_factory=dict)
     """Small additive numbers: ``voxels`` of the core, ``bytes_read``, ``bytes_written``, detections and the like; of a network also
     ``network_pixels`` (all pixels that went through it, in its own pixels, once for each pass), ``network_seconds`` (time on its
-    device) and ``prompts``."""
+    device), ``prompts``, and ``flat_voxels`` and ``flat_blocks``: padding, or of one grey value, so never given to it."""
     seconds: dict[str, float] = Field(default_factory=dict)
     """Time spent in ``read``, ``compute`` and ``write``."""
