@@ -39,7 +39,7 @@ HOMES = {
     "bokeh": ("dashboard",),
     "dask": ("cluster", "api"),  # the api's lazy arrays
     "distributed": ("cluster", "dashboard"),
-    "yaml": ("cluster", "training"),
+    "yaml": ("cluster", "pipeline", "training"),
     "imagecodecs": ("storage",),
     "pandas": ("api",),
     "pyarrow": ("storage",),

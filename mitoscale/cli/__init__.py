@@ -33,6 +33,7 @@ _COMMANDS = {
     "cluster": "mitoscale.cli.cluster",
     "view": "mitoscale.cli.view",
     "export": "mitoscale.cli.export",
+    "suggest": "mitoscale.cli.suggest",
     "clean": "mitoscale.cli.clean",
 }
 _HELP = {
@@ -57,6 +58,7 @@ _HELP = {
     "cluster": "Try what cluster.yaml says.",
     "view": "Image and labels in the browser.",
     "export": "Labels as TIFF, tables as CSV.",
+    "suggest": "The windows worth annotating, for train.",
     "clean": "Remove a finished run's working files.",
 }
 

@@ -41,7 +41,8 @@ def train(cluster: str | None, **options: Any) -> None:
 
     A list has an entry for each volume: image, truth (without it, only its grey values are borrowed), and where they are wanted
     voxel_size, truth_threshold, invert, slices, tune, share (how often it is drawn from), border (pixels along the edges of each
-    slice that are not annotated) and name. Paths are relative to the file.
+    slice that are not annotated), unlabelled (the truth's value for what is not annotated), normalised (grey values are taken as
+    they are) and name. Paths are relative to the file. mitoscale suggest writes such a list.
 
     \b
       - {image: a.tif, truth: a_truth.tif, voxel_size: [5, 5, 5], slices: [0, 104], tune: [108, 124], share: 2}

@@ -13,6 +13,9 @@ from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Spacing
 from mitoscale.core.settings import Settings
 
+UNLABELLED_VALUE = 65535
+"""What stands in truths that ``mitoscale suggest`` writes for voxels that nobody has annotated."""
+
 Slices = tuple[int, int]
 """A half-open range of slices."""
 
@@ -135,6 +138,10 @@ class ListedVolume(Settings):
     """How often it is drawn from, relative to the other volumes."""
     border: int = Field(0, ge=0)
     """Pixels along the edges of each slice whose truth is not to be believed: neither mitochondrion nor background."""
+    unlabelled: int | None = Field(None, gt=0)
+    """Value of the truth that means "not annotated": neither mitochondrion nor background."""
+    normalised: bool = False
+    """The image is uint8 already normalised, as ``mitoscale suggest`` writes it: it is taken as it is."""
     name: str = ""
     """What it is called in scores."""
 

@@ -40,6 +40,8 @@ class AnnotatedVolume:
     """Voxel size (z, y, x) in nm."""
     digest: str
     """SHA-256 of image and truth."""
+    unknown: np.ndarray | None = None
+    """(Z, Y, X) bool: what nobody has annotated, 0 in ``truth``; such a volume may be without a mitochondrion."""
 
     @property
     def depth(self) -> int:
@@ -81,7 +83,7 @@ class AnnotatedVolume:
         if not 0 <= start < stop <= self.depth:
             raise InputError(f"slices {start}:{stop} leave the volume, which has 0:{self.depth}")
         truth = self.truth[start:stop]
-        if not truth.any():
+        if not truth.any() and self.unknown is None:
             raise InputError(f"the truth of slices {start}:{stop} holds no mitochondrion; choose other slices")
         if truth.all():
             raise InputError(
@@ -93,6 +95,8 @@ class AnnotatedVolume:
             _, compact = np.unique(np.append(0, labels), return_inverse=True)  # 0 stays 0
             labels = compact[1:].reshape(labels.shape)
         labels = labels.astype(np.int32)
+        if self.unknown is not None:
+            labels[self.unknown[start:stop]] = UNLABELLED
         if border:
             inner = labels[:, border:-border, border:-border]
             if not inner.any():
@@ -102,7 +106,14 @@ class AnnotatedVolume:
 
 
 def read_annotated(
-    volume: str, truth: str, voxel_size: Spacing | None, threshold: float | None = None, *, invert: bool = False
+    volume: str,
+    truth: str,
+    voxel_size: Spacing | None,
+    threshold: float | None = None,
+    *,
+    invert: bool = False,
+    unlabelled: int | None = None,
+    normalised: bool = False,
 ) -> AnnotatedVolume:
     """Read a volume and its truth.
 
@@ -116,33 +127,46 @@ def read_annotated(
         The truth is a mask of grey values or probabilities: above this is mitochondrion.
     invert : bool
         Swap dark and bright.
+    unlabelled : int, optional
+        Value of the truth that means "not annotated".
+    normalised : bool
+        The image is normalised already.
 
     Raises
     ------
     InputError
         If either cannot be read, the shapes or voxel sizes differ, or the truth is empty or no annotation.
     """
-    image, spacing = read_grey(volume, voxel_size, invert=invert)
+    image, spacing = read_grey(volume, voxel_size, invert=invert, normalised=normalised)
     if voxel_size is None:
         _check_spacing(truth, spacing, volume)
     labels_source = open_truth(truth, threshold)
     labels = labels_source.read(labels_source.cropped(None))
     if labels.shape != image.shape:
         raise InputError(f"{truth} has shape {labels.shape}, {volume} has {image.shape}: they must be the same")
+    unknown = None if unlabelled is None else labels == unlabelled
+    if unknown is not None:
+        if unknown.all():
+            raise InputError(f"{truth} holds nothing but {unlabelled}, which means not annotated: there is nothing to learn")
+        labels = np.where(unknown, 0, labels).astype(labels.dtype)
     if threshold is not None:
         labels = above(labels, threshold, truth)
     else:
         check_lowest(truth, int(labels.min(initial=0)))
         if is_grey_mask(labels) or is_grey_image(labels):
             raise InputError(f"{truth} holds grey values, not labels: {CURE}")
-    if not labels.any():
+    if not labels.any() and unknown is None:
         raise InputError(f"{truth} is empty: it holds no mitochondrion")
     digest = hashlib.sha256(np.ascontiguousarray(image).data)
     digest.update(np.ascontiguousarray(labels).data)
-    return AnnotatedVolume(image=image, truth=labels, spacing=spacing, digest=digest.hexdigest())
+    if unknown is not None:
+        digest.update(np.packbits(unknown).data)
+    return AnnotatedVolume(image=image, truth=labels, spacing=spacing, digest=digest.hexdigest(), unknown=unknown)
 
 
-def read_grey(volume: str, voxel_size: Spacing | None, *, invert: bool = False) -> tuple[np.ndarray, Spacing]:
+def read_grey(
+    volume: str, voxel_size: Spacing | None, *, invert: bool = False, normalised: bool = False
+) -> tuple[np.ndarray, Spacing]:
     """Read a volume's grey values, normalised as inference does.
 
     Parameters
@@ -153,6 +177,8 @@ def read_grey(volume: str, voxel_size: Spacing | None, *, invert: bool = False) 
         In nm; wins over what the file says.
     invert : bool
         Swap dark and bright.
+    normalised : bool
+        It is so already, and taken as it is.
 
     Returns
     -------
@@ -164,11 +190,15 @@ def read_grey(volume: str, voxel_size: Spacing | None, *, invert: bool = False) 
     Raises
     ------
     InputError
-        If it cannot be read, or has no contrast.
+        If it cannot be read, has no contrast, or is said to be normalised and is not uint8.
     """
     source = open_source(volume, voxel_size)
     whole = Region.of_shape(source.shape)
     image = open_array(source.level0, missing="fill").read(whole) if source.level0 else open_tiff(volume).read(whole)
+    if normalised:
+        if image.dtype != np.uint8 or invert:
+            raise InputError(f"{volume} is {image.dtype}; what is normalised already is uint8 and not to be inverted")
+        return image, source.spacing
     normalisation = grey_of(Histogram.of(image), volume, invert=invert).normalisation
     return normalisation.apply(image), source.spacing
 

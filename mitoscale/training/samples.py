@@ -79,6 +79,7 @@ class CropSampler:
         self.volumes = volumes
         self._shares = np.array([v.share for v in volumes]) / sum(v.share for v in volumes)
         self._objects = [_object_voxels(v.labels) for v in volumes]
+        self._annotated = [[z for z, plane in enumerate(v.labels) if (plane != UNLABELLED).any()] for v in volumes]
         for volume in volumes:
             _ = volume.half  # made once, before processes share the volumes
 
@@ -160,8 +161,10 @@ class CropSampler:
             jitter = rng.normal(0, 0.2 * self.size * self.pixel_nm / volume.spacing[2], 3) * (0, 1, 1)
             centre: np.ndarray = np.clip(objects[rng.integers(len(objects))] + jitter, 0, np.array(volume.image.shape) - 1)
             return centre
+        slices = self._annotated[which]
         for _ in range(8):  # what is not annotated teaches nothing
             anywhere: np.ndarray = rng.uniform(0, np.array(volume.image.shape) - 1).round()
+            anywhere[0] = slices[rng.integers(len(slices))]
             if volume.labels[tuple(anywhere.astype(int))] != UNLABELLED:
                 break
         return anywhere

@@ -105,13 +105,21 @@ def read_volumes(settings: TrainSettings) -> TrainingVolumes:
     notes, records, digests = [], [], []
     for volume in listed:
         if volume.truth is None:
-            image, spacing = read_grey(volume.image, volume.voxel_size, invert=volume.invert)
+            image, spacing = read_grey(volume.image, volume.voxel_size, invert=volume.invert, normalised=volume.normalised)
             unknown = np.broadcast_to(np.int32(UNLABELLED), image.shape)
             learnt.append(Annotated(image=image, labels=unknown, spacing=spacing, share=0.0, name=volume.name))
             digests.append(hashlib.sha256(np.ascontiguousarray(image).data).hexdigest())
             records.append({"data": volume.name, "data_sha256": digests[-1], "train_slices": "", "share": 0})
             continue
-        pair = read_annotated(volume.image, volume.truth, volume.voxel_size, volume.truth_threshold, invert=volume.invert)
+        pair = read_annotated(
+            volume.image,
+            volume.truth,
+            volume.voxel_size,
+            volume.truth_threshold,
+            invert=volume.invert,
+            unlabelled=volume.unlabelled,
+            normalised=volume.normalised,
+        )
         start, stop = volume.learnt(pair.depth)
         if volume.tune:
             tuning.append(pair.part(volume.tune, 1.0, border=volume.border, name=volume.name))
@@ -127,6 +135,8 @@ def read_volumes(settings: TrainSettings) -> TrainingVolumes:
             }
             | ({"share": volume.share, "border": volume.border} if settings.volumes else {})
         )
+    if not any((volume.labels > 0).any() for volume in learnt):
+        raise InputError(f"the truths of {settings.volume} hold no mitochondrion to learn from; annotate one at least")
     return TrainingVolumes(
         learnt=learnt,
         tuning=tuning,

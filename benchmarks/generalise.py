@@ -1,0 +1,184 @@
+"""How well the U-Net does on each volume that is at hand, and above all on those that it was not trained on.
+
+    python benchmarks/generalise.py DATA                                      # the embedded weights
+    python benchmarks/generalise.py DATA --weights unet-small --weights without-cardiac.safetensors --volume cardiac
+    python benchmarks/generalise.py DATA --every 4                            # a quick look: every fourth slice
+    python benchmarks/generalise.py DATA --write                              # the rows in results and benchmarks/README.md
+
+DATA is a folder with the volumes of ``VOLUMES``. Each slice is detected, cut into profiles as ``--segmenter unet`` does, and
+compared with the truth: foreground IoU, and 2D sa50 and msa (TP / (TP + FP + FN) at IoU 0.5, and its mean over 0.5 to 0.95).
+``seen`` says what of the volume the weights, or those they started from, were trained on. The interval holds 95 % of the IoU of
+10000 sets of windows (256 x 256 pixels, 80 nm deep) drawn anew. ``--write`` replaces rows of the same volume and weights,
+and keeps the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mitoscale.core.geometry import Spacing
+from mitoscale.core.settings import DetectSettings, SegmentSettings
+from mitoscale.evaluation.object_metrics import object_scores_2d
+from mitoscale.nets.checkpoint import load_unet
+from mitoscale.nets.device import device_name, set_threads
+from mitoscale.nets.factories import make_detector
+from mitoscale.nets.unet_detector import UNetDetector
+from mitoscale.ops.fusion import Fusion
+from mitoscale.training.annotated import read_annotated
+
+HERE = Path(__file__).parent
+RESULT = HERE / "results" / "generalise.json"
+BEGIN, END = "<!-- generalise: written by benchmarks/generalise.py -->", "<!-- end of generalise -->"
+WINDOW = 256
+DEPTH_NM = 80.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Volume:
+    """A volume to score on."""
+
+    image: str
+    truth: str
+    spacing: Spacing
+    slices: tuple[int, int] | None = None
+    """Those that are scored; None: all."""
+    threshold: float | None = None
+    border: int = 0
+    """Pixels along the edges of each slice that are not annotated, and so not scored."""
+
+
+VOLUMES = {
+    "epfl": Volume(image="epfl/training.tif", truth="epfl/training_groundtruth.tif", spacing=(5.0, 5.0, 5.0), slices=(132, 165)),
+    "vnc": Volume(image="vnc/raw", truth="vnc/mitochondria", spacing=(50.0, 4.6, 4.6), threshold=127),
+    "mitoem_r": Volume(image="mitoem_r/raw.tif", truth="mitoem_r/truth.tif", spacing=(30.0, 8.0, 8.0)),
+    "cardiac": Volume(image="cardiac/raw.tif", truth="cardiac/truth.tif", spacing=(1000.0, 5.0, 5.0), border=100),
+}
+
+
+def measure(data: Path, name: str, weights: str, every: int) -> dict[str, Any]:
+    """One row: a volume and weights."""
+    volume = VOLUMES[name]
+    pair = read_annotated(str(data / volume.image), str(data / volume.truth), volume.spacing, volume.threshold)
+    start, stop = volume.slices or (0, pair.depth)
+    chosen = range(start, stop, every)
+    detect, segment = DetectSettings(detector=weights), SegmentSettings(segmenter="unet")
+    detector = make_detector(detect, volume.spacing)
+    assert isinstance(detector, UNetDetector)
+    began = time.monotonic()
+    foreground = detector.probability(pair.image, chosen)
+    fusion = Fusion(detect=detect, segment=segment, spacing=volume.spacing)
+    labels = fusion.fuse(foreground, fusion.profiles(foreground), []).labels
+    seconds = time.monotonic() - began
+    inside = slice(volume.border, -volume.border or None)
+    found, truth = labels[:, inside, inside], pair.truth[list(chosen)][:, inside, inside]
+    flat = object_scores_2d(found, truth)
+    both, either = windows(found > 0, truth > 0, max(1, round(DEPTH_NM / volume.spacing[0] / every)))
+    low, high = interval(both, either)
+    return {
+        "volume": name,
+        "weights": Path(weights).stem,
+        "seen": seen(load_unet(weights)[1].training, name),
+        "slices": f"{start}:{stop}" + (f":{every}" if every > 1 else ""),
+        "iou": round(float(both.sum() / either.sum()), 4),
+        "interval": [round(low, 4), round(high, 4)],
+        "windows": len(both),
+        "sa50_2d": round(flat["sa50"], 4),
+        "msa_2d": round(flat["msa"], 4),
+        "profiles": int(flat["n_true"]),
+        "seconds": round(seconds, 1),
+    }
+
+
+def windows(found: np.ndarray, truth: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) pixels in both and in either, of each window that holds any."""
+    counts = []
+    for z in range(0, len(truth), depth):
+        for y in range(0, truth.shape[1], WINDOW):
+            for x in range(0, truth.shape[2], WINDOW):
+                part = (slice(z, z + depth), slice(y, y + WINDOW), slice(x, x + WINDOW))
+                counts.append(((found[part] & truth[part]).sum(), (found[part] | truth[part]).sum()))
+    both, either = np.array(counts).T
+    return both[either > 0], either[either > 0]
+
+
+def interval(both: np.ndarray, either: np.ndarray) -> tuple[float, float]:
+    """Where 95 % of the IoU of windows drawn anew lie."""
+    drawn = np.random.default_rng(0).integers(len(both), size=(10_000, len(both)))
+    low, high = np.quantile(both[drawn].sum(1) / either[drawn].sum(1), (0.025, 0.975))
+    return float(low), float(high)
+
+
+def seen(training: dict[str, Any], name: str) -> str:
+    """The slices of a volume that weights, or those they started from, were trained on; ``no`` where there are none."""
+    found = []
+    while training:
+        entries = training.get("volumes") or [{**training, "data": {"training.tif": "epfl"}.get(str(training.get("data")))}]
+        found += [entry["train_slices"] for entry in entries if entry.get("data") == name and entry.get("train_slices")]
+        before = training.get("init")
+        training = before if isinstance(before, dict) else {}
+    return ", ".join(dict.fromkeys(found)) or "no"
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows as Markdown."""
+    lines = ["| volume | weights | seen | IoU | 95 % | 2D sa50 | 2D msa | s |", "|" + " --- |" * 8]
+    for row in rows:
+        low, high = row["interval"]
+        lines.append(
+            f"| `{row['volume']}` {row['slices']} | `{row['weights']}` | {row['seen']} | {row['iou']:.3f} | {low:.2f}-{high:.2f} "
+            f"| {row['sa50_2d']:.3f} | {row['msa_2d']:.3f} | {row['seconds']:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--weights", action="append", help="name or path; may be given more than once")
+    parser.add_argument("--volume", action="append", choices=list(VOLUMES), help="may be given more than once")
+    parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--write", action="store_true")
+    arguments = parser.parse_args()
+    set_threads(arguments.threads)
+    rows: list[dict[str, Any]] = []
+    for name in arguments.volume or VOLUMES:
+        for weights in arguments.weights or ["unet-small"]:
+            rows.append(measure(arguments.data, name, weights, arguments.every))
+            print(json.dumps(rows[-1]), flush=True)
+    print(table(rows))
+    if arguments.out:
+        save(arguments.out, rows)
+    if arguments.write:
+        save(RESULT, rows)
+        write_table()
+
+
+def save(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Put rows into a result file, in place of those of the same volume and weights."""
+    there = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
+    new = {(row["volume"], row["weights"]) for row in rows}
+    kept = [row for row in there if (row["volume"], row["weights"]) not in new]
+    ordered = sorted([*kept, *rows], key=lambda row: list(VOLUMES).index(row["volume"]))
+    path.write_text(json.dumps({"machine": device_name(), "rows": ordered}, indent=2) + "\n", encoding="utf-8")
+
+
+def write_table() -> None:
+    """Put the table of the committed result into benchmarks/README.md."""
+    page = HERE / "README.md"
+    text = page.read_text(encoding="utf-8")
+    before, after = text.index(BEGIN) + len(BEGIN), text.index(END)
+    rows = json.loads(RESULT.read_text(encoding="utf-8"))["rows"]
+    page.write_text(f"{text[:before]}\n{table(rows)}\n{text[after:]}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""The windows worth annotating: which they are, what is written, and that training takes them back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import yaml
+from commands import Call, Finished, Stack, labels_of
+
+from mitoscale import pipeline
+from mitoscale.core.errors import InputError
+from mitoscale.core.learning import TrainSettings
+from mitoscale.pipeline.suggest import suggested
+from mitoscale.stages.grey import read_grey
+from mitoscale.storage.arrays import open_array
+from mitoscale.training.cut import UNLABELLED
+from mitoscale.training.volume_list import read_volume_list, read_volumes
+
+
+@pytest.fixture
+def windows(mitoscale: Call, finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Windows of a run whose network is the truth: what holds most mitochondria is called the most doubtful."""
+    monkeypatch.setattr("mitoscale.pipeline.suggest.doubt", lambda foreground, labels, threshold: float((labels > 0).mean()))
+    ended = mitoscale("suggest", finished.run, "--n", "2", "--size", "64", "--out", str(tmp_path / "windows"))
+    assert ended.code == 0, ended.err
+    assert ended.out.count("in doubt") == 2 and "volumes.yaml" in ended.out
+    return tmp_path / "windows"
+
+
+def settings(windows: Path) -> TrainSettings:
+    listed = str(windows / "volumes.yaml")
+    return TrainSettings(volume=listed, truth="", out=str(windows / "w.safetensors"), volumes=read_volume_list(listed))
+
+
+def test_windows_are_written_with_their_labels_alone(windows: Path, finished: Finished) -> None:
+    entries = yaml.safe_load((windows / "volumes.yaml").read_text())
+    assert len(entries) == 2
+    run = pipeline.load(finished.run)
+    whole, grey = open_array(run.plan.image, missing="fill").read(run.plan.region), read_grey(run.plan).normalisation
+    for entry in entries:
+        z, y, x = (int(part[1:]) for part in entry["name"].split("_")[1:])
+        image, labels = (tifffile.imread(windows / entry[key]) for key in ("image", "truth"))
+        assert image.shape == labels.shape and 1 < image.shape[0] <= 9 and max(image.shape[1:]) <= 64
+        (own,) = (i for i, plane in enumerate(labels) if (plane != 65535).any())
+        part = (z, slice(y, y + image.shape[1]), slice(x, x + image.shape[2]))
+        found = labels_of(finished.run)[part]
+        assert found.any() and len(np.unique(labels[own])) == len(np.unique(found))
+        assert ((labels[own] > 0) == (found > 0)).all()
+        assert (image[own] == grey.apply(whole)[part]).all(), "normalised as the volume is, not as the window alone would be"
+
+
+def test_training_takes_them_back(windows: Path) -> None:
+    wanted = settings(windows)
+    for volume, entry in zip(read_volumes(wanted).learnt, wanted.volumes, strict=True):
+        assert (volume.image == tifffile.imread(entry.image)).all()
+        stored = tifffile.imread(str(entry.truth))
+        assert ((volume.labels == UNLABELLED) == (stored == 65535)).all()
+        assert ((volume.labels > 0) == ((stored > 0) & (stored < 65535))).all()
+
+
+def test_a_window_may_be_empty_but_not_all(windows: Path) -> None:
+    wanted = settings(windows)
+    for number, entry in enumerate(wanted.volumes):
+        stored = tifffile.imread(str(entry.truth))
+        tifffile.imwrite(str(entry.truth), np.where(stored == 65535, stored, 0).astype(np.uint16))
+        if number == 0:
+            assert not (read_volumes(wanted).learnt[0].labels > 0).any()
+    with pytest.raises(InputError, match="hold no mitochondrion to learn from"):
+        read_volumes(wanted)
+    tifffile.imwrite(str(wanted.volumes[0].truth), np.full_like(stored, 65535))
+    with pytest.raises(InputError, match="nothing but 65535"):
+        read_volumes(wanted)
+
+
+def test_a_run_that_is_sure_has_nothing_to_suggest(finished: Finished) -> None:
+    """The network of this run is its truth."""
+    with pytest.raises(InputError, match="nothing is in doubt"):
+        suggested(pipeline.load(finished.run), 1, 64)
+
+
+def test_what_cannot_be_suggested_is_refused(mitoscale: Call, finished: Finished, stack: Stack, tmp_path: Path) -> None:
+    there = mitoscale("suggest", finished.run, "--out", str(tmp_path))
+    assert there.code == 1 and "exists already" in there.err
+    assert mitoscale("convert", stack.image, str(tmp_path / "run")).code == 0
+    ended = mitoscale("suggest", str(tmp_path / "run"), "--out", str(tmp_path / "w"))
+    assert ended.code == 1 and "finish mitoscale detect first" in ended.err and not (tmp_path / "w").exists()
