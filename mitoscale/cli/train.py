@@ -24,6 +24,7 @@ from mitoscale.cli.options import Amount, learning_options
     help="Part of the crops changed as far as other tissues and microscopes differ.",
 )
 @click.option("--crop", type=click.IntRange(min=64), help="Height and width of a U-Net's crops in its pixels (default: 512).")
+@click.option("--without", multiple=True, metavar="NAME", help="Leave this volume of a list out, to score on it later; repeatable.")
 @click.option("--init", metavar="WEIGHTS", help="Start from these weights (name or path) instead of from scratch.")
 @click.option("--mistakes/--no-mistakes", default=True, help="Look first for what --init mistakes, and show it more often.")
 @click.option("--keep-init", type=Amount(0, 1, max_open=True), default=0.0, help="Part of --init in the mean of both.")
@@ -73,13 +74,16 @@ def _with_volumes(fields: dict[str, Any]) -> dict[str, Any]:
         If the list is wrong, or options are given that its entries tell; if there is neither truth nor list.
     """
     from mitoscale.core.errors import InputError
-    from mitoscale.training.volume_list import is_volume_list, read_volume_list
+    from mitoscale.training.volume_list import is_volume_list, left_out, read_volume_list
 
+    without = fields.pop("without")
     if not is_volume_list(fields["volume"]):
+        if without:
+            raise InputError(f"--without {without[0]} leaves a volume of a list out, but {fields['volume']} is no .yaml file")
         if fields["truth"] is None:
             raise InputError(f"{fields['volume']} has no TRUTH beside it; give it, or a .yaml file that lists both")
         return fields
     told = [name for name in ("truth", "voxel_size", "truth_threshold", "invert", "slices", "tune") if fields[name]]
     if told:
         raise InputError(f"{told[0].replace('_', '-')} is told for each volume by {fields['volume']}; leave it out here")
-    return fields | {"truth": "", "volumes": read_volume_list(fields["volume"])}
+    return fields | {"truth": "", "volumes": left_out(read_volume_list(fields["volume"]), without, fields["volume"])}

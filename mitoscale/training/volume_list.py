@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,33 @@ def read_volume_list(path: str) -> tuple[ListedVolume, ...]:
     if len(set(names)) < len(names):
         raise InputError(f"two volumes of {path} are called {max(names, key=names.count)}: give each another name")
     return volumes
+
+
+def left_out(volumes: tuple[ListedVolume, ...], names: Sequence[str], path: str) -> tuple[ListedVolume, ...]:
+    """The volumes of a list without some of them.
+
+    Parameters
+    ----------
+    volumes : tuple of ListedVolume
+        All of them.
+    names : sequence of str
+        Those to leave out.
+    path : str
+        The list, for the error.
+
+    Raises
+    ------
+    InputError
+        If there is none of such a name, or nothing to learn from is left.
+    """
+    known = [volume.name for volume in volumes]
+    for name in names:
+        if name not in known:
+            raise InputError(f"--without {name}: {path} lists no volume of that name, but {', '.join(known)}")
+    kept = tuple(volume for volume in volumes if volume.name not in names)
+    if not any(volume.truth for volume in kept):
+        raise InputError(f"--without {' '.join(names)} leaves no volume of {path} with a truth to learn from")
+    return kept
 
 
 def _listed(entry: dict[str, Any], number: int, path: str) -> ListedVolume:

@@ -114,6 +114,8 @@ def test_a_list_of_volumes_tells_what_options_would(files: list[str], tmp_path: 
     refused(out, [listed, "--slices", "0:3"], f"slices is told for each volume by {listed}", capsys)
     refused(out, [listed, "--preset", "report"], "--preset report learns from one volume", capsys)
     refused(out, [files[0]], "has no TRUTH beside it", capsys)
+    refused([*out, "--without", "x"], files, "--without x leaves a volume of a list out", capsys)
+    refused([*out, "--without", "x"], [listed], "lists no volume of that name", capsys)
     refused([*out, "--crop", "100"], files, "--crop 100 is for the default U-Net alone, and must be a multiple of 32", capsys)
 
 

@@ -16,7 +16,7 @@ from mitoscale.storage.tiff_writing import write_tiff
 from mitoscale.training.cut import UNLABELLED
 from mitoscale.training.job import train_job
 from mitoscale.training.samples import Annotated
-from mitoscale.training.volume_list import read_volume_list, read_volumes
+from mitoscale.training.volume_list import left_out, read_volume_list, read_volumes
 
 LIST = """
 - {name: home, image: stack.tif, truth: $MITOSCALE_TEST_TRUTH, slices: [0, 20], tune: [22, 26], share: 3}
@@ -107,6 +107,23 @@ def test_a_wrong_list_is_refused(tmp_path: Path, content: str, problem: str) -> 
     with pytest.raises(InputError) as caught:
         read_volume_list(str(path))
     assert problem in str(caught.value) and "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)
+
+
+def test_volumes_are_left_out_by_name(listed: Path) -> None:
+    whole = read_volume_list(str(listed))
+    assert left_out(whole, (), "list") == whole
+    assert [v.name for v in left_out(whole, ("away",), "list")] == ["home", "lender"]
+    with pytest.raises(InputError, match="--without far: list lists no volume of that name, but home, away, lender"):
+        left_out(whole, ("home", "far"), "list")
+    with pytest.raises(InputError, match="leaves no volume of list with a truth"):
+        left_out(whole, ("home", "away"), "list")
+
+
+def test_the_volumes_of_shipped_weights_are_as_their_licences_allow() -> None:
+    listed = read_volume_list(str(Path(__file__).parents[2] / "benchmarks" / "training_volumes.yaml"))
+    assert {v.name for v in listed} == {"epfl", "mitoem_r", "cardiac", "fib25_1", "fib25_2"}, "never vnc, never hela"
+    home = listed[0]
+    assert home.slices == (0, 104) and home.tune == (108, 124), "132:165 are for figures"
 
 
 def test_a_border_without_a_mitochondrion_inside_is_refused(listed: Path) -> None:
