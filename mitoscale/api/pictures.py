@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from mitoscale.core.errors import InputError
-from mitoscale.report.pictures import view
+from mitoscale.report.pictures import isotropic, overlay, view
 
 
 def show_points(
@@ -90,7 +90,12 @@ def _drawn(
     dots = None if points is None else np.asarray(points, float)
     if dots is not None and (dots.ndim != 2 or dots.shape[1] != 2) and dots.size:
         raise InputError(f"points have shape {dots.shape}; give (N, 2): y and x of each")
-    return Image.fromarray(view(_grey(image), labels, voxel_size or (1.0, 1.0), dots, bar=voxel_size is not None))
+    if voxel_size is not None:
+        return Image.fromarray(view(_grey(image), labels, voxel_size, dots))
+    step = max(1, 1024 // max(image.shape))  # small slices are enlarged, so that outlines are thin
+    grey = isotropic(_grey(image), 1, 1, pixel_nm=1 / step, smooth=True)
+    ids = None if labels is None else isotropic(labels, 1, 1, pixel_nm=1 / step)
+    return Image.fromarray(overlay(grey, ids, None if dots is None else (dots.reshape(-1, 2) + 0.5) * step - 0.5))
 
 
 def _grey(image: np.ndarray) -> np.ndarray:

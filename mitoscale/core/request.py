@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from mitoscale.core.geometry import Spacing, Triple
 from mitoscale.core.settings import Settings
+
+Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+"""A finite number above 0."""
+From0 = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""A finite number from 0 on."""
+Edge = Annotated[int, Field(gt=0, le=16384)]
+"""Voxels along an edge of a block."""
 
 
 class RunRequest(Settings):
@@ -19,11 +25,11 @@ class RunRequest(Settings):
     {'gate_nm': 30.0}
     """
 
-    voxel_size: Spacing | None = None
+    voxel_size: tuple[Above0, Above0, Above0] | None = None
     """Voxel size (z, y, x) in nm, where the source does not tell it."""
     region: str | None = None
     """Part of the volume to work on, ``Z0:Z1,Y0:Y1,X0:X1`` in voxels."""
-    block: Triple | None = None
+    block: tuple[Edge, Edge, Edge] | None = None
     """Core (z, y, x) of a block in voxels."""
     invert: bool | None = None
     """Membranes are bright: swap dark and bright."""
@@ -31,7 +37,7 @@ class RunRequest(Settings):
     """Embedded weights by name, a weights file by path, or ``pkg.module:factory``."""
     detector_option: dict[str, Any] = Field(default_factory=dict)
     """Keywords for a detector's factory."""
-    threshold: float | None = None
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     """Foreground probability from which a voxel counts, 0..1."""
     mirror: bool = False
     """The U-Net sees each slice twice."""
@@ -41,15 +47,15 @@ class RunRequest(Settings):
     """Keywords for a segmenter's factory."""
     sam: str | None = None
     """Embedded SAM weights by name, or a checkpoint by path."""
-    sam_pixel: float | None = None
+    sam_pixel: Above0 | None = None
     """Pixel size SAM works at, in nm."""
-    gate: float | None = None
+    gate: From0 | None = None
     """How far masks may leave the foreground, in nm."""
-    min_volume: float | None = None
+    min_volume: From0 | None = None
     """Smaller objects are dropped, in nm^3."""
     labels_into_source: bool = False
     """Write labels into the source OME-Zarr."""
-    redo: str | None = None
+    redo: Literal["convert", "detect", "segment", "stitch", "relabel", "measure", "report"] | None = None
     """Stage that is done again, with all after it."""
 
     def detect(self) -> dict[str, Any]:

@@ -89,12 +89,7 @@ def _dotted(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def view(
-    image: np.ndarray,
-    labels: np.ndarray | None,
-    size_nm: tuple[float, float],
-    points: np.ndarray | None = None,
-    *,
-    bar: bool = True,
+    image: np.ndarray, labels: np.ndarray | None, size_nm: tuple[float, float], points: np.ndarray | None = None
 ) -> np.ndarray:
     """One slice as a report shows it: square pixels, large enough to see, with labels, points and a scale bar.
 
@@ -108,8 +103,6 @@ def view(
         Height and width of a pixel in nm.
     points : (N, 2) float, optional
         y, x of detections in pixels of ``image``.
-    bar : bool
-        With a scale bar.
 
     Returns
     -------
@@ -123,8 +116,7 @@ def view(
     ids = None if labels is None else isotropic(labels, *size_nm, pixel_nm=pixel)
     if points is not None:
         points = (np.asarray(points, dtype=float).reshape(-1, 2) + 0.5) * (np.array(size_nm) / pixel) - 0.5
-    drawn = overlay(grey, ids, points)
-    return scale_bar(drawn, pixel) if bar else drawn
+    return scale_bar(overlay(grey, ids, points), pixel)
 
 
 def isotropic(

@@ -1,0 +1,167 @@
+"""A whole run from a script or notebook: what ``mitoscale run`` does, with the same settings by the same names."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+from pydantic import ValidationError
+
+from mitoscale import pipeline
+from mitoscale.api.opened import OpenedRun
+from mitoscale.cluster.clusters import ClusterSettings, load_cluster, start
+from mitoscale.cluster.executor import Executor, SerialExecutor
+from mitoscale.core.errors import InputError
+from mitoscale.core.request import RunRequest
+from mitoscale.core.settings import STAGES
+from mitoscale.nets.factories import preload_models
+from mitoscale.pipeline import Observer, Run, StageOutcome
+from mitoscale.stages.source import open_source
+
+Progress = Callable[[str, int, int], object]
+"""Hears of each task: the stage, how many of its tasks are done, and how many there are."""
+
+
+def run(
+    source: str | os.PathLike[str],
+    run: str | os.PathLike[str],
+    *,
+    progress: Progress | None = None,
+    cluster: str | None = None,
+    workers: int | None = None,
+    **settings: Any,
+) -> OpenedRun:
+    """Find mitochondria in a source and keep everything in a run folder; started again, it goes on.
+
+    The labels are bit for bit those of ``mitoscale run`` with the same settings.
+
+    Parameters
+    ----------
+    source : str or path
+        A TIFF file, a folder or glob of slices, or an OME-Zarr.
+    run : str or path
+        The run folder.
+    progress : callable, optional
+        Called as ``progress(stage, done, total)`` after each task.
+    cluster : str, optional
+        A ``cluster.yaml``; without it, a local cluster sized to the machine. A script that starts one needs
+        ``if __name__ == "__main__":`` around the call, because its workers import the script; a notebook does not.
+    workers : int, optional
+        Worker processes; 0: none, the tasks run one after another in this process.
+    **settings
+        The options of ``mitoscale run`` with ``_`` for ``-``: ``voxel_size=(5, 5, 5)``, ``segmenter="unet"``,
+        ``region="0:64,0:512,0:512"``, ``redo="segment"`` and all others.
+
+    Returns
+    -------
+    OpenedRun
+        Its results. Where blocks had to be given up there is a warning; ``.status()`` tells which and why.
+
+    Raises
+    ------
+    InputError
+        If a setting or the source is wrong; nothing was changed.
+    StoppedError
+        If it cannot go on for now; the same call goes on.
+
+    Examples
+    --------
+    >>> import mitoscale
+    >>> done = mitoscale.run("stack.tif", "RUN", voxel_size=(5, 5, 5))  # doctest: +SKIP
+    >>> done.objects.volume_nm3.describe()  # doctest: +SKIP
+    """
+    request = request_of(settings)
+    where = load_cluster(cluster)
+    volume = open_source(os.fspath(source), request.voxel_size)
+    planned = pipeline.settings_for(volume, request, where.threads)
+    plan = pipeline.make_plan(volume, os.fspath(run), planned, request.labels_into_source)
+    begun = pipeline.start(plan, request.redo)
+    with pipeline.taken_back(begun):
+        run_stages(begun, STAGES, where, workers=workers, progress=progress, redo=request.redo)
+    lost = sum(map(len, pipeline.quarantined(begun).values()))
+    if lost:
+        warnings.warn(f"{lost} tasks of {plan.run} were given up; mitoscale retry {plan.run} heals them", stacklevel=2)
+    return OpenedRun(begun)
+
+
+def run_stages(
+    run: Run,
+    stages: Sequence[str],
+    cluster: ClusterSettings,
+    *,
+    workers: int | None,
+    progress: Progress | None = None,
+    redo: str | None = None,
+) -> list[StageOutcome]:
+    """Run stages on a cluster, or in this process.
+
+    Parameters
+    ----------
+    run : Run
+        That was started.
+    stages : sequence of str
+        In their order.
+    cluster : ClusterSettings
+        Where tasks run.
+    workers : int or None
+        Workers instead of those it says; 0: this process.
+    progress : callable, optional
+        See :func:`run`.
+    redo : str, optional
+        Stage that is done again, with all after it.
+    """
+    observer = Observer() if progress is None else _Told(progress)
+    with ExitStack() as stack:
+        if workers == 0:
+            stack.enter_context(_threads(run.plan.settings.threads))
+            executor: Executor = SerialExecutor()
+        else:
+            started = stack.enter_context(start(cluster.with_workers(workers) if workers else cluster))
+            settings = run.plan.settings
+            started.preload(partial(preload_models, settings.detect, settings.segment, run.plan.spec.spacing))
+            executor = started.executor
+        return pipeline.execute(run, stages, executor, observer, redo=redo)
+
+
+class _Told(Observer):
+    """Counts tasks and tells a callback; what the callback raises ends the run, as Ctrl-C does."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._done: dict[str, int] = {}
+        self._total: dict[str, int] = {}
+
+    def stage_started(self, name: str, total: int, done: Collection[str]) -> None:
+        """See :class:`mitoscale.pipeline.Observer`."""
+        self._done[name], self._total[name] = len(done), total
+        self._progress(name, len(done), total)
+
+    def task_done(self, name: str, task: str, voxels: float) -> None:
+        """See :class:`mitoscale.pipeline.Observer`."""
+        self._done[name] += 1
+        self._progress(name, self._done[name], self._total[name])
+
+
+def request_of(settings: dict[str, Any]) -> RunRequest:
+    """Settings by the command line's names, checked; raises InputError where one is wrong or unknown."""
+    try:
+        return RunRequest(**settings)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = ".".join(map(str, problem["loc"]))
+        if problem["type"] == "extra_forbidden":
+            raise InputError(f"there is no setting {name}; known are {', '.join(RunRequest.model_fields)}") from error
+        raise InputError(f"setting {name}: {problem['msg'].removeprefix('Value error, ')}, not {problem['input']!r}") from error
+
+
+@contextmanager
+def _threads(threads: int) -> Iterator[None]:
+    """Compute with a task's number of threads meanwhile: sums depend on it."""
+    from mitoscale.nets.device import computing_with
+
+    with computing_with(threads):
+        yield

@@ -1,0 +1,121 @@
+"""Runs and labels by call: the same as by command, progress is told, and wrong settings change nothing."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pytest
+from commands import BLOCK, Finished, Stack, begin, contents, finish, labels_of
+
+import mitoscale as api
+from mitoscale.core.errors import BlockError, InputError
+from mitoscale.core.settings import STAGES
+
+
+@pytest.fixture(scope="module")
+def exact(stack: Stack) -> dict[str, Any]:
+    """The settings of the finished run, as a call has them."""
+    truth = {"truth": stack.truth}
+    return {
+        "block": BLOCK,
+        "detector": "known_truth:detector",
+        "detector_option": truth,
+        "segmenter": "known_truth:segmenter",
+        "segmenter_option": truth,
+    }
+
+
+@pytest.fixture
+def told() -> Iterator[list[tuple[str, int, int]]]:
+    yield []
+
+
+def test_a_run_is_that_of_the_command(
+    stack: Stack, finished: Finished, exact: dict[str, Any], tmp_path: Path, told: list[tuple[str, int, int]]
+) -> None:
+    run = tmp_path / "run"
+    opened = api.run(stack.image, run, workers=0, progress=lambda *heard: told.append(heard), **exact)
+    np.testing.assert_array_equal(opened.labels[0].compute(), labels_of(finished.run))
+    assert opened.plan().settings == api.open_run(finished.run).plan().settings
+    assert list(dict.fromkeys(stage for stage, _, _ in told)) == list(STAGES)
+    assert [(done, total) for stage, done, total in told if stage == "detect"] == [(n, 8) for n in range(9)]
+    told.clear()
+    again = api.run(stack.image, run, workers=0, progress=lambda *heard: told.append(heard), **exact)
+    assert all(done == total for _, done, total in told)  # nothing was done anew
+    assert again.status().finished
+
+
+def test_labels_of_an_array_are_those_of_the_command(stack: Stack, finished: Finished, exact: dict[str, Any]) -> None:
+    spacing = stack.phantom.spacing
+    np.testing.assert_array_equal(api.segment(stack.phantom.image, spacing, **exact), labels_of(finished.run))
+    lazy = da.from_array(stack.phantom.image.astype(np.int16), chunks=16)
+    np.testing.assert_array_equal(api.segment(lazy, voxel_size=spacing, **exact), labels_of(finished.run))
+
+
+@pytest.mark.slow
+def test_the_embedded_networks_give_the_command_s_labels_bit_for_bit(stack: Stack, tmp_path: Path) -> None:
+    run = str(tmp_path / "run")
+    ended = finish(begin("run", stack.image, run, "--workers", "1"))  # with a cluster, in processes of its own
+    assert ended.code == 0, ended.err
+    labels = api.segment(stack.phantom.image, stack.phantom.spacing)
+    assert labels.dtype == labels_of(run).dtype and labels.any()
+    np.testing.assert_array_equal(labels, labels_of(run))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"treshold": 0.5}, "there is no setting treshold; known are voxel_size, region"),
+        ({"threshold": 1.5}, "setting threshold: .* not 1.5"),
+        ({"voxel_size": (5, 0, 5)}, "setting voxel_size.1: .* not 0"),
+        ({"redo": "everything"}, "setting redo"),
+        ({"region": "0:99,:,:"}, "leaves the volume"),
+        ({"sam": "nobody-knows"}, "nobody-knows"),
+    ],
+)
+def test_a_wrong_setting_changes_nothing(stack: Stack, tmp_path: Path, settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        api.run(stack.image, tmp_path / "run", workers=0, **settings)
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_settings_for_the_same_folder_are_refused(
+    stack: Stack, finished: Finished, exact: dict[str, Any], tmp_path: Path
+) -> None:
+    shutil.copytree(finished.run, tmp_path / "run")
+    before = contents(tmp_path)
+    with pytest.raises(InputError, match="was made with other settings"):
+        api.run(stack.image, tmp_path / "run", workers=0, **exact, min_volume=2e6)
+    assert contents(tmp_path) == before
+
+
+def test_what_is_given_up_is_told(stack: Stack, exact: dict[str, Any], tmp_path: Path) -> None:
+    fails = tmp_path / "fails"
+    fails.touch()
+    failing = exact | {"detector_option": {"truth": stack.truth, "fails": str(fails)}}
+    with pytest.warns(UserWarning, match="given up; mitoscale retry"):
+        opened = api.run(stack.image, tmp_path / "run", workers=0, **failing)
+    lost = {stage.name: stage.quarantined for stage in opened.status().stages}
+    assert lost["detect"] and "this block is beyond me" in next(iter(lost["detect"].values()))
+    with pytest.raises(BlockError, match="beyond me"):
+        api.segment(stack.phantom.image, stack.phantom.spacing, **failing)
+
+
+@pytest.mark.parametrize(
+    ("array", "said"),
+    [
+        (np.zeros((9, 9), np.uint8), r"give one slice as array\[None\]"),
+        (np.zeros((4, 9, 9), bool), "bool is not read"),
+        (np.zeros((4, 9, 9), np.float64), "float64 is not read; convert it"),
+        (np.zeros((4, 9, 9), np.uint8), "no contrast"),
+    ],
+)
+def test_arrays_that_are_no_volume_are_refused(array: np.ndarray, said: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=said):
+        api.segment(array, (5.0, 5.0, 5.0), segmenter="unet", scratch=str(tmp_path))
+    assert not list(tmp_path.iterdir())
