@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import click
 
+from mitoscale.cli.output import with_output_options
 from mitoscale.core.encoding import check_encoding
 from mitoscale.core.errors import MitoscaleError
 
@@ -32,6 +33,8 @@ _COMMANDS = {
     "weights": "mitoscale.cli.weights",
     "cluster": "mitoscale.cli.cluster",
     "view": "mitoscale.cli.view",
+    "edit": "mitoscale.cli.edit",
+    "apply": "mitoscale.cli.apply",
     "export": "mitoscale.cli.export",
     "suggest": "mitoscale.cli.suggest",
     "clean": "mitoscale.cli.clean",
@@ -57,6 +60,8 @@ _HELP = {
     "weights": "List weights, download Meta's SAM.",
     "cluster": "Try what cluster.yaml says.",
     "view": "Image and labels in the browser.",
+    "edit": "Correct labels: merge, split, delete, add, accept.",
+    "apply": "Write the corrected labels and tables.",
     "export": "Labels as TIFF, tables as CSV.",
     "suggest": "The windows worth annotating, for train.",
     "clean": "Remove a finished run's working files.",
@@ -74,21 +79,40 @@ class _Lazy(click.Group):
             return None
         module = importlib.import_module(_COMMANDS[cmd_name])
         command: click.Command = getattr(module, cmd_name)
-        return command
+        return with_output_options(command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, _HELP[name]) for name in _COMMANDS])
 
 
+def _versions(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
+    """Print the versions of mitoscale and of the libraries that numbers depend on."""
+    if not wanted or ctx.resilient_parsing:
+        return
+    import platform
+
+    from mitoscale.core.provenance import software
+
+    found = software()
+    commit = found.pop("commit")[:12]
+    click.echo(f"mitoscale {found.pop('mitoscale')}{f' ({commit})' if commit else ''}")
+    for name, version in {"python": platform.python_version(), **found}.items():
+        click.echo(f"{name:20} {version}")
+    ctx.exit()
+
+
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="mitoscale")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_versions, help="Versions of all that counts.")
 def _group() -> None:
     """Find every mitochondrion in large electron-microscopy volumes.
 
     \b
     Start with:  mitoscale demo
     Then:        mitoscale run STACK.tif RUN --voxel-size 5,5,5
+    \b
+    Completion of commands and options by the tab key, for bash (zsh and fish alike):
+      eval "$(_MITOSCALE_COMPLETE=bash_source mitoscale)"
     """
 
 

@@ -66,6 +66,21 @@ class Numbers(click.ParamType):
         return numbers
 
 
+class Voxel(click.ParamType):
+    """A voxel ``Z,Y,X``."""
+
+    name = "Z,Y,X"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the text."""
+        if isinstance(value, tuple):
+            return value
+        parts = str(value).split(",")
+        if len(parts) != 3 or not all(part.strip().isdigit() for part in parts):
+            self.fail(f"{value!r} is not a voxel z,y,x such as 30,200,310", param, ctx)
+        return tuple(map(int, parts))
+
+
 class SliceRange(click.ParamType):
     """A range of slices ``A:B``, half-open."""
 

@@ -13,7 +13,7 @@ from mitoscale.pipeline.observer import Audience, Observer, StageOutcome
 from mitoscale.pipeline.run import FORMAT, Run, load, locked, make_plan, start
 from mitoscale.pipeline.run_settings import settings_for, with_request
 from mitoscale.pipeline.runner import check_ready, execute
-from mitoscale.pipeline.state import FINISHED, begun, finished, quarantined, why_given_up
+from mitoscale.pipeline.state import FINISHED, begun, closing_of, finished, quarantined, why_given_up
 
 __all__ = [
     "FINISHED",
@@ -25,6 +25,7 @@ __all__ = [
     "begun",
     "check_ready",
     "clean",
+    "closing_of",
     "execute",
     "finished",
     "first_missing",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from mitoscale.core.errors import MitoscaleError
 from mitoscale.core.geometry import Region
 from mitoscale.core.plan import RunPlan
 from mitoscale.ops.mesh import surface_mesh
+from mitoscale.report.corrections import LARGEST, Corrections
 from mitoscale.storage.arrays import open_array
 
 _EDGE = 160
@@ -28,23 +30,20 @@ class Meshes:
     ----------
     plan : RunPlan
         Of the run whose labels are drawn.
+    box : callable
+        Where an object lies, in level-0 voxels; None where there is none.
     """
 
-    def __init__(self, plan: RunPlan) -> None:
-        self._plan = plan
+    def __init__(self, plan: RunPlan, box: Callable[[int], Region | None]) -> None:
+        self._plan, self._box = plan, box
         self._made: OrderedDict[int, bytes] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, label: int, box: Region) -> bytes:
-        """An object's mesh as neuroglancer's legacy format has it: vertices x, y, z in nm, then triangles.
-
-        Parameters
-        ----------
-        label : int
-            The object.
-        box : Region
-            Where it lies, in level-0 voxels.
-        """
+    def of(self, label: int) -> bytes | None:
+        """An object's mesh as neuroglancer's legacy format has it: vertices x, y, z in nm, then triangles; None without one."""
+        box = self._box(label)
+        if box is None:
+            return None
         with self._lock:  # one at a time: a click must not start a hundred
             if label not in self._made:
                 self._made[label] = _encoded(*self._mesh(label, box))
@@ -69,6 +68,18 @@ class Meshes:
             a * f * s + (f - 1) / 2 * s for a, f, s in zip(part.start, factor, spec.spacing, strict=True)
         ]  # the middle of a coarse voxel is that of what it spans
         return surface_mesh(mask, (size[0], size[1], size[2]), (origin[0], origin[1], origin[2]))
+
+
+def mesh_of_changed(corrected: Corrections, label: int) -> bytes | None:
+    """The mesh of an object that a correction changed, from full resolution or every n-th voxel; None where there is none."""
+    known = corrected.box(label)
+    if known is None or known[0].size > LARGEST:
+        return None
+    box, spacing = known[0], corrected.plan.spec.spacing
+    step = -(-max(box.shape) // (2 * _EDGE))
+    mask = corrected.read(box)[::step, ::step, ::step] == label
+    size, origin = [s * step for s in spacing], [a * s for a, s in zip(box.start, spacing, strict=True)]
+    return _encoded(*surface_mesh(mask, (size[0], size[1], size[2]), (origin[0], origin[1], origin[2])))
 
 
 def _encoded(vertices: np.ndarray, triangles: np.ndarray) -> bytes:

@@ -88,8 +88,11 @@ def viewer(
     except ImportError as error:
         raise InputError("the viewer needs neuroglancer; install it with pip install 'mitoscale[view]'") from error
     from mitoscale.report import viewer_layers as layers
+    from mitoscale.report.meshes import Meshes, mesh_of_changed
+    from mitoscale.report.viewer_edits import LAYER as CORRECTED
+    from mitoscale.report.viewer_edits import Edits
     from mitoscale.report.viewer_picks import Picks
-    from mitoscale.report.viewer_server import rules
+    from mitoscale.report.viewer_server import Command, rules
 
     if other is not None:
         layers.check_alike(plan, other)
@@ -123,8 +126,8 @@ def viewer(
                 state.layers["other"] = layers.other_layer(plan, other)
                 state.layers["other"].visible = False
             if labels:
-                meshes = [f"precomputed://{root}/mesh"] if len(objects) else []
-                state.layers[LABELS] = layers.label_layer([labels, *meshes], objects)
+                surfaces = [f"precomputed://{root}/mesh"] if len(objects) else []
+                state.layers[LABELS] = layers.label_layer([labels, *surfaces], objects)
                 if other is not None:
                     own = LabelSource(path=plan.run, reader=open_array(f"{plan.labels}/0", missing="fill"))
                     state.layers["agreement"] = layers.agreement_layer(plan, own, other)
@@ -136,8 +139,18 @@ def viewer(
             state.position = middle[::-1]
             state.cross_section_scale = max(plan.region.shape[1:]) / 600  # the whole slice in a quarter of a window
             state.projection_scale = max(plan.region.shape[1:]) * 1.5
-        picks = Picks(shown, LABELS, tables)
-        answers = rules(shown.token, plan, folders, tables, picks.commands(), shown.get_viewer_url())
+        made = Meshes(plan, lambda label: tables().box(label))
+        meshes: dict[str, Callable[[int], bytes | None]] = {"mesh": made.of}
+        edits = Edits(plan, shown, LABELS, f"precomputed://{root}/mesh_corrected") if labels and len(objects) else None
+        commands: dict[str, Command] = edits.commands() if edits else {}
+        if edits:
+            now = edits  # for the closure: a mesh of what was not changed is the run's own
+            meshes["mesh_corrected"] = lambda label: (
+                mesh_of_changed(now.corrected, label) if label in now.corrected.touched else made.of(label)
+            )
+        picks = Picks(shown, (CORRECTED, LABELS), tables, edits.row if edits else lambda label: {})
+        commands |= picks.commands()
+        answers = rules(shown.token, plan, folders, tables, meshes, commands, shown.get_viewer_url())
         server.loop.call_soon_threadsafe(server.app.add_handlers, ".*", answers)
         yield View(url=f"{root}/", port=server.port, image=image, labels=labels, viewer=shown)
 

@@ -54,10 +54,18 @@ def image_layer(source: str, normalisation: Normalisation | None) -> Any:
 
 def label_layer(sources: list[str], labels: np.ndarray) -> Any:
     """The objects; one that is selected has its mesh in 3D."""
+    return neuroglancer.SegmentationLayer(source=sources, **_look(labels))
+
+
+def corrected_layer(plan: RunPlan, data: Any, meshes: str, labels: np.ndarray) -> tuple[Any, Any]:
+    """The objects with corrections, and the volume that must be told when they change."""
+    source = _local(plan, data, "segmentation")
+    return neuroglancer.SegmentationLayer(source=[source, meshes], **_look(labels)), source.url
+
+
+def _look(labels: np.ndarray) -> dict[str, Any]:
     colours = {int(label): hex_colour(int(label)) for label in labels[:_COLOURED]}
-    return neuroglancer.SegmentationLayer(
-        source=sources, selected_alpha=0.35, not_selected_alpha=0.25, segment_colors=colours, hide_segment_zero=True
-    )
+    return {"selected_alpha": 0.35, "not_selected_alpha": 0.25, "segment_colors": colours, "hide_segment_zero": True}
 
 
 def foreground_layer(plan: RunPlan, source: str) -> Any:
@@ -104,7 +112,9 @@ def _in_voxels(plan: RunPlan) -> Any:
 def _local(plan: RunPlan, data: Any, kind: str) -> Any:
     output = neuroglancer.CoordinateSpace(names=["z", "y", "x"], units="nm", scales=plan.spec.spacing)
     volume = neuroglancer.LocalVolume(data, dimensions=output, volume_type=kind)
-    return neuroglancer.LayerDataSource(volume, transform=_in_voxels(plan))
+    # Without its own meshes: for one of them neuroglancer would read the whole volume.
+    only = {"subsources": {"default": True}, "enable_default_subsources": False}
+    return neuroglancer.LayerDataSource(volume, transform=_in_voxels(plan), **only)
 
 
 class _Other:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mitoscale.core.errors import InputError
@@ -20,14 +20,22 @@ class Picks:
     ----------
     viewer : neuroglancer.Viewer
         What is shown.
-    layer : str
-        The layer of the run's labels.
+    layers : sequence of str
+        The layers of labels; the first that is there counts.
     tables : callable
         The run's tables by now.
+    row : callable
+        What is known of an object that somebody corrected; empty where nobody did.
     """
 
-    def __init__(self, viewer: Any, layer: str, tables: Callable[[], ObjectLists]) -> None:
-        self._viewer, self._layer, self._tables = viewer, layer, tables
+    def __init__(
+        self,
+        viewer: Any,
+        layers: Sequence[str],
+        tables: Callable[[], ObjectLists],
+        row: Callable[[int], dict[str, Any]] = lambda label: {},
+    ) -> None:
+        self._viewer, self._layers, self._tables, self._row = viewer, layers, tables, row
 
     def commands(self) -> dict[str, Command]:
         """What the page may ask for."""
@@ -42,21 +50,33 @@ class Picks:
             raise InputError(f"there is no object {label}")
         with self._viewer.txn() as state:
             state.position = [float(v) for v in reversed(position)]
-            if label:
-                state.layers[self._layer].layer.segments = [label]
+            layer = self._layer(state)
+            if label and layer is not None:
+                layer.segments = [label]
         return {"position": list(position)}
 
     def picked(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Where the view is (z, y, x), and the selected objects' rows."""
         state = self._viewer.state
-        layer = next((layer.layer for layer in state.layers if layer.name == self._layer), None)
+        layer = self._layer(state)
         chosen = sorted(int(s) for s in layer.segments) if layer is not None else []
         position = [float(v) for v in state.position][::-1]
         tables = self._tables()
-        return {"position": position, "objects": chosen, "rows": [tables.row(s) or {"label": s} for s in chosen[:_ROWS]]}
+        return {
+            "position": position,
+            "objects": chosen,
+            "rows": [self._row(s) or tables.row(s) or {"label": s} for s in chosen[:_ROWS]],
+        }
 
     def clear(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Select nothing."""
         with self._viewer.txn() as state:
-            state.layers[self._layer].layer.segments = []
+            layer = self._layer(state)
+            if layer is not None:
+                layer.segments = []
         return {}
+
+    def _layer(self, state: Any) -> Any:
+        """The layer of labels that is shown; None where there are no labels yet."""
+        there = {layer.name: layer.layer for layer in state.layers}
+        return next((there[name] for name in self._layers if name in there), None)

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 from tornado.web import HTTPError, RequestHandler, StaticFileHandler
 
-from mitoscale.core.errors import InputError
+from mitoscale.core.errors import MitoscaleError
 from mitoscale.core.geometry import Region
 from mitoscale.core.plan import RunPlan
-from mitoscale.report.meshes import Meshes
 from mitoscale.report.object_lists import ObjectLists
 
 Rule = tuple[str, type[RequestHandler], dict[str, Any]]
@@ -36,8 +35,8 @@ class _Files(StaticFileHandler):
 class _Mesh(RequestHandler):
     """Neuroglancer's legacy meshes: ``info``, ``LABEL:0`` (which file) and ``LABEL`` (the file)."""
 
-    def initialize(self, meshes: Meshes, lists: Callable[[], ObjectLists]) -> None:
-        self._meshes, self._lists = meshes, lists
+    def initialize(self, mesh: Callable[[int], bytes | None]) -> None:
+        self._mesh = mesh
 
     async def get(self, what: str) -> None:
         self.set_header("Cache-Control", "no-cache")
@@ -50,10 +49,9 @@ class _Mesh(RequestHandler):
         if colon:
             self.finish({"fragments": [label]})
             return
-        box = self._lists().box(int(label))
-        if box is None:
+        mesh = await asyncio.get_running_loop().run_in_executor(None, self._mesh, int(label))
+        if mesh is None:
             raise HTTPError(404)
-        mesh = await asyncio.get_running_loop().run_in_executor(None, self._meshes.of, int(label), box)
         self.set_header("Content-Type", "application/octet-stream")
         self.finish(mesh)
 
@@ -125,12 +123,13 @@ class _Commands(RequestHandler):
     def initialize(self, commands: dict[str, Command]) -> None:
         self._commands = commands
 
-    def post(self, name: str) -> None:
+    async def post(self, name: str) -> None:
         if name not in self._commands:
             raise HTTPError(404)
-        try:
-            self.finish(self._commands[name](json.loads(self.request.body or "{}")))
-        except InputError as error:
+        asked = json.loads(self.request.body or "{}")
+        try:  # in a thread: a correction may read much, and voxels are served meanwhile
+            self.finish(await asyncio.get_running_loop().run_in_executor(None, self._commands[name], asked))
+        except MitoscaleError as error:
             self.set_status(400)
             self.finish({"error": str(error)})
 
@@ -140,6 +139,7 @@ def rules(
     plan: RunPlan,
     folders: dict[str, str],
     lists: Callable[[], ObjectLists],
+    meshes: dict[str, Callable[[int], bytes | None]],
     commands: dict[str, Command],
     frame: str,
 ) -> list[Rule]:
@@ -155,6 +155,8 @@ def rules(
         Name -> folder whose files are served as ``files/NAME/``.
     lists : callable
         The run's tables by now.
+    meshes : dict
+        Name -> what makes an object's mesh, or None where there is no such object; served as ``NAME/``.
     commands : dict
         Name -> what is done when the page posts to ``do/NAME``.
     frame : str
@@ -163,9 +165,10 @@ def rules(
     page = Path(__file__).with_name("viewer.html").read_text(encoding="utf-8").replace("FRAME_ADDRESS", frame)
     root = f"/mitoscale/{secret}"
     files: list[Rule] = [(f"{root}/files/{name}/(.*)", _Files, {"path": path}) for name, path in folders.items()]
+    surfaces: list[Rule] = [(f"{root}/{name}/(.+)", _Mesh, {"mesh": mesh}) for name, mesh in meshes.items()]
     return [
         *files,
-        (f"{root}/mesh/(.+)", _Mesh, {"meshes": Meshes(plan), "lists": lists}),
+        *surfaces,
         (f"{root}/detections/(.+)", _Detections, {"plan": plan, "lists": lists}),
         (f"{root}/lists", _Lists, {"lists": lists}),
         (f"{root}/do/([a-z]+)", _Commands, {"commands": commands}),

@@ -28,11 +28,12 @@ def test_the_manifest_is_valid_and_found_by_its_entry_point() -> None:
 
 def test_npe2_reads_a_run(finished: Finished, tmp_path: Path) -> None:
     npe2 = pytest.importorskip("npe2", reason="npe2 is not installed: pip install npe2")
-    from npe2 import io_utils
-
-    manager = npe2.PluginManager()
+    manager = npe2.PluginManager.instance()
     manager.register(npe2.PluginManifest.from_file(MANIFEST))
-    layers, reader = io_utils._read([finished.run], stack=False, return_reader=True, _pm=manager)
+    try:
+        layers, reader = npe2.read_get_reader([finished.run], stack=False)
+    finally:
+        manager.unregister("mitoscale")
     assert reader.command == "mitoscale.read_run"
     (image, look, kind), (labels, settings, second), (points, _, third) = layers
     assert (kind, second, third) == ("image", "labels", "points")

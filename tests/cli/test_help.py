@@ -11,7 +11,7 @@ from commands import Call
 
 IN_ORDER = """
 run demo convert detect segment stitch relabel measure report evaluate compare prompt train finetune plan status retry
-weights cluster view export suggest clean
+weights cluster view edit apply export suggest clean
 """
 COMMANDS = IN_ORDER.split()
 

@@ -1,0 +1,34 @@
+"""``mitoscale apply``: write corrected labels and tables."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.argument("run")
+def apply(run: str) -> None:
+    """Write the labels of RUN with all corrections, beside its own: labels/mitochondria_corrected, tables/objects_corrected.*.
+
+    Only blocks and objects that changed are made anew. Corrections that no longer fit are listed; do it again after more.
+
+    \b
+    Example:  mitoscale apply RUN
+    """
+    from mitoscale.core.errors import InputError
+    from mitoscale.pipeline import closing_of, finished, load, locked
+    from mitoscale.report.applying import apply_edits
+    from mitoscale.report.editor import told
+
+    there = load(run)
+    with locked(there.plan.run):
+        closing = closing_of(there, "relabel")
+        if closing is None or not finished(there, "measure"):
+            raise InputError(f"{run} has no finished labels and objects to correct; finish it with mitoscale run")
+        done = apply_edits(there.plan, closing.checksum)
+    for one in done.unfit:
+        click.echo(f"unfit      {told(one.edit)}: {one.unfit}", err=True)
+    made = f"{done.edits - len(done.unfit)} of {done.edits} corrections"
+    click.echo(f"corrected  {made}, {done.objects} objects, {done.blocks} blocks written")
+    click.echo(f"labels     {done.labels}")
+    click.echo(f"table      {done.table}")

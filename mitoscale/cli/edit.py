@@ -1,0 +1,128 @@
+"""``mitoscale edit``: correct a run's labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mitoscale.cli.options import Voxel
+
+if TYPE_CHECKING:
+    from mitoscale.report.editor import Editor
+
+_LABELS = click.argument("labels", nargs=-1, type=click.IntRange(min=1), required=True)
+
+
+@click.group()
+@click.argument("run")
+def edit(run: str) -> None:
+    """Correct the labels of RUN; each correction is a line of RUN/edits.jsonl, and mitoscale apply RUN writes them all.
+
+    Corrections are kept by place: after RUN was done again with --redo they are made on the new labels, and those that no
+    longer fit are told. Labels are those of tables/objects.csv; what a split or an add made is called as it was told.
+
+    \b
+    Example:  mitoscale edit RUN merge 12 40
+              mitoscale edit RUN split 7 --at 30,200,310 --at 30,240,330
+              mitoscale edit RUN delete 3 9
+              mitoscale edit RUN add --at 30,100,80
+              mitoscale edit RUN undo
+    """
+
+
+def _command(name: str, *parameters: Callable[..., Any]) -> Callable[[Callable[..., Any]], click.Command]:
+    def made(function: Callable[..., Any]) -> click.Command:
+        for parameter in reversed(parameters):
+            function = parameter(function)
+        return edit.command(name)(click.pass_context(function))
+
+    return made
+
+
+@contextmanager
+def _editor(ctx: click.Context) -> Iterator[Editor]:
+    from mitoscale.core.errors import InputError
+    from mitoscale.pipeline import finished, load
+    from mitoscale.report.editor import editing
+
+    assert ctx.parent is not None
+    run = ctx.parent.params["run"]
+    there = load(run)
+    if not finished(there, "measure"):
+        raise InputError(f"{run} has no finished labels and objects to correct; finish it with mitoscale run")
+    with editing(there.plan) as editor:
+        yield editor
+
+
+def _say(editor: Editor, made: Any) -> None:
+    from mitoscale.report.editor import told
+
+    click.echo(told(made))
+    for change in editor.corrected.applied[-1].changes if made.kind in ("split", "add") else ():
+        click.echo(f"new        object {change.new}")
+
+
+@_command("merge", _LABELS)
+def merge(ctx: click.Context, labels: tuple[int, ...]) -> None:
+    """Make objects one, which has the first one's label."""
+    with _editor(ctx) as editor:
+        _say(editor, editor.merge(labels))
+
+
+@_command(
+    "split",
+    click.argument("label", type=click.IntRange(min=1)),
+    click.option("--at", "points", type=Voxel(), multiple=True, required=True, help="A voxel in one part; give two."),
+)
+def split(ctx: click.Context, label: int, points: tuple[Any, ...]) -> None:
+    """Cut an object between two of its voxels; the second one's part is a new object."""
+    if len(points) != 2:
+        raise click.UsageError(f"a split takes --at Z,Y,X twice, one voxel in each part, not {len(points)} times")
+    with _editor(ctx) as editor:
+        _say(editor, editor.split(label, *points))
+
+
+@_command("delete", _LABELS)
+def delete(ctx: click.Context, labels: tuple[int, ...]) -> None:
+    """Remove objects that are none."""
+    with _editor(ctx) as editor:
+        _say(editor, editor.delete(labels))
+
+
+@_command("accept", _LABELS)
+def accept(ctx: click.Context, labels: tuple[int, ...]) -> None:
+    """Say that objects are right: a column of the corrected table."""
+    with _editor(ctx) as editor:
+        _say(editor, editor.accept(labels))
+
+
+@_command("add", click.option("--at", "point", type=Voxel(), required=True, help="A voxel of what was missed."))
+def add(ctx: click.Context, point: Any) -> None:
+    """Add what was missed: the connected foreground around a voxel."""
+    with _editor(ctx) as editor:
+        _say(editor, editor.add(point))
+
+
+@_command("undo", click.argument("name", default="", metavar="[ID]"))
+def undo(ctx: click.Context, name: str) -> None:
+    """Take a correction back, by default the latest."""
+    with _editor(ctx) as editor:
+        _say(editor, editor.undo(name))
+
+
+@_command("list")
+def list_edits(ctx: click.Context) -> None:
+    """Tell all corrections that are in force, and which no longer fit."""
+    from mitoscale.core.edit import in_force
+    from mitoscale.pipeline import load
+    from mitoscale.report.corrections import Corrections
+    from mitoscale.report.editor import told
+    from mitoscale.storage.edit_log import EditLog
+
+    assert ctx.parent is not None
+    plan = load(ctx.parent.params["run"]).plan
+    for one in Corrections.of(plan, in_force(EditLog(plan.run, plan.settings.convert.fingerprint).read())).applied:
+        click.echo(told(one.edit) + (f": no longer fits, {one.unfit}" if one.unfit else ""))
