@@ -14,7 +14,8 @@ from mitoscale.core.geometry import Spacing
 from mitoscale.core.plan import RunPlan
 from mitoscale.pipeline.status import RunProgress, progress
 from mitoscale.storage.layout import RunFolder
-from mitoscale.storage.ome import is_ome_zarr, open_image
+from mitoscale.storage.ome import is_ome_zarr
+from mitoscale.storage.sources.ome_levels import levels
 from mitoscale.storage.tables import read_table
 
 if TYPE_CHECKING:
@@ -73,9 +74,8 @@ class OpenedRun:
         """The image in its own grey values; where ``--region`` left something out, or nothing is written yet, it is 0."""
         plan = self._run.plan
         if plan.settings.convert.in_place and is_ome_zarr(plan.settings.convert.source):
-            found = open_image(plan.settings.convert.source, spacing=plan.spec.spacing)
-            spacings = [found.spec.level_spacing(level) for level in range(len(found.level_paths))]
-            return Levels("image", found.level_paths, spacings)
+            found = levels(plan.settings.convert.source, plan.spec.spacing)
+            return Levels("image", [path for path, _ in found], [spacing for _, spacing in found])
         if plan.settings.convert.in_place:
             return Levels("image", [plan.image], [plan.spec.spacing])
         return self._levels("image", os.path.dirname(plan.image), "convert")

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from mitoscale.cli.options import Numbers, Part, SliceRange, keywords, truth_option
+from mitoscale.cli.reading import reading_options
 
 _SHOWN = {
     "foreground_iou": "IoU",
@@ -31,6 +32,7 @@ _SHOWN = {
 @click.option("--detector-option", multiple=True, callback=keywords, metavar="K=V", help="Keyword for a detector factory.")
 @click.option("--out", default="mitoscale-compare", show_default=True, metavar="FOLDER", help="Where tables and pictures go.")
 @click.option("--voxel-size", type=Numbers(float), help="Voxel size z,y,x in nm, where the volume does not tell it.")
+@reading_options
 @click.option("--slices", type=SliceRange(), help="Only these slices (half-open).")
 @click.option("--region", type=Part(), help="Only this part of the volume (voxels).")
 @truth_option
@@ -48,6 +50,7 @@ def compare(volume: str, truth: str, sams: tuple[str, ...], out: str, **options:
     \b
     Example:  mitoscale compare stack.tif truth.tif --voxel-size 5,5,5 --slices 132:165 --sam sam-small --sam tuned.safetensors
     """
+    from mitoscale.cli.launch import tell
     from mitoscale.cli.progress import count_bar
     from mitoscale.core.errors import InputError
     from mitoscale.core.geometry import Region
@@ -60,7 +63,8 @@ def compare(volume: str, truth: str, sams: tuple[str, ...], out: str, **options:
 
     check_writable(out)
     check_uncompared(out)
-    grey = open_grey(volume, options["voxel_size"], invert=options["invert"])
+    reading = options["reading"]
+    grey = open_grey(volume, options["voxel_size"], invert=options["invert"], reading=reading)
     depth, height, width = grey.source.shape
     start, stop = options["slices"] or (0, depth)
     if stop > depth:
@@ -70,6 +74,7 @@ def compare(volume: str, truth: str, sams: tuple[str, ...], out: str, **options:
         if options["slices"]:
             raise InputError("--slices and --region both choose slices; give one of them")
         region = Region.parse(options["region"], grey.source.shape)
+    tell(grey.source)
     set_threads(options["threads"])
     with count_bar("compare") as heard:
         found = measure(
@@ -79,6 +84,7 @@ def compare(volume: str, truth: str, sams: tuple[str, ...], out: str, **options:
             detect=DetectSettings(detector=options["detector"], options=options["detector_option"]),
             region=region,
             threshold=options["truth_threshold"],
+            truth_reading=reading.of_truth(options["truth_dtype"]),
             automatic=options["automatic"],
             min_truth=options["min_truth"],
             observer=heard,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mitoscale.cli.options import Numbers, request_options, where_options
+from mitoscale.cli.reading import reading_options
 
 if TYPE_CHECKING:
     from mitoscale.core.request import RunRequest
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 @click.argument("src")
 @click.argument("run")
 @click.option("--voxel-size", type=Numbers(float), help="Voxel size z,y,x in nm, where the source does not tell it.")
+@reading_options
 @request_options
 @where_options
 def convert(
@@ -26,12 +28,13 @@ def convert(
     \b
     Example:  mitoscale convert slices/ RUN --voxel-size 50,4.6,4.6
     """
-    from mitoscale.cli.launch import cluster_settings, run_stages
+    from mitoscale.cli.launch import cluster_settings, run_stages, tell
     from mitoscale.pipeline import make_plan, settings_for, start, taken_back
     from mitoscale.stages.source import open_source
 
-    source = open_source(src, request.voxel_size)
+    source = open_source(src, request.voxel_size, request.reading)
     where = cluster_settings(cluster, workers)
     begun = start(make_plan(source, run, settings_for(source, request, where.threads)), request.redo)
+    tell(source)
     with taken_back(begun):
         run_stages(begun, ["convert"], where, redo=request.redo, reports=performance_report)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mitoscale.cli.options import SliceRange, truth_option, where_options
+from mitoscale.cli.reading import reading_options
+
+if TYPE_CHECKING:
+    from mitoscale.core.reading import Reading
 
 
 @click.command()
@@ -21,6 +25,7 @@ from mitoscale.cli.options import SliceRange, truth_option, where_options
     help="Ignore truth objects below N voxels (in 2D: pixels), and what was found mostly on them.",
 )
 @truth_option
+@reading_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--scratch", metavar="FOLDER", help="Where small tables go meanwhile; workers on other machines must see it.")
 @where_options
@@ -30,12 +35,14 @@ def evaluate(
     slices: tuple[int, int] | None,
     min_truth: int,
     truth_threshold: float | None,
+    truth_dtype: str | None,
+    reading: Reading,
     as_json: bool,
     scratch: str | None,
     cluster: str | None,
     workers: int | None,
 ) -> None:
-    """Score LABELS against TRUTH; each is a run, an OME-Zarr, a Zarr array, a TIFF, or a folder of TIFF or PNG slices.
+    """Score LABELS against TRUTH; each is a run, or a volume of any kind that run reads.
 
     Volumes of any size, block by block: here, or with --workers or --cluster on a cluster. Of a run with --region, that part.
 
@@ -59,6 +66,8 @@ def evaluate(
             slices=slices,
             min_truth=min_truth,
             threshold=truth_threshold,
+            reading=reading,
+            truth_dtype=truth_dtype,
             executor=executor,
             scratch=scratch,
             observer=stack.enter_context(count_bar("evaluate")),

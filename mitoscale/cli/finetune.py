@@ -7,12 +7,14 @@ from typing import Any
 import click
 
 from mitoscale.cli.options import Amount, SliceRange, learning_options
+from mitoscale.cli.reading import reading_options
 
 
 @click.command()
 @click.argument("volume")
 @click.argument("truth")
 @click.option("--sam", required=True, metavar="WEIGHTS", help="SAM to start from: a name, or a checkpoint by path.")
+@reading_options
 @learning_options
 @click.option("--test", type=SliceRange(), help="Slices that are only scored, before and after.")
 @click.option("--sam-pixel", "sam_pixel_nm", type=Amount(0, min_open=True), metavar="NM", help="Pixel size SAM works at.")

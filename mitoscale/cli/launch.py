@@ -18,6 +18,7 @@ from mitoscale.dashboard.watch import Watch
 from mitoscale.nets.factories import preload_models
 from mitoscale.pipeline import Audience, Run, StageOutcome, execute
 from mitoscale.stages.grey import read_grey
+from mitoscale.stages.source import Source
 
 
 def run_stages(
@@ -87,6 +88,12 @@ def cluster_settings(file: str | None, workers: int | None) -> ClusterSettings:
     """
     settings = load_cluster(file)
     return settings.with_workers(workers) if workers else settings
+
+
+def tell(source: Source) -> None:
+    """Print what people should know of a source before hours are spent."""
+    for note in source.notes:
+        click.echo(f"note       {note}", err=True)
 
 
 @contextmanager

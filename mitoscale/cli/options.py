@@ -127,8 +127,9 @@ def where_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def truth_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--truth-threshold``."""
+    """``--truth-threshold`` and ``--truth-dtype``."""
     text = "The truth holds grey values or probabilities: above this number (127, 0.5) is mitochondrion."
+    command = click.option("--truth-dtype", metavar="DTYPE", help="Dtype of a truth of raw bytes (default: --dtype).")(command)
     return click.option("--truth-threshold", type=Threshold(), metavar="T", help=text)(command)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 
+from mitoscale.cli.launch import tell
 from mitoscale.cluster.clusters import ClusterSettings, default_workers
 from mitoscale.cluster.units import bytes_of
 from mitoscale.core.forecast import Calibration, Forecast, check, forecast
@@ -69,8 +70,9 @@ def planned(src: str, blocks: int, into: str, request: RunRequest, cluster: Clus
         there = load(src)
         plan, costs = there.plan, measured(there)
     else:
-        source = open_source(src, request.voxel_size)
+        source = open_source(src, request.voxel_size, request.reading)
         plan = make_plan(source, os.path.join(into, "mitoscale-run"), settings_for(source, request, cluster.threads))
+        tell(source)
         costs = calibrate(plan, blocks)
     groups = cluster.all_groups
     networks = groups.get("gpu") or groups.get("io") or next(iter(groups.values()))

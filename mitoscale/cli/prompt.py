@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from mitoscale.cli.options import Numbers
+from mitoscale.cli.reading import reading_options
 
 
 class Pixels(click.ParamType):
@@ -39,6 +40,7 @@ class Pixels(click.ParamType):
 @click.option("--all", "everything", is_flag=True, help="Masks of everything in the slice.")
 @click.option("--sam", default="sam-small", show_default=True, help="SAM by name or path.")
 @click.option("--voxel-size", type=Numbers(float), help="Voxel size z,y,x in nm, where the volume does not tell it.")
+@reading_options
 @click.option("--invert", is_flag=True, help="Membranes are bright: swap dark and bright.")
 @click.option("--out", metavar="FILE", help="New .png to write (default: prompt.png, or the first free of prompt-2.png ...).")
 def prompt(volume: str, z: int, everything: bool, sam: str, out: str | None, **options: Any) -> None:
@@ -52,6 +54,7 @@ def prompt(volume: str, z: int, everything: bool, sam: str, out: str | None, **o
     """
     from pathlib import Path
 
+    from mitoscale.cli.launch import tell
     from mitoscale.core.errors import InputError
     from mitoscale.evaluation.grey_volume import open_grey
     from mitoscale.evaluation.prompt import ask_everything, ask_prompts
@@ -69,7 +72,8 @@ def prompt(volume: str, z: int, everything: bool, sam: str, out: str | None, **o
         raise InputError(f"--out {out} must end in .png")
     check_new(out, "--out")
     check_writable(str(Path(out).parent))
-    grey = open_grey(volume, options["voxel_size"], invert=options["invert"])
+    grey = open_grey(volume, options["voxel_size"], invert=options["invert"], reading=options["reading"])
+    tell(grey.source)
     set_threads(None)
     found = ask_everything(grey, z, sam) if everything else ask_prompts(grey, z, points, boxes, sam)
     area = grey.spacing[1] * grey.spacing[2] / 1e6

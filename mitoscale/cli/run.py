@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mitoscale.cli.options import Numbers, request_options, where_options
+from mitoscale.cli.reading import reading_options
 
 if TYPE_CHECKING:
     from mitoscale.core.request import RunRequest
@@ -17,23 +18,28 @@ if TYPE_CHECKING:
 @click.argument("run")
 @click.option("--voxel-size", type=Numbers(float), help="Voxel size z,y,x in nm, where the source does not tell it.")
 @click.option("--labels-into-source", is_flag=True, help="Write labels into the source OME-Zarr.")
+@reading_options
 @request_options
 @where_options
 def run(src: str, run: str, request: RunRequest, cluster: str | None, workers: int | None, performance_report: str | None) -> None:
-    """Find mitochondria in SRC (a TIFF file, a folder or glob of slices, or an OME-Zarr) and keep everything in RUN.
+    """Find mitochondria in SRC and keep everything in RUN.
+
+    SRC is a TIFF, a folder or glob of TIFF, PNG or JPEG slices, HDF5 (file.h5:/dataset), MRC, raw bytes (--shape, --dtype), or an
+    OME-Zarr, Zarr array, N5 or Neuroglancer precomputed volume: by path, or as s3://, gs:// or https:// address.
 
     \b
     Example:  mitoscale run stack.tif RUN --voxel-size 5,5,5
     Start it again after a stop: what is done stays done.
     """
-    from mitoscale.cli.launch import cluster_settings, run_stages
+    from mitoscale.cli.launch import cluster_settings, run_stages, tell
     from mitoscale.core.settings import STAGES
     from mitoscale.pipeline import make_plan, settings_for, start, taken_back
     from mitoscale.stages.source import open_source
 
-    source = open_source(src, request.voxel_size)
+    source = open_source(src, request.voxel_size, request.reading)
     where = cluster_settings(cluster, workers)
     plan = make_plan(source, run, settings_for(source, request, where.threads), request.labels_into_source)
     begun = start(plan, request.redo)
+    tell(source)
     with taken_back(begun):
         run_stages(begun, STAGES, where, redo=request.redo, reports=performance_report)

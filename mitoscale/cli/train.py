@@ -7,11 +7,13 @@ from typing import Any
 import click
 
 from mitoscale.cli.options import Amount, learning_options
+from mitoscale.cli.reading import reading_options
 
 
 @click.command()
 @click.argument("volume")
 @click.argument("truth", required=False)
+@reading_options
 @learning_options
 @click.option("--model", type=click.Choice(["unet", "sam"]), default="unet", show_default=True, help="What to train.")
 @click.option("--phantoms", type=click.IntRange(min=0), default=6, show_default=True, help="Phantoms to mix in.")
@@ -30,7 +32,7 @@ from mitoscale.cli.options import Amount, learning_options
 @click.option("--keep-init", type=Amount(0, 1, max_open=True), default=0.0, help="Part of --init in the mean of both.")
 @click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps (default: 1000; report: 20 epochs).")
 def train(cluster: str | None, **options: Any) -> None:
-    """Train on VOLUME (TIFF or OME-Zarr) and TRUTH of the same shape, or on all volumes that VOLUME, a YAML file, lists; stopped
+    """Train on VOLUME and TRUTH of the same shape, of any kind that run reads, or on all that VOLUME, a YAML file, lists; stopped
     and started again, it goes on.
 
     Presets: default (crops at native scale, Dice + cross-entropy, augmentation, averaged weights), or report (the U-Net of

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Spacing
+from mitoscale.core.reading import Reading
 from mitoscale.core.settings import Settings
 
 UNLABELLED_VALUE = 65535
@@ -56,6 +57,10 @@ class LearnSettings(Settings):
     """Absolute path of the volume."""
     truth: str
     """Absolute path of the truth, of the same shape."""
+    reading: Reading = Reading()
+    """What the user has decided of the volume."""
+    truth_dtype: str | None = None
+    """Of a truth of raw bytes; None: the volume's."""
     voxel_size: Spacing | None = None
     """Voxel size (z, y, x) in nm; None: what the volume tells."""
     truth_threshold: int | float | None = None
@@ -111,8 +116,8 @@ class LearnSettings(Settings):
             Digest of volume and truth.
         """
         ignored: dict[str, Any] = dict.fromkeys(
-            ("volume", "truth", "out", "threads", "cache", "cache_bytes", "accept_any"), True
-        ) | {"volumes": {"__all__": {"image", "truth"}}}
+            ("volume", "truth", "reading", "truth_dtype", "out", "threads", "cache", "cache_bytes", "accept_any"), True
+        ) | {"volumes": {"__all__": {"image", "truth", "reading", "truth_dtype"}}}
         content = self.model_dump(mode="json", exclude=ignored)
         return json.dumps(content | {"volume and truth": data}, sort_keys=True)
 
@@ -124,6 +129,10 @@ class ListedVolume(Settings):
     """Absolute path of the volume."""
     truth: str | None = None
     """Absolute path of the truth, of the same shape; None: only its grey values are borrowed by crops of the others."""
+    reading: Reading = Reading()
+    """What is read of the volume where that is not clear, such as ``{channel: 1}``."""
+    truth_dtype: str | None = None
+    """See :class:`LearnSettings`."""
     voxel_size: Spacing | None = None
     """Voxel size (z, y, x) in nm; None: what the volume tells."""
     truth_threshold: int | float | None = None

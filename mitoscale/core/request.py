@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from mitoscale.core.reading import Reading
 from mitoscale.core.settings import Settings
 
 Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -27,6 +28,8 @@ class RunRequest(Settings):
 
     voxel_size: tuple[Above0, Above0, Above0] | None = None
     """Voxel size (z, y, x) in nm, where the source does not tell it."""
+    reading: Reading = Reading()
+    """What of a source is read, where that is not clear."""
     region: str | None = None
     """Part of the volume to work on, ``Z0:Z1,Y0:Y1,X0:X1`` in voxels."""
     block: tuple[Edge, Edge, Edge] | None = None

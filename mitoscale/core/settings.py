@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from mitoscale.core.geometry import Region, Spacing, Triple
+from mitoscale.core.reading import Reading
 
 STAGES = ("convert", "detect", "segment", "stitch", "relabel", "measure", "report")
 """The stages in the order they run."""
@@ -24,9 +25,11 @@ class ConvertSettings(Settings):
     """How a source becomes (or is read as) an OME-Zarr volume."""
 
     source: str
-    """Absolute path of the TIFF file, the folder or glob of slices, or the OME-Zarr."""
+    """Absolute path of a file, the folder or glob of slices, an array or image of chunks, or the address of one."""
+    reading: Reading = Reading()
+    """What the user has decided of it."""
     fingerprint: str
-    """Digest of the source's files (names, sizes, first bytes): another volume has another one."""
+    """Digest of the source: another volume has another one."""
     spacing: Spacing
     """Voxel size (z, y, x) in nm."""
     in_place: bool = False

@@ -27,6 +27,8 @@ class VolumeSpec(BaseModel):
     """NumPy name of the dtype, such as ``uint8``."""
     spacing: Spacing
     """Level-0 voxel size (z, y, x) in nm."""
+    origin: Spacing = (0.0, 0.0, 0.0)
+    """Position (z, y, x) of the first voxel's centre in nm."""
     chunks: Triple
     """Chunk of each level, (z, y, x) voxels; where a level's shard is smaller, its chunk is the shard."""
     shards: Triple

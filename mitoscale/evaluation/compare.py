@@ -11,6 +11,7 @@ import numpy as np
 
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region, Spacing
+from mitoscale.core.reading import Reading
 from mitoscale.core.settings import DetectSettings, RelabelSettings, SegmentSettings
 from mitoscale.evaluation.evaluate import score
 from mitoscale.evaluation.foreground_metrics import foreground_scores
@@ -113,6 +114,7 @@ def compare(
     detect: DetectSettings,
     region: Region,
     threshold: float | None = None,
+    truth_reading: Reading | None = None,
     automatic: bool = True,
     min_truth: int = 0,
     observer: Callable[[int, int], None] = lambda done, total: None,
@@ -138,6 +140,8 @@ def compare(
         What is compared.
     threshold : float, optional
         The truth is a mask of grey values or probabilities: values above this count.
+    truth_reading : Reading, optional
+        What of the truth is read.
     automatic : bool
         Include automatic masks, by far the slowest.
     min_truth : int
@@ -151,7 +155,7 @@ def compare(
         If shapes differ, the region is too large or holds no truth, or weights are wrong or given twice.
     """
     names = sam_names(sams)
-    labels = open_truth(truth, threshold)
+    labels = open_truth(truth, threshold, truth_reading)
     if labels.shape != volume.source.shape:
         raise InputError(f"{truth} has shape {labels.shape}, {volume.source.path} has {volume.source.shape}: they must be the same")
     if region.size > MOST_VOXELS:

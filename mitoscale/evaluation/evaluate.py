@@ -14,6 +14,7 @@ from mitoscale.cluster.executor import Executor, SerialExecutor
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region, Triple
 from mitoscale.core.grid import BlockGrid
+from mitoscale.core.reading import Reading
 from mitoscale.core.result import BlockResult
 from mitoscale.evaluation.foreground_metrics import foreground_scores, foreground_scores_of
 from mitoscale.evaluation.label_reading import LabelSource, open_labels
@@ -48,6 +49,8 @@ def evaluate(
     slices: tuple[int, int] | None = None,
     min_truth: int = 0,
     threshold: float | None = None,
+    reading: Reading | None = None,
+    truth_dtype: str | None = None,
     block: Triple | None = None,
     executor: Executor | None = None,
     scratch: str | None = None,
@@ -64,13 +67,17 @@ def evaluate(
     Parameters
     ----------
     labels, truth : str
-        A run folder, an OME-Zarr group, a Zarr array, a TIFF file, or a folder or glob of TIFF or PNG slices.
+        A run folder, or a volume of any kind that a run can be made from.
     slices : (start, stop), optional
         Only these slices; cropped before anything is labelled, as is what a run with ``--region`` has not worked on.
     min_truth : int
         Truth objects of fewer voxels (in 2D: pixels) are ignored, and so are predictions that lie mostly on them.
     threshold : float, optional
         The truth is a mask of grey values or probabilities: values above this are mitochondria.
+    reading : Reading, optional
+        What of the labels is read; a truth of raw bytes has the same shape.
+    truth_dtype : str, optional
+        Of a truth of raw bytes; by default that of the labels.
     block : (z, y, x), optional
         What one task reads, in voxels; by default about 17 million.
     executor : Executor, optional
@@ -92,7 +99,8 @@ def evaluate(
     InputError
         If one cannot be read, is no label image, or their shapes differ; or the threshold is above all of the truth's values.
     """
-    pair = open_labels(labels, cure=CURES["pred"]), open_truth(truth, threshold)
+    reading = reading or Reading()
+    pair = open_labels(labels, reading, cure=CURES["pred"]), open_truth(truth, threshold, reading.of_truth(truth_dtype))
     if pair[0].shape != pair[1].shape:
         raise InputError(f"{labels} has shape {pair[0].shape}, {truth} has {pair[1].shape} (z, y, x): they must be the same")
     parts = [one.cropped(slices) for one in pair]

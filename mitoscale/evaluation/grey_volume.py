@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from mitoscale.core.geometry import Region, Spacing
+from mitoscale.core.reading import Reading
 from mitoscale.core.volume import Normalisation
 from mitoscale.ops.grey_histogram import Histogram
 from mitoscale.stages.grey import grey_of
 from mitoscale.stages.source import Source, open_source
-from mitoscale.storage.arrays import Array, open_array
-from mitoscale.storage.tiff import TiffSource, open_tiff
+from mitoscale.storage.sources.kinds import open_reader
+from mitoscale.storage.sources.reader import Reader
 
 _SAMPLED, _EDGE = 16, 1024
 """Slices, evenly spread, and the largest edge of the middle part of each, whose grey values stand for the volume's."""
@@ -24,7 +25,7 @@ class GreyVolume:
 
     source: Source
     """What was opened."""
-    reader: Array | TiffSource
+    reader: Reader
     """Where the voxels are."""
     normalisation: Normalisation
     """From percentiles of sampled slices."""
@@ -39,18 +40,29 @@ class GreyVolume:
         return self.normalisation.apply(self.reader.read(region))
 
 
-def open_grey(path: str, voxel_size: Spacing | None, *, invert: bool = False) -> GreyVolume:
-    """Open a TIFF, a folder or glob of slices, or an OME-Zarr.
+def open_grey(path: str, voxel_size: Spacing | None, *, invert: bool = False, reading: Reading | None = None) -> GreyVolume:
+    """Open a volume of any kind.
 
     Percentiles come from 16 slices evenly spread over the volume, so that a terabyte opens as quickly as a crop.
+
+    Parameters
+    ----------
+    path : str
+        What is opened.
+    voxel_size : (z, y, x), optional
+        In nm; wins over what the source says.
+    invert : bool
+        Swap dark and bright.
+    reading : Reading, optional
+        What the user has decided of it.
 
     Raises
     ------
     InputError
         If it cannot be read, nobody tells the voxel size, or it has no contrast.
     """
-    source = open_source(path, voxel_size)
-    reader = open_array(source.level0, missing="fill") if source.level0 else open_tiff(path)
+    source = open_source(path, voxel_size, reading)
+    reader = open_reader(path, reading)
     depth, height, width = source.shape
     parts = []
     for z in sorted({i * (depth - 1) // max(_SAMPLED - 1, 1) for i in range(_SAMPLED)}):

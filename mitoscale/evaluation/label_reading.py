@@ -1,4 +1,4 @@
-"""Labels from anywhere: a run, an OME-Zarr, a Zarr array, TIFF or PNG, read region by region."""
+"""Labels from anywhere: a run, or a volume of any kind, read region by region."""
 
 from __future__ import annotations
 
@@ -7,20 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import SkipValidation, ValidationError
 
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region, Triple
 from mitoscale.core.plan import RunPlan
+from mitoscale.core.reading import Reading
 from mitoscale.stages.outputs import tasks_without_shards
-from mitoscale.storage.arrays import Array, open_array
 from mitoscale.storage.layout import RunFolder, read_json
 from mitoscale.storage.ledger import Ledger
-from mitoscale.storage.ome import is_ome_zarr, open_image
-from mitoscale.storage.tiff import TiffSource, open_tiff
-
-_ANY_SPACING = (1.0, 1.0, 1.0)
-"""Labels are compared voxel by voxel, so a voxel size is not asked for."""
+from mitoscale.storage.ome import is_ome_zarr
+from mitoscale.storage.sources.kinds import open_reader
+from mitoscale.storage.sources.reader import Reader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +27,7 @@ class LabelSource:
 
     path: str
     """What the user named."""
-    reader: Array | TiffSource
+    reader: SkipValidation[Reader]
     """Where the voxels are."""
     region: Region | None = None
     """The part that holds labels, where it is known to be a part: of a run with ``--region``."""
@@ -37,16 +35,12 @@ class LabelSource:
     @property
     def shape(self) -> Triple:
         """(z, y, x) in voxels."""
-        z, y, x = self.reader.shape
-        return z, y, x
+        return self.reader.shape
 
     @property
     def chunks(self) -> Triple | None:
         """The least that is read, (z, y, x) voxels; None where that is rows of a slice."""
-        if isinstance(self.reader, TiffSource):
-            return None
-        z, y, x = self.reader.chunks
-        return z, y, x
+        return self.reader.chunks
 
     def read(self, region: Region) -> np.ndarray:
         """Voxels of a region, (Z, Y, X) bool or integer, or real where that was asked for.
@@ -77,13 +71,15 @@ class LabelSource:
         return part
 
 
-def open_labels(path: str, *, real: bool = False, cure: str = "convert it") -> LabelSource:
+def open_labels(path: str, reading: Reading | None = None, *, real: bool = False, cure: str = "convert it") -> LabelSource:
     """Open labels and check all that can be checked without reading them.
 
     Parameters
     ----------
     path : str
-        A run folder, an OME-Zarr group, a Zarr array, a TIFF file, or a folder or glob of TIFF or PNG slices.
+        A run folder, or a volume of any kind that a run can be made from.
+    reading : Reading, optional
+        What the user has decided of it.
     real : bool
         Real numbers will do too: a threshold is going to make a mask of them.
     cure : str
@@ -97,15 +93,7 @@ def open_labels(path: str, *, real: bool = False, cure: str = "convert it") -> L
     named, region = path, None
     if Path(RunFolder(path).run_json).is_file():
         path, region = _labels_of_run(path)
-    if is_ome_zarr(path):
-        path = open_image(path, spacing=_ANY_SPACING).level_paths[0]
-    reader: Array | TiffSource
-    if any(Path(path, name).is_file() for name in ("zarr.json", ".zarray")):
-        reader = open_array(path, missing="fill")  # others leave empty chunks out
-        if len(reader.shape) != 3:
-            raise InputError(f"{path} has {len(reader.shape)} axes; labels have three, z, y, x")
-    else:
-        reader = open_tiff(path, labels=True)
+    reader = open_reader(path, reading, labels=True)
     if np.dtype(reader.dtype).kind not in ("biuf" if real else "biu"):
         raise InputError(f"{path} holds {reader.dtype} values; labels are whole numbers: {cure}")
     return LabelSource(path=named, reader=reader, region=region)

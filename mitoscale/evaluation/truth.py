@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mitoscale.core.errors import InputError
+from mitoscale.core.reading import Reading
 from mitoscale.evaluation.label_reading import LabelSource, open_labels
 from mitoscale.ops.instances import is_grey_image, is_grey_mask
 
@@ -12,15 +13,24 @@ CURE = "give --truth-threshold, such as 127"
 """What to do where a truth holds grey values."""
 
 
-def open_truth(path: str, threshold: float | None) -> LabelSource:
+def open_truth(path: str, threshold: float | None, reading: Reading | None = None) -> LabelSource:
     """Open a truth; with a threshold its values may be real numbers. See :func:`~mitoscale.evaluation.label_reading.open_labels`.
+
+    Parameters
+    ----------
+    path : str
+        Labels, or a mask.
+    threshold : float, optional
+        Above this is mitochondrion.
+    reading : Reading, optional
+        What the user has decided of it.
 
     Raises
     ------
     InputError
         If it cannot be read, holds real numbers and there is no threshold, or can hold no value above the threshold.
     """
-    source = open_labels(path, real=threshold is not None, cure="give --truth-threshold, such as 0.5")
+    source = open_labels(path, reading, real=threshold is not None, cure="give --truth-threshold, such as 0.5")
     dtype = np.dtype(source.reader.dtype)
     if threshold is not None and dtype.kind != "f":
         most = 1 if dtype.kind == "b" else int(np.iinfo(dtype).max)

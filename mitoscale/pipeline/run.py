@@ -77,6 +77,7 @@ def make_plan(source: Source, run: str, settings: RunSettings, labels_into_sourc
         shape=source.shape,
         dtype=source.dtype,
         spacing=source.spacing,
+        origin=source.origin,
         chunks=settings.convert.chunks,
         shards=core,
         factors=factors,

@@ -31,6 +31,7 @@ def settings_for(source: Source, request: RunRequest, threads: int) -> RunSettin
     core = request.block or default_core(source.shape, source.spacing)
     convert = ConvertSettings(
         source=source.path,
+        reading=source.reading,
         fingerprint=source.fingerprint,
         spacing=source.spacing,
         in_place=source.level0 is not None,

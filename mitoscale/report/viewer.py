@@ -16,8 +16,8 @@ from mitoscale.core.plan import RunPlan
 from mitoscale.core.volume import Normalisation
 from mitoscale.evaluation.label_reading import LabelSource
 from mitoscale.report.object_lists import ObjectLists
-from mitoscale.storage.arrays import open_array
 from mitoscale.storage.layout import RunFolder
+from mitoscale.storage.sources.kinds import open_reader
 
 LABELS = "mitochondria"
 """The layer of the run's labels."""
@@ -129,7 +129,7 @@ def viewer(
                 surfaces = [f"precomputed://{root}/mesh"] if len(objects) else []
                 state.layers[LABELS] = layers.label_layer([labels, *surfaces], objects)
                 if other is not None:
-                    own = LabelSource(path=plan.run, reader=open_array(f"{plan.labels}/0", missing="fill"))
+                    own = LabelSource(path=plan.run, reader=open_reader(f"{plan.labels}/0", labels=True))
                     state.layers["agreement"] = layers.agreement_layer(plan, own, other)
             if tables().detections:
                 state.layers["detections"] = layers.detection_layer(f"precomputed://{root}/detections")

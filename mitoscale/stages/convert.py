@@ -1,4 +1,4 @@
-"""Convert: TIFF slices become an OME-Zarr volume with its pyramid, and grey values are counted for the normalisation.
+"""Convert: a source becomes an OME-Zarr volume with its pyramid, and grey values are counted for the normalisation.
 
 A source that is an OME-Zarr already is only counted, not copied.
 """
@@ -6,7 +6,6 @@ A source that is an OME-Zarr already is only counted, not copied.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -23,7 +22,6 @@ from mitoscale.stages.stage import Key, Stage, Stopwatch
 from mitoscale.storage.arrays import checksum
 from mitoscale.storage.layout import remove_tree
 from mitoscale.storage.ome import create_image
-from mitoscale.storage.tiff import TiffSource, open_tiff
 
 
 class Convert(Stage):
@@ -72,9 +70,4 @@ class Convert(Stage):
     def _read(self, region: Region) -> np.ndarray:
         if self.plan.settings.convert.in_place:
             return self.open_image().read(region)
-        return _source(self.plan.settings.convert.source).read(region)
-
-
-@lru_cache(maxsize=2)
-def _source(path: str) -> TiffSource:
-    return open_tiff(path)
+        return self.open_source().read(region)

@@ -15,6 +15,7 @@ from mitoscale.core.errors import BlockError, DamagedError, InputError
 from mitoscale.core.geometry import Region
 from mitoscale.core.grid import BlockGrid, block_name
 from mitoscale.storage.arrays import Array, checksum
+from mitoscale.storage.sources.reader import Reader
 from mitoscale.storage.tables import Columns, read_table, table_metadata
 
 Seals = dict[str, str]
@@ -94,12 +95,12 @@ def read_written_table(path: str, *, stage: str, task: str) -> Columns:
         raise DamagedError(stage, task, str(error)) from error
 
 
-def read_written(array: Array, region: Region, grid: BlockGrid, *, stage: str, lost: frozenset[str]) -> np.ndarray:
+def read_written(array: Array | Reader, region: Region, grid: BlockGrid, *, stage: str, lost: frozenset[str]) -> np.ndarray:
     """A region of an array that the tasks of a stage wrote, core by core; lost cores are 0.
 
     Parameters
     ----------
-    array : Array
+    array : Array or Reader
         Indexed by level-0 voxels.
     region : Region
         What is wanted.

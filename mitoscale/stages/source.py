@@ -1,21 +1,25 @@
-"""What a run reads: TIFF slices, or an OME-Zarr where it lies."""
+"""What a run reads: a volume of any kind that storage knows, checked, with its voxel size."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Spacing, Triple
-from mitoscale.storage.ome import is_ome_zarr, open_image
-from mitoscale.storage.tiff import open_tiff
+from mitoscale.core.reading import Reading
+from mitoscale.storage.sources.finite import check_finite
+from mitoscale.storage.sources.kinds import open_reader
+from mitoscale.storage.sources.plain_bytes import PlainBytes
+from mitoscale.storage.sources.reader import PartialSpacing, Reader
+from mitoscale.storage.sources.stored_array import StoredArray
 
 _ANSWER = "--voxel-size Z,Y,X in nm, for example --voxel-size 5,5,5"
-_SPACING_NM = (0.01, 1e6)
-"""What a voxel may measure."""
-_ANISOTROPY = 1000.0
-"""How many times longer than wide it may be."""
-_DTYPES = ("uint8", "int8", "uint16", "int16", "float32")
+_PIXEL_NM, _SLICE_NM = (0.1, 500.0), (0.1, 10_000.0)
+"""What y and x, and what z may measure: mitochondria are 200 nm across and more."""
+_ORDER = 10.0
+"""From this ratio of y and x on they are taken for another order of the axes."""
+_SAME = 0.01
+"""Up to this relative difference two voxel sizes are the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,75 +27,119 @@ class Source:
     """A source that was opened and found fit."""
 
     path: str
-    """Absolute path."""
+    """Absolute path, or address."""
+    reading: Reading
+    """What the user has decided of it."""
     shape: Triple
     """Shape (z, y, x) in voxels."""
     dtype: str
     """NumPy name."""
     spacing: Spacing
     """Voxel size (z, y, x) in nm."""
+    origin: Spacing
+    """Position (z, y, x) of its first voxel in nm, where it tells one; else 0."""
     fingerprint: str
-    """Digest of its files."""
+    """Digest that tells it from others."""
     level0: str | None
-    """The Zarr array with level 0; None for TIFF."""
+    """The array with level 0 of a local OME-Zarr, which is read where it lies; None for all else, which is converted."""
+    notes: tuple[str, ...] = ()
+    """What people should know before hours are spent, one line each."""
 
 
-def open_source(path: str, voxel_size: Spacing | None) -> Source:
+def open_source(path: str, voxel_size: Spacing | None, reading: Reading | None = None) -> Source:
     """Open a source and check all of it that can be checked without reading every voxel (floats are read for NaN).
 
     Parameters
     ----------
     path : str
-        A TIFF file, a folder or glob of slices, or an OME-Zarr.
+        A file, a folder or glob of slices, an array or image of chunks, or the address of one.
     voxel_size : (z, y, x), optional
-        In nm; wins over what the files say.
+        In nm; wins over what the source says.
+    reading : Reading, optional
+        What the user has decided of it.
 
     Raises
     ------
     InputError
         If anything is wrong with it, or nobody tells the voxel size.
     """
-    if path.startswith("s3://"):
-        raise InputError(f"source {path}: reading from S3 is not done yet; give a local path")
-    if is_ome_zarr(path):
-        image = open_image(path, spacing=voxel_size)
-        _check_dtype(image.spec.dtype, path)
-        _check_spacing(image.spec.spacing, path)
-        return Source(
-            path=os.path.abspath(path),
-            shape=image.spec.shape,
-            dtype=image.spec.dtype,
-            spacing=image.spec.spacing,
-            fingerprint=image.fingerprint,
-            level0=image.level_paths[0],
-        )
-    tiff = open_tiff(path)
-    spacing = voxel_size or tiff.spacing
-    if spacing is None:
-        raise InputError(f"source {path} does not tell its voxel size; give it as {_ANSWER}")
-    _check_spacing(spacing, path)
-    if tiff.dtype.startswith("float"):
-        tiff.value_range()  # raises where a value is not finite
+    reading = reading or Reading()
+    reader = open_reader(path, reading)
+    if reading.shape is not None and not isinstance(reader, PlainBytes):
+        raise InputError(f"source {reader.path} is no file of raw bytes; leave out --shape and --dtype")
+    spacing = voxel_size or _told(reader)
+    check_spacing(spacing, reader.path)
+    if reader.dtype.startswith("float"):
+        check_finite(reader)
     return Source(
-        path=os.path.abspath(path),
-        shape=tiff.shape,
-        dtype=tiff.dtype,
+        path=reader.path,
+        reading=reading,
+        shape=reader.shape,
+        dtype=reader.dtype,
         spacing=spacing,
-        fingerprint=tiff.fingerprint,
-        level0=None,
+        origin=reader.origin,
+        fingerprint=reader.fingerprint,
+        level0=reader.array if isinstance(reader, StoredArray) and reader.in_place else None,
+        notes=_notes(reader, voxel_size),
     )
 
 
-def _check_spacing(spacing: Spacing, path: str) -> None:
-    low, high = _SPACING_NM
-    if not all(low <= s <= high for s in spacing) or max(spacing) > _ANISOTROPY * min(spacing):
-        size = " x ".join(f"{s:g}" for s in spacing)
+def check_spacing(spacing: Spacing, path: str) -> None:
+    """Raise where no microscope has made such voxels, or y and x look exchanged with z.
+
+    Parameters
+    ----------
+    spacing : (z, y, x)
+        In nm.
+    path : str
+        Whose it is.
+
+    Raises
+    ------
+    InputError
+        With the limits.
+    """
+    z, y, x = spacing
+    if max(y, x) >= _ORDER * min(y, x):
+        likely = ",".join(f"{s:g}" for s in ((x, y, z) if abs(y / z - 1) < abs(x / z - 1) else (y, z, x)))
         raise InputError(
-            f"source {path}: a voxel of {size} nm (z, y, x) is not between {low:g} and {high:g} nm, or more than {_ANISOTROPY:g} "
-            f"times longer than wide; give the right one as {_ANSWER}"
+            f"source {path}: y and x of a voxel of {_shown(spacing)} nm (z,y,x) differ {max(y, x) / min(y, x):.3g} times; is the "
+            f"order z,y,x, or is --voxel-size {likely} meant?"
+        )
+    limits = (_SLICE_NM, _PIXEL_NM, _PIXEL_NM)
+    if not all(low <= s <= high for s, (low, high) in zip(spacing, limits, strict=True)):
+        (low, high), (_, highest) = _PIXEL_NM, _SLICE_NM
+        raise InputError(
+            f"source {path}: a voxel of {_shown(spacing)} nm (z, y, x) is not between {low:g} and {high:g} nm in y and x, and up "
+            f"to {highest:g} nm in z; give the right one as {_ANSWER}"
         )
 
 
-def _check_dtype(dtype: str, path: str) -> None:
-    if dtype not in _DTYPES[:-1]:
-        raise InputError(f"source {path} has dtype {dtype}; an OME-Zarr is read in place as one of {', '.join(_DTYPES[:-1])}")
+def _told(reader: Reader) -> Spacing:
+    """The voxel size that the source tells; raises where it does not, with what it does tell."""
+    z, y, x = reader.spacing
+    if z is not None and y is not None and x is not None:
+        return z, y, x
+    told = dict(zip("zyx", reader.spacing, strict=True))
+    known = " and ".join(f"{axis} {size:g} nm" for axis, size in told.items() if size is not None)
+    if known:
+        missing = " and ".join(axis for axis, size in told.items() if size is None)
+        example = ",".join(axis.upper() if size is None else f"{size:g}" for axis, size in told.items())
+        raise InputError(
+            f"source {reader.path} tells {known} of its voxel size, and not {missing}; give --voxel-size {example} in nm"
+        )
+    hint = f" ({reader.hint})" if reader.hint else ""
+    raise InputError(f"source {reader.path} does not tell its voxel size{hint}; give it as {_ANSWER}")
+
+
+def _notes(reader: Reader, voxel_size: Spacing | None) -> tuple[str, ...]:
+    if voxel_size is None:
+        return ()
+    pairs = [(given, told) for given, told in zip(voxel_size, reader.spacing, strict=True) if told is not None]
+    if all(abs(given - told) <= _SAME * told for given, told in pairs):
+        return ()
+    return (f"{reader.path} tells a voxel of {_shown(reader.spacing)} nm (z,y,x); the given one, {_shown(voxel_size)} nm, counts",)
+
+
+def _shown(spacing: Spacing | PartialSpacing) -> str:
+    return " x ".join("?" if s is None else f"{s:g}" for s in spacing)

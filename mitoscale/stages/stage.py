@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -14,11 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from mitoscale.core.geometry import Region
 from mitoscale.core.grid import Block, Face, block_name
 from mitoscale.core.plan import RunPlan
+from mitoscale.core.reading import Reading
 from mitoscale.core.result import BlockResult
 from mitoscale.stages.current_settings import check_current
 from mitoscale.stages.reading import read_written
 from mitoscale.storage.arrays import Array, open_array
 from mitoscale.storage.layout import RunFolder
+from mitoscale.storage.sources.kinds import open_reader
+from mitoscale.storage.sources.reader import Reader
 
 Key = Block | Face
 """What one task works on."""
@@ -52,9 +56,14 @@ class Stage(BaseModel):
         """Of the settings of this stage and all before it."""
         return self.plan.settings.token(self.name)
 
-    def open_image(self) -> Array:
+    def open_source(self) -> Reader:
+        """What the run was made from."""
+        convert = self.plan.settings.convert
+        return _source(convert.source, convert.reading)
+
+    def open_image(self) -> Array | Reader:
         """Level 0; a source read in place may leave out empty chunks, the run's own volume may not."""
-        return open_array(self.plan.image, missing="fill" if self.plan.settings.convert.in_place else "raise")
+        return self.open_source() if self.plan.settings.convert.in_place else open_array(self.plan.image)
 
     def check_current(self) -> None:
         """Raise where the run has other settings by now; every task asks before it writes."""
@@ -124,6 +133,12 @@ class Stage(BaseModel):
             Numbers for the summary.
         """
         return {}
+
+
+@lru_cache(maxsize=2)
+def _source(path: str, reading: Reading) -> Reader:
+    """Opened once a process: the headers of a million slices are read once."""
+    return open_reader(path, reading)
 
 
 class Stopwatch:

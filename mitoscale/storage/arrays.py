@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import product
 from typing import Any, Literal
 
@@ -23,10 +23,9 @@ from mitoscale.core.errors import BlockError, InputError, StoppedError
 from mitoscale.core.geometry import Region
 from mitoscale.storage.checksum import checksum
 from mitoscale.storage.creation import create_array
+from mitoscale.storage.tensorstore_context import context
 
 __all__ = ["Array", "MissingShardError", "checksum", "create_array", "open_array"]
-
-_FILE_THREADS = 4
 
 
 class MissingShardError(BlockError):
@@ -271,19 +270,6 @@ def _shards_of(part: slice, size: int) -> range:
     return range(part.start // size, -(-part.stop // size))
 
 
-@cache
-def _context() -> ts.Context:
-    """tensorstore's thread pools, one set a process: small, because many workers share a machine; nothing is cached."""
-    threads = max(1, int(os.environ.get("MITOSCALE_THREADS", "1")))
-    return ts.Context(
-        {
-            "data_copy_concurrency": {"limit": threads},
-            "file_io_concurrency": {"limit": _FILE_THREADS},
-            "cache_pool": {"total_bytes_limit": 0},
-        }
-    )
-
-
 @lru_cache(maxsize=64)
 def _open(path: str, name: str, missing: str, modified: int, inode: int) -> Any:
     """The open array; the last two arguments only tell one array from a later one at the same path."""
@@ -294,6 +280,6 @@ def _open(path: str, name: str, missing: str, modified: int, inode: int) -> Any:
         "fill_missing_data_reads": missing == "fill",
     }
     try:
-        return ts.open(spec, context=_context(), open=True).result()
+        return ts.open(spec, context=context(), open=True).result()
     except (ValueError, OSError) as error:
         raise InputError(f"cannot open {path} as a Zarr array: {error}") from error

@@ -1,52 +1,21 @@
-"""OME-Zarr images and labels: version 0.5 is written; 0.4 (Zarr v2) is read too.
+"""OME-Zarr images and labels of version 0.5, as they are written; :mod:`mitoscale.storage.sources.ome_zarr` reads them.
 
 Specification: https://ngff.openmicroscopy.org/0.5/
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 import os
-from dataclasses import dataclass
 from typing import Any
 
 import zarr
-from pydantic import ValidationError
 
 from mitoscale.core.errors import InputError, StoppedError
-from mitoscale.core.geometry import Spacing, Triple
 from mitoscale.core.volume import VolumeSpec
-from mitoscale.storage.arrays import Array, create_array, open_array
+from mitoscale.storage.arrays import create_array
 
 _VERSION = "0.5"
-_NANOMETERS = {
-    "picometer": 1e-3,
-    "angstrom": 0.1,
-    "nanometer": 1.0,
-    "nm": 1.0,
-    "micrometer": 1e3,
-    "micron": 1e3,
-    "um": 1e3,
-    "µm": 1e3,
-    "millimeter": 1e6,
-    "centimeter": 1e7,
-    "meter": 1e9,
-}
-_PROBED_BYTES = 65_536
-
-
-@dataclass(frozen=True)
-class OmeImage:
-    """An image or labels that were opened."""
-
-    spec: VolumeSpec
-    """Shape, dtype, voxel size in nm and levels."""
-    level_paths: tuple[str, ...]
-    """Absolute path of each level's array, finest first; as many as ``spec.factors``."""
-    fingerprint: str
-    """Digest of the metadata and of the first and last chunk's beginning, 64 hex digits."""
 
 
 def create_image(
@@ -109,43 +78,8 @@ def create_labels(
         _set(path, None, None)
 
 
-def open_image(path: str, *, spacing: Spacing | None = None) -> OmeImage:
-    """An OME-Zarr image or labels, its voxel size converted to nm.
-
-    Levels count up to the first whose voxels do not span a whole number of the finest level's; the rest is left out.
-
-    Parameters
-    ----------
-    path : str
-        The group that has ``multiscales``.
-    spacing : (z, y, x), optional
-        Voxel size in nm that replaces what the metadata say, or do not say.
-
-    Raises
-    ------
-    InputError
-        If there is no image, its axes are not z, y, x, or its unit or scale is missing or unknown.
-    """
-    path = os.path.abspath(os.path.expanduser(path))
-    multiscales = _multiscales(path)
-    if not multiscales:
-        raise InputError(f"{path} has no OME-Zarr image (no multiscales in its metadata); give the group that has")
-    try:
-        multiscale = multiscales[0]
-        datasets = [str(d["path"]) for d in multiscale["datasets"]]
-        arrays = [open_array(os.path.join(path, d), missing="fill") for d in datasets]
-        names = [a["name"] if isinstance(a, dict) else a for a in multiscale["axes"]]
-        if names != ["z", "y", "x"] or len(arrays[0].shape) != 3:
-            raise InputError(f"{path} has axes {', '.join(names)}; only z, y, x is read: store one channel as 3-D")
-        scales = [_scale(multiscale, d) for d in multiscale["datasets"]]
-    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
-        raise InputError(f"the OME-Zarr metadata of {path} are not valid: {type(error).__name__} {error}") from error
-    level0 = spacing or _in_nm(path, scales[0], multiscale["axes"])
-    return _image(path, arrays, _factors(arrays, scales), level0, _fingerprint(multiscale, arrays[0]))
-
-
 def is_ome_zarr(path: str) -> bool:
-    """Whether ``path`` is a Zarr group (:func:`open_image` says what it lacks) and not a Zarr array, file or folder."""
+    """Whether ``path`` is a Zarr group and not a Zarr array, file or folder."""
     path = os.path.expanduser(path)
     if os.path.isfile(os.path.join(path, "zarr.json")):
         return _metadata(os.path.join(path, "zarr.json")).get("node_type") != "array"
@@ -169,7 +103,7 @@ def _multiscale(spec: VolumeSpec, name: str, method: str) -> dict[str, Any]:
     datasets = []
     for level, factor in enumerate(spec.factors):
         transforms: list[dict[str, Any]] = [{"type": "scale", "scale": list(spec.level_spacing(level))}]
-        shift = [s * (f - 1) / 2 for s, f in zip(spec.spacing, factor, strict=True)]
+        shift = [o + s * (f - 1) / 2 for o, s, f in zip(spec.origin, spec.spacing, factor, strict=True)]
         if any(shift):
             transforms.append({"type": "translation", "translation": shift})
         datasets.append({"path": str(level), "coordinateTransformations": transforms})
@@ -216,79 +150,3 @@ def _attributes(path: str) -> dict[str, Any]:
 def _multiscales(path: str) -> list[Any]:
     attributes = _attributes(path)
     return attributes.get("ome", attributes).get("multiscales", [])
-
-
-def _scale(multiscale: dict[str, Any], dataset: dict[str, Any]) -> Spacing | None:
-    """Voxel size (z, y, x) of a level in the axes' units: its own scale times that of all levels; None without one."""
-    own = [t["scale"] for t in dataset.get("coordinateTransformations", []) if t["type"] == "scale"]
-    if not own:
-        return None
-    result = [1.0, 1.0, 1.0]
-    for scale in own + [t["scale"] for t in multiscale.get("coordinateTransformations", []) if t["type"] == "scale"]:
-        result = [a * float(b) for a, b in zip(result, scale, strict=True)]
-    return result[0], result[1], result[2]
-
-
-def _in_nm(path: str, scale: Spacing | None, axes: list[Any]) -> Spacing:
-    if scale is None:
-        raise InputError(f"the finest level of {path} has no scale; give --voxel-size Z,Y,X in nm")
-    result = []
-    for value, axis in zip(scale, axes, strict=True):
-        unit = axis.get("unit") if isinstance(axis, dict) else None
-        if unit not in _NANOMETERS:
-            said = f"the unknown unit {unit!r}" if unit else "no unit"
-            raise InputError(f"an axis of {path} has {said}; give --voxel-size Z,Y,X in nm")
-        result.append(value * _NANOMETERS[unit])
-    return result[0], result[1], result[2]
-
-
-def _factors(arrays: list[Array], scales: list[Spacing | None]) -> tuple[Triple, ...]:
-    """How many finest voxels a voxel of each level spans, up to the first level that does not span a whole number."""
-    factors: list[Triple] = [(1, 1, 1)]
-    for array, scale in zip(arrays[1:], scales[1:], strict=True):
-        if scale is None or scales[0] is None or not min(scales[0]) > 0:
-            break
-        ratios = [s / f for s, f in zip(scale, scales[0], strict=True)]
-        z, y, x = (round(r) for r in ratios)
-        whole = all(abs(r - n) < 1e-3 * n for r, n in zip(ratios, (z, y, x), strict=True))
-        if not whole or array.shape != tuple(-(-n // f) for n, f in zip(arrays[0].shape, (z, y, x), strict=True)):
-            break
-        factors.append((z, y, x))
-    return tuple(factors)
-
-
-def _image(path: str, arrays: list[Array], factors: tuple[Triple, ...], spacing: Spacing, fingerprint: str) -> OmeImage:
-    """Gather the levels; where an array has no shards, as many chunks as all factors divide count as one."""
-    finest = arrays[0]
-    wanted = finest.shards or finest.chunks
-    shards = tuple(math.lcm(s, *(f[axis] for f in factors)) for axis, s in enumerate(wanted))
-    try:
-        spec = VolumeSpec(
-            shape=finest.shape,
-            dtype=str(finest.dtype),
-            spacing=spacing,
-            chunks=finest.chunks,
-            shards=shards,
-            factors=factors,
-        )
-    except ValidationError as error:
-        raise InputError(f"{path}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from error
-    return OmeImage(spec=spec, level_paths=tuple(a.path for a in arrays[: len(factors)]), fingerprint=fingerprint)
-
-
-def _fingerprint(multiscale: dict[str, Any], array: Array) -> str:
-    """Digest of the metadata and, so as not to list millions of chunks, of two of them."""
-    digest = hashlib.sha256(json.dumps(multiscale, sort_keys=True).encode())
-    digest.update(f"{array.shape}{array.dtype}{array.chunks}".encode())
-    for pick in (min, max):
-        file = array.path
-        while os.path.isdir(file):
-            inside = [n for n in os.listdir(file) if n not in ("zarr.json", "__lock") and not n.startswith(".")]
-            if not inside:
-                break
-            file = os.path.join(file, pick(inside))
-        if os.path.isfile(file):
-            digest.update(f"{os.path.relpath(file, array.path)} {os.path.getsize(file)}".encode())
-            with open(file, "rb") as stream:
-                digest.update(stream.read(_PROBED_BYTES))
-    return digest.hexdigest()

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -15,14 +12,11 @@ from mitoscale.core.errors import BlockError, InputError
 from mitoscale.core.geometry import Region, Spacing, Triple
 from mitoscale.storage.png import examine_png, read_png
 from mitoscale.storage.slice_names import find_slices
+from mitoscale.storage.sources import fingerprint
+from mitoscale.storage.sources.reader import PartialSpacing, check_within
+from mitoscale.storage.sources.voxel_size import UNKNOWN
 from mitoscale.storage.tiff_pages import Page, examine, read_rows
 
-DTYPES = ("uint8", "int8", "uint16", "int16", "float32")
-"""What grey values may be; bilevel pixels are read as uint8."""
-LABEL_DTYPES = (*DTYPES, "uint32", "int32", "uint64", "int64", "float16", "float64")
-"""What labels may be, and the probabilities that a threshold makes a mask of."""
-
-_PROBED_BYTES = 65_536
 _KEPT_FILES = 128
 
 
@@ -33,7 +27,7 @@ class _File:
     path: str
     shape: Triple
     dtype: str
-    spacing: Spacing | None
+    spacing: PartialSpacing
     pages: tuple[Page, ...]  # none for PNG
 
     def read(self, z: int, rows: slice, columns: slice) -> np.ndarray:
@@ -47,16 +41,27 @@ class _File:
 class TiffSource:
     """A stack that was checked; cheap to pickle. Get one from :func:`open_tiff`."""
 
+    path: str
+    """The file, folder or glob."""
     paths: tuple[str, ...]
     """Absolute path of each slice, or of the one file with all of them."""
     shape: Triple
     """(z, y, x) in voxels."""
     dtype: str
-    """NumPy name, one of :data:`DTYPES`, or of :data:`LABEL_DTYPES` for labels."""
-    spacing: Spacing | None
-    """Voxel size (z, y, x) in nm, or None where the files do not tell all of it."""
-    fingerprint: str
-    """Digest of names, sizes, and the beginning of the first and last file, 64 hex digits."""
+    """NumPy name; bilevel pixels are read as uint8."""
+    spacing: PartialSpacing
+    """Voxel size (z, y, x) in nm, where the files tell it."""
+    hint: str = ""
+    """Nothing is half told."""
+    origin: Spacing = (0.0, 0.0, 0.0)
+    """Not told by TIFF."""
+    chunks: Triple | None = None
+    """Rows are read."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of names, sizes and content, 64 hex digits; see :mod:`mitoscale.storage.sources.fingerprint`."""
+        return fingerprint.of_files(self.paths)
 
     def read(self, region: Region) -> np.ndarray:
         """Voxels of a region; only the slices, strips and tiles that it meets are read.
@@ -78,8 +83,7 @@ class TiffSource:
         BlockError
             If a file is broken, or has changed or gone since it was opened.
         """
-        if any(a < 0 or b > n for a, b, n in zip(region.start, region.stop, self.shape, strict=True)):
-            raise ValueError(f"region {region} leaves the volume of shape {self.shape}")
+        check_within(region, self.shape)
         z, rows, columns = region.slices
         result = np.empty(region.shape, self.dtype)
         if not result.size:
@@ -88,27 +92,6 @@ class TiffSource:
             path, page = self._place(number)
             target[:] = self._file(path).read(page, rows, columns)
         return result
-
-    def value_range(self) -> tuple[float, float]:
-        """Least and largest value of the whole volume, read slice by slice.
-
-        Raises
-        ------
-        InputError
-            If a slice holds NaN or infinite values, or cannot be read.
-        """
-        low, high = math.inf, -math.inf
-        for z in range(self.shape[0]):
-            try:
-                plane = self.read(Region(start=(z, 0, 0), stop=(z + 1, *self.shape[1:])))
-            except BlockError as error:
-                raise InputError(str(error)) from error
-            bad = plane.size - int(np.count_nonzero(np.isfinite(plane)))
-            if bad:
-                where = self.paths[z] if len(self.paths) > 1 else f"{self.paths[0]}, slice {z},"
-                raise InputError(f"{where} has {bad} values that are not finite; replace them by a grey value")
-            low, high = min(low, float(plane.min())), max(high, float(plane.max()))
-        return low, high
 
     def _place(self, z: int) -> tuple[str, int]:
         """File of a slice, and its page there."""
@@ -127,20 +110,18 @@ class TiffSource:
         return file
 
 
-def open_tiff(source: str, *, labels: bool = False) -> TiffSource:
-    """Open a stack and check everything but its pixels.
+def open_tiff(source: str) -> TiffSource:
+    """Open a stack and check everything but its pixels, and whether its dtype will do.
 
     Parameters
     ----------
     source : str
         A TIFF file with one or more pages, a folder of slices (.tif, .tiff, .png), or a glob.
-    labels : bool
-        Accept 32 and 64-bit integers, and all floats, too.
 
     Raises
     ------
     InputError
-        If there is no file; one is no TIFF or PNG, cut off, not grey, or of a dtype that is not read; if slices or
+        If there is no file; one is no TIFF or PNG, cut off, or not grey; if slices or
         pages differ in shape or dtype; or a number of the series is missing or there twice.
     """
     paths = find_slices(source)
@@ -152,15 +133,12 @@ def open_tiff(source: str, *, labels: bool = False) -> TiffSource:
                 f"{path} holds {file.shape[0]} slices among {len(paths)} files; give it alone, or a folder with one slice a file"
             )
         _check_alike(first.path, (first.shape[1:], first.dtype), path, (file.shape[1:], file.dtype))
-    wanted = LABEL_DTYPES if labels else DTYPES
-    if first.dtype not in wanted:
-        raise InputError(f"{first.path} holds {first.dtype}; convert it to one of {', '.join(wanted)}")
     return TiffSource(
+        path=os.path.abspath(os.path.expanduser(source)),
         paths=paths,
         shape=(len(paths), *first.shape[1:]) if len(paths) > 1 else first.shape,
         dtype=first.dtype,
         spacing=first.spacing,
-        fingerprint=_fingerprint(paths),
     )
 
 
@@ -168,7 +146,7 @@ def _opened(path: str) -> _File:
     try:
         if path.lower().endswith(".png"):
             shape, dtype = examine_png(path)
-            return _File(path=path, shape=(1, *shape), dtype=dtype, spacing=None, pages=())
+            return _File(path=path, shape=(1, *shape), dtype=dtype, spacing=UNKNOWN, pages=())
         found = examine(path)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}; correct its permissions or path") from error
@@ -191,14 +169,3 @@ def _check_alike(first: str, wanted: tuple[tuple[int, int], str], other: str, fo
     for what, a, b in zip(("shape", "dtype"), wanted, found, strict=True):
         if a != b:
             raise InputError(f"slices differ in {what}: {first} has {a} and {other} has {b}; export them all alike")
-
-
-def _fingerprint(paths: Sequence[str]) -> str:
-    """Digest of what a changed stack hardly keeps; reading terabytes for it would cost as much as converting them."""
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(f"{os.path.basename(path)} {os.path.getsize(path)}\n".encode())
-    for path in (paths[0], paths[-1]):
-        with open(path, "rb") as file:
-            digest.update(file.read(_PROBED_BYTES))
-    return digest.hexdigest()

@@ -9,23 +9,9 @@ from typing import Any
 import tifffile
 
 from mitoscale.core.errors import InputError
-from mitoscale.core.geometry import Spacing
+from mitoscale.storage.lengths import nanometers
+from mitoscale.storage.sources.reader import PartialSpacing
 
-_NANOMETERS = {
-    "pm": 1e-3,
-    "å": 0.1,
-    "angstrom": 0.1,
-    "nm": 1.0,
-    "nanometer": 1.0,
-    "µm": 1e3,
-    "μm": 1e3,
-    "\\u00b5m": 1e3,
-    "um": 1e3,
-    "micron": 1e3,
-    "microns": 1e3,
-    "micrometer": 1e3,
-    "mm": 1e6,
-}
 _SANE = (0.1, 999.0)  # nm: outside, somebody has left a default such as 1 pixel/µm or 1 inch in the file
 _MOST_COLOURS = 4  # more channels than these are slices that were saved under the wrong name
 
@@ -69,19 +55,18 @@ def promised_slices(tif: tifffile.TiffFile, path: str) -> int | None:
     return int(slices) if slices else None
 
 
-def stored_spacing(tif: tifffile.TiffFile) -> Spacing | None:
-    """Voxel size (z, y, x) in nm from OME-XML or ImageJ's metadata; None unless all three are there and sane."""
+def stored_spacing(tif: tifffile.TiffFile) -> PartialSpacing:
+    """Voxel size (z, y, x) in nm from OME-XML or ImageJ's metadata; None for an axis that is not told, or not sanely."""
     if tif.is_ome and (pixels := _ome_pixels(tif)) is not None:
         return _sane([_ome_length(pixels, axis) for axis in "ZYX"])
     if tif.is_imagej:
         content = tif.imagej_metadata or {}
-        factor = _NANOMETERS.get(str(content.get("unit", "")).strip().lower())
-        if factor is None:
-            return None
+        # Fiji gives y and z units of their own where they are not those of x
+        factors = [nanometers(content.get(f"{axis}unit", content.get("unit"))) for axis in "zyx"]
         z = _number(content.get("spacing"))
         y, x = (_pixel(tif.pages.first.tags.get(name)) for name in ("YResolution", "XResolution"))
-        return _sane([None if length is None else length * factor for length in (z, y, x)])
-    return None
+        return _sane([None if s is None or f is None else s * f for s, f in zip((z, y, x), factors, strict=True)])
+    return None, None, None
 
 
 def _ome_pixels(tif: tifffile.TiffFile) -> ElementTree.Element | None:
@@ -93,7 +78,7 @@ def _ome_pixels(tif: tifffile.TiffFile) -> ElementTree.Element | None:
 
 
 def _ome_length(pixels: ElementTree.Element, axis: str) -> float | None:
-    factor = _NANOMETERS.get(pixels.get(f"PhysicalSize{axis}Unit", "µm").lower())  # µm is OME's default
+    factor = nanometers(pixels.get(f"PhysicalSize{axis}Unit", "µm"))  # µm is OME's default
     length = _number(pixels.get(f"PhysicalSize{axis}"))
     return None if factor is None or length is None else length * factor
 
@@ -112,10 +97,9 @@ def _number(value: Any) -> float | None:
         return None
 
 
-def _sane(lengths: list[float | None]) -> Spacing | None:
-    found = [abs(length) for length in lengths if length is not None]
-    if len(found) != 3 or not all(_SANE[0] <= length <= _SANE[1] for length in found):
-        return None
+def _sane(lengths: list[float | None]) -> PartialSpacing:
     # resolutions are fractions of 32-bit integers: their rounding is not part of the voxel size
-    z, y, x = (float(f"{length:.6g}") for length in found)
+    z, y, x = (
+        None if length is None or not _SANE[0] <= abs(length) <= _SANE[1] else float(f"{abs(length):.6g}") for length in lengths
+    )
     return z, y, x

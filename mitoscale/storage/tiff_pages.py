@@ -13,7 +13,7 @@ import numpy as np
 import tifffile
 
 from mitoscale.core.errors import BlockError, InputError
-from mitoscale.core.geometry import Spacing
+from mitoscale.storage.sources.reader import PartialSpacing
 from mitoscale.storage.tiff_metadata import promised_slices, stored_spacing
 
 _TAG_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
@@ -48,7 +48,7 @@ class TiffPages:
     """Absolute path."""
     pages: tuple[Page, ...]
     """Its slices."""
-    spacing: Spacing | None
+    spacing: PartialSpacing
     """Voxel size (z, y, x) in nm where the metadata have it."""
 
 

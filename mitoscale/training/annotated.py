@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region, Spacing
+from mitoscale.core.reading import Reading
 from mitoscale.evaluation.truth import CURE, above, check_lowest, open_truth
 from mitoscale.ops.grey_histogram import Histogram
 from mitoscale.ops.instances import components, connected_parts, instances, is_grey_image, is_grey_mask, is_two_valued
 from mitoscale.stages.grey import grey_of
-from mitoscale.stages.source import open_source
-from mitoscale.storage.arrays import open_array
-from mitoscale.storage.ome import is_ome_zarr, open_image
-from mitoscale.storage.tiff import open_tiff
+from mitoscale.stages.source import Source, open_source
+from mitoscale.storage.sources.kinds import open_reader
+from mitoscale.storage.sources.reader import PartialSpacing
 from mitoscale.training.cut import UNLABELLED, Annotated
 
 _EXACT = 2**24
@@ -42,6 +41,8 @@ class AnnotatedVolume:
     """SHA-256 of image and truth."""
     unknown: np.ndarray | None = None
     """(Z, Y, X) bool: what nobody has annotated, 0 in ``truth``; such a volume may be without a mitochondrion."""
+    notes: tuple[str, ...] = ()
+    """What people should know of the volume."""
 
     @property
     def depth(self) -> int:
@@ -114,6 +115,8 @@ def read_annotated(
     invert: bool = False,
     unlabelled: int | None = None,
     normalised: bool = False,
+    reading: Reading | None = None,
+    truth_dtype: str | None = None,
 ) -> AnnotatedVolume:
     """Read a volume and its truth.
 
@@ -131,16 +134,22 @@ def read_annotated(
         Value of the truth that means "not annotated".
     normalised : bool
         The image is normalised already.
+    reading : Reading, optional
+        What of the volume is read.
+    truth_dtype : str, optional
+        Of a truth of raw bytes.
 
     Raises
     ------
     InputError
         If either cannot be read, the shapes or voxel sizes differ, or the truth is empty or no annotation.
     """
-    image, spacing = read_grey(volume, voxel_size, invert=invert, normalised=normalised)
+    reading = reading or Reading()
+    source = open_source(volume, voxel_size, reading)
+    labels_source = open_truth(truth, threshold, reading.of_truth(truth_dtype))
     if voxel_size is None:
-        _check_spacing(truth, spacing, volume)
-    labels_source = open_truth(truth, threshold)
+        _check_spacing(truth, labels_source.reader.spacing, source.spacing, volume)
+    image = _normalised(source, invert, normalised)
     labels = labels_source.read(labels_source.cropped(None))
     if labels.shape != image.shape:
         raise InputError(f"{truth} has shape {labels.shape}, {volume} has {image.shape}: they must be the same")
@@ -161,24 +170,33 @@ def read_annotated(
     digest.update(np.ascontiguousarray(labels).data)
     if unknown is not None:
         digest.update(np.packbits(unknown).data)
-    return AnnotatedVolume(image=image, truth=labels, spacing=spacing, digest=digest.hexdigest(), unknown=unknown)
+    return AnnotatedVolume(
+        image=image, truth=labels, spacing=source.spacing, digest=digest.hexdigest(), unknown=unknown, notes=source.notes
+    )
 
 
 def read_grey(
-    volume: str, voxel_size: Spacing | None, *, invert: bool = False, normalised: bool = False
+    volume: str,
+    voxel_size: Spacing | None,
+    *,
+    invert: bool = False,
+    normalised: bool = False,
+    reading: Reading | None = None,
 ) -> tuple[np.ndarray, Spacing]:
     """Read a volume's grey values, normalised as inference does.
 
     Parameters
     ----------
     volume : str
-        TIFF, folder, glob or OME-Zarr.
+        A volume of any kind.
     voxel_size : (z, y, x), optional
         In nm; wins over what the file says.
     invert : bool
         Swap dark and bright.
     normalised : bool
         It is so already, and taken as it is.
+    reading : Reading, optional
+        What of the volume is read.
 
     Returns
     -------
@@ -192,28 +210,28 @@ def read_grey(
     InputError
         If it cannot be read, has no contrast, or is said to be normalised and is not uint8.
     """
-    source = open_source(volume, voxel_size)
-    whole = Region.of_shape(source.shape)
-    image = open_array(source.level0, missing="fill").read(whole) if source.level0 else open_tiff(volume).read(whole)
-    if normalised:
+    source = open_source(volume, voxel_size, reading)
+    return _normalised(source, invert, normalised), source.spacing
+
+
+def _normalised(source: Source, invert: bool, already: bool) -> np.ndarray:
+    """(Z, Y, X) uint8 of the whole volume."""
+    image = open_reader(source.path, source.reading).read(Region.of_shape(source.shape))
+    if already:
         if image.dtype != np.uint8 or invert:
-            raise InputError(f"{volume} is {image.dtype}; what is normalised already is uint8 and not to be inverted")
-        return image, source.spacing
-    normalisation = grey_of(Histogram.of(image), volume, invert=invert).normalisation
-    return normalisation.apply(image), source.spacing
+            raise InputError(f"{source.path} is {image.dtype}; what is normalised already is uint8 and not to be inverted")
+        return image
+    return grey_of(Histogram.of(image), source.path, invert=invert).normalisation.apply(image)
 
 
-def _check_spacing(truth: str, spacing: Spacing, volume: str) -> None:
-    """Raise where the truth tells another voxel size than the volume's."""
-    there: Spacing | None = None
-    with suppress(InputError):  # who does not tell its voxel size is believed; what else is wrong, reading it says
-        there = open_image(truth).spec.spacing if is_ome_zarr(truth) else open_tiff(truth, labels=True).spacing
-    if there is not None and not np.allclose(there, spacing, rtol=0.01):
+def _check_spacing(truth: str, there: PartialSpacing, spacing: Spacing, volume: str) -> None:
+    """Raise where the truth tells another voxel size than the volume's; who does not tell it is believed."""
+    if any(a is not None and not np.isclose(a, b, rtol=0.01) for a, b in zip(there, spacing, strict=True)):
         raise InputError(
             f"{truth} has voxels of {_shown(there)} nm, {volume} of {_shown(spacing)} nm: they must be the same; "
             "where one of them is wrong, give --voxel-size"
         )
 
 
-def _shown(spacing: Spacing) -> str:
-    return " x ".join(f"{s:g}" for s in spacing)
+def _shown(spacing: Spacing | PartialSpacing) -> str:
+    return " x ".join("?" if s is None else f"{s:g}" for s in spacing)

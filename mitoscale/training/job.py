@@ -168,9 +168,19 @@ def _parts(
 ) -> tuple[AnnotatedVolume, Annotated, dict[str, Annotated | None]]:
     """The volume, the slices to learn from, and those held out."""
     set_threads(settings.threads)
-    pair = read_annotated(settings.volume, settings.truth, settings.voxel_size, settings.truth_threshold, invert=settings.invert)
+    pair = read_annotated(
+        settings.volume,
+        settings.truth,
+        settings.voxel_size,
+        settings.truth_threshold,
+        invert=settings.invert,
+        reading=settings.reading,
+        truth_dtype=settings.truth_dtype,
+    )
     held = {name: pair.part(slices, 1.0) if (slices := getattr(settings, name)) else None for name in names}
     learnt = pair.part(settings.learnt(pair.depth), 1.0)
+    for note in pair.notes:
+        report({"what": "note", "text": f"note       {note}"})
     report({"what": "note", "text": f"truth      {pair.truth_told}"})
     return pair, learnt, held
 

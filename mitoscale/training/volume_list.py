@@ -133,7 +133,9 @@ def read_volumes(settings: TrainSettings) -> TrainingVolumes:
     notes, records, digests = [], [], []
     for volume in listed:
         if volume.truth is None:
-            image, spacing = read_grey(volume.image, volume.voxel_size, invert=volume.invert, normalised=volume.normalised)
+            image, spacing = read_grey(
+                volume.image, volume.voxel_size, invert=volume.invert, normalised=volume.normalised, reading=volume.reading
+            )
             unknown = np.broadcast_to(np.int32(UNLABELLED), image.shape)
             learnt.append(Annotated(image=image, labels=unknown, spacing=spacing, share=0.0, name=volume.name))
             digests.append(hashlib.sha256(np.ascontiguousarray(image).data).hexdigest())
@@ -147,11 +149,14 @@ def read_volumes(settings: TrainSettings) -> TrainingVolumes:
             invert=volume.invert,
             unlabelled=volume.unlabelled,
             normalised=volume.normalised,
+            reading=volume.reading,
+            truth_dtype=volume.truth_dtype,
         )
         start, stop = volume.learnt(pair.depth)
         if volume.tune:
             tuning.append(pair.part(volume.tune, 1.0, border=volume.border, name=volume.name))
         learnt.append(pair.part((start, stop), volume.share, border=volume.border, name=volume.name))
+        notes += [f"note       {note}" for note in pair.notes]
         notes.append(f"truth      {volume.name}: {pair.truth_told}" if settings.volumes else f"truth      {pair.truth_told}")
         digests.append(pair.digest)
         records.append(
