@@ -9,14 +9,24 @@ from collections import Counter
 
 from mitoscale.core.errors import InputError
 
-SUFFIXES = (".tif", ".tiff", ".png")
+SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 """Endings that count as slices in a folder, in any case."""
 
 _DIGITS = re.compile(r"(\d+)")
+_LETTERS = re.compile(r"[a-z]+")
+_CHANNELS = ("c", "ch", "channel", "w", "chan")
+_TILES = ("r", "row", "col", "x", "y", "tile")
 
 
-def find_slices(source: str) -> tuple[str, ...]:
+def find_slices(source: str, channel: int | None = None) -> tuple[str, ...]:
     """Absolute paths of the file, of the slices in the folder, or of what the glob matches, in natural order.
+
+    Parameters
+    ----------
+    source : str
+        What was named.
+    channel : int, optional
+        Of names that vary in a channel's number those with this one.
 
     Raises
     ------
@@ -30,7 +40,8 @@ def find_slices(source: str) -> tuple[str, ...]:
         found = [os.path.join(path, name) for name in os.listdir(path)]
         hint = f"folder {path} holds no slices ({', '.join(SUFFIXES)})"
     elif glob.has_magic(path):
-        found = glob.glob(path)
+        parent, pattern = os.path.split(path)
+        found = glob.glob(os.path.join(glob.escape(parent), pattern) if os.path.isdir(parent) else path)
         hint = f"nothing matches {path} with the endings {', '.join(SUFFIXES)}"
     else:
         raise InputError(f"no such file or folder: {path}")
@@ -39,8 +50,8 @@ def find_slices(source: str) -> tuple[str, ...]:
     slices = sorted((f for f in slices if os.path.isfile(f)), key=lambda f: natural_key(os.path.basename(f)))
     if not slices:
         raise InputError(f"{hint}; give a TIFF file, a folder of slices, or a quoted glob")
-    check_series([os.path.basename(f) for f in slices])
-    return tuple(slices)
+    kept = set(check_series([os.path.basename(f) for f in slices], channel))
+    return tuple(f for f in slices if os.path.basename(f) in kept)
 
 
 def natural_key(name: str) -> tuple[tuple[int, str], ...]:
@@ -56,26 +67,29 @@ def natural_key(name: str) -> tuple[tuple[int, str], ...]:
     return (*key, (0, name))
 
 
-def check_series(names: list[str]) -> None:
-    """Raise if a series of numbered names is not complete; names without numbers are not checked.
+def check_series(names: list[str], channel: int | None = None) -> list[str]:
+    """The names that are one stack; raises if a series of numbered names is not complete, or is more than one stack.
 
-    Where several numbers vary (a slice number and a time, say), one without gaps is enough.
+    Where several numbers vary (a slice number and a time, say), one that counts without gaps is enough; equal steps, such as
+    positions in nm, are no gap, and neither are those of time stamps.
 
     Parameters
     ----------
     names : list of str
-        File names, without folders.
+        File names, without folders; names without numbers are not checked.
+    channel : int, optional
+        The channel that is wanted, where names count channels.
 
     Raises
     ------
     InputError
-        Naming the missing or doubled slices, or the names that do not belong.
+        Naming the missing or doubled slices, the names that do not belong, or what there is to choose.
     """
     parts = {name: _DIGITS.split(os.path.splitext(name)[0]) for name in names}
     patterns = Counter(tuple(p[::2]) for p in parts.values())
     pattern, members = patterns.most_common(1)[0]
     if len(names) < 2 or len(pattern) < 2 or members < 2:
-        return
+        return names
     strangers = [name for name in names if tuple(parts[name][::2]) != pattern]
     if strangers:
         series = next(name for name in names if name not in strangers)
@@ -83,22 +97,60 @@ def check_series(names: list[str]) -> None:
             f"{_some(strangers)} does not belong to the series of {series}; move it away, or choose slices with a glob"
         )
     columns = [[int(parts[name][i]) for name in names] for i in range(1, 2 * len(pattern) - 1, 2)]
-    varying = [c for c in columns if len(set(c)) > 1] or columns[:1]
-    if any(len(set(c)) == len(c) == max(c) - min(c) + 1 for c in varying):
-        return
+    numbered = [(c, text) for c, text in zip(columns, pattern, strict=False) if len(set(c)) > 1] or [(columns[0], pattern[0])]
+    varying = [c for c, _ in numbered]
     distinct = [c for c in varying if len(set(c)) == len(c)]
+    if any(_complete(c) for c in distinct):
+        return names
     if not distinct and len(varying) > 1:
-        return  # no single number counts these slices, such as in tiles named by row and column
+        return _one_channel(names, numbered, channel)
     numbers = min(distinct or varying, key=lambda c: max(c) - min(c))
     doubled = [name for name, n in zip(names, numbers, strict=True) if numbers.count(n) > 1] if not distinct else []
     if doubled:
         raise InputError(f"slice number {numbers[names.index(doubled[0])]} is there more than once: {_some(doubled)}")
+    step = _step(numbers)
+    if step is None:
+        return names
     present = set(numbers)
-    missing = [str(n) for n in range(min(numbers), max(numbers) + 1) if n not in present]
+    missing = [str(n) for n in range(min(numbers), max(numbers) + 1, step) if n not in present]
     raise InputError(
         f"{len(missing)} of the slices {min(numbers)}..{max(numbers)} missing in the series of {names[0]}:"
         f" number {_some(missing)}; restore it, or renumber the files if the gap is meant"
     )
+
+
+def _complete(numbers: list[int]) -> bool:
+    """Whether numbers count by ones, or three and more of them in other equal steps."""
+    ordered = sorted(numbers)
+    steps = {b - a for a, b in zip(ordered, ordered[1:], strict=False)}
+    return steps == {1} or (len(steps) == 1 and len(numbers) > 2)
+
+
+def _step(numbers: list[int]) -> int | None:
+    """By what numbers with gaps count: the step of at least half of them, that divides all; None for such as time stamps."""
+    ordered = sorted(numbers)
+    steps = [b - a for a, b in zip(ordered, ordered[1:], strict=False)]
+    if len(steps) == 1:
+        return 1
+    least = min(steps)
+    return least if 2 * steps.count(least) >= len(steps) and not any(s % least for s in steps) else None
+
+
+def _one_channel(names: list[str], numbered: list[tuple[list[int], str]], channel: int | None) -> list[str]:
+    """Of names in which no number alone counts the slices, those of one channel; raises where that is not clear."""
+    keys = [(_LETTERS.findall(text.lower()) or [""])[-1] for _, text in numbered]
+    values = [sorted(set(c)) for c, _ in numbered]
+    counted = " and ".join(f"{key or 'a number'} ({_some(list(map(str, v)))})" for key, v in zip(keys, values, strict=True))
+    said = f"the names of {names[0]} and its {len(names) - 1} neighbours count {counted}"
+    tiles = any(key in _TILES for key in keys)
+    at = [i for i, key in enumerate(keys) if key in _CHANNELS]
+    if tiles or len(at) != 1:
+        what = "tiles of a mosaic? stitch them first" if tiles else "several stacks? keep one in a folder of its own"
+        raise InputError(f"{said}: {what}, or choose one with a quoted glob")
+    if channel not in values[at[0]]:
+        raise InputError(f"{said}: choose a channel with --channel, one of {_some(list(map(str, values[at[0]])))}, or with a glob")
+    kept = [name for name, number in zip(names, numbered[at[0]][0], strict=True) if number == channel]
+    return check_series(kept)
 
 
 def _some(items: list[str]) -> str:

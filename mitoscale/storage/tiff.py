@@ -10,6 +10,8 @@ import numpy as np
 
 from mitoscale.core.errors import BlockError, InputError
 from mitoscale.core.geometry import Region, Spacing, Triple
+from mitoscale.core.reading import Reading
+from mitoscale.storage.jpeg import examine_jpeg, read_jpeg
 from mitoscale.storage.png import examine_png, read_png
 from mitoscale.storage.slice_names import find_slices
 from mitoscale.storage.sources import fingerprint
@@ -30,11 +32,11 @@ class _File:
     spacing: PartialSpacing
     pages: tuple[Page, ...]  # none for PNG
 
-    def read(self, z: int, rows: slice, columns: slice) -> np.ndarray:
+    def read(self, z: int, rows: slice, columns: slice, as_stored: bool) -> np.ndarray:
         """(Y, X) of one slice."""
         if not self.pages:
-            return read_png(self.path, rows, columns)
-        return read_rows(self.path, self.pages[z], rows, columns)
+            return (read_png if self.path.lower().endswith(".png") else read_jpeg)(self.path, rows, columns)
+        return read_rows(self.pages[z], rows, columns, as_stored)
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,10 @@ class TiffSource:
     """NumPy name; bilevel pixels are read as uint8."""
     spacing: PartialSpacing
     """Voxel size (z, y, x) in nm, where the files tell it."""
+    reading: Reading
+    """Which series, channel and time."""
+    as_stored: bool = False
+    """Values are not turned round where the files say that small ones are bright: labels are numbers."""
     hint: str = ""
     """Nothing is half told."""
     origin: Spacing = (0.0, 0.0, 0.0)
@@ -90,7 +96,7 @@ class TiffSource:
             return result
         for target, number in zip(result, range(z.start, z.stop), strict=True):
             path, page = self._place(number)
-            target[:] = self._file(path).read(page, rows, columns)
+            target[:] = self._file(path).read(page, rows, columns, self.as_stored)
         return result
 
     def _place(self, z: int) -> tuple[str, int]:
@@ -101,7 +107,7 @@ class TiffSource:
         """The file, where it still is what was checked."""
         try:
             status = os.stat(path)
-            file = _kept(path, status.st_size, status.st_mtime_ns)
+            file = _kept(path, status.st_size, status.st_mtime_ns, self.reading)
         except (OSError, InputError) as error:
             raise BlockError(f"{path} cannot be read any more, or not any more as it was: {error}") from error
         expected = (self.shape[0] if len(self.paths) == 1 else 1, *self.shape[1:])
@@ -110,13 +116,15 @@ class TiffSource:
         return file
 
 
-def open_tiff(source: str) -> TiffSource:
+def open_tiff(source: str, reading: Reading | None = None) -> TiffSource:
     """Open a stack and check everything but its pixels, and whether its dtype will do.
 
     Parameters
     ----------
     source : str
-        A TIFF file with one or more pages, a folder of slices (.tif, .tiff, .png), or a glob.
+        A TIFF file with one or more pages, a folder of slices (.tif, .tiff, .png, .jpg), or a glob.
+    reading : Reading, optional
+        Which series, channel and time.
 
     Raises
     ------
@@ -124,10 +132,13 @@ def open_tiff(source: str) -> TiffSource:
         If there is no file; one is no TIFF or PNG, cut off, or not grey; if slices or
         pages differ in shape or dtype; or a number of the series is missing or there twice.
     """
-    paths = find_slices(source)
-    first = _opened(paths[0])
+    reading = reading or Reading()
+    paths = find_slices(source, reading.channel)
+    first = _opened(paths[0], reading)
+    if len(paths) > 1 and {page.path for page in first.pages} == set(paths):
+        paths = paths[:1]  # files of one set, whose order the first one tells
     for path in paths:
-        file = first if path == paths[0] else _opened(path)
+        file = first if path == paths[0] else _opened(path, reading)
         if len(paths) > 1 and file.shape[0] > 1:
             raise InputError(
                 f"{path} holds {file.shape[0]} slices among {len(paths)} files; give it alone, or a folder with one slice a file"
@@ -139,15 +150,16 @@ def open_tiff(source: str) -> TiffSource:
         shape=(len(paths), *first.shape[1:]) if len(paths) > 1 else first.shape,
         dtype=first.dtype,
         spacing=first.spacing,
+        reading=reading,
     )
 
 
-def _opened(path: str) -> _File:
+def _opened(path: str, reading: Reading) -> _File:
     try:
-        if path.lower().endswith(".png"):
-            shape, dtype = examine_png(path)
+        if path.lower().endswith((".png", ".jpg", ".jpeg")):
+            shape, dtype = examine_png(path) if path.lower().endswith(".png") else examine_jpeg(path)
             return _File(path=path, shape=(1, *shape), dtype=dtype, spacing=UNKNOWN, pages=())
-        found = examine(path)
+        found = examine(path, reading)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}; correct its permissions or path") from error
     first = found.pages[0]
@@ -160,9 +172,9 @@ def _opened(path: str) -> _File:
 
 
 @lru_cache(maxsize=_KEPT_FILES)
-def _kept(path: str, size: int, modified: int) -> _File:
+def _kept(path: str, size: int, modified: int, reading: Reading) -> _File:
     """A file's headers, kept between blocks; size and time tell it from a later file of the same name."""
-    return _opened(path)
+    return _opened(path, reading)
 
 
 def _check_alike(first: str, wanted: tuple[tuple[int, int], str], other: str, found: tuple[tuple[int, int], str]) -> None:

@@ -6,15 +6,20 @@ import math
 import os
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import tifffile
 
 from mitoscale.core.errors import BlockError, InputError
+from mitoscale.core.reading import Reading
 from mitoscale.storage.sources.reader import PartialSpacing
 from mitoscale.storage.tiff_metadata import promised_slices, stored_spacing
+from mitoscale.storage.tiff_series import ome_pages
+
+_NO_SLICE = 1 | 4
+"""Bits of the subfile type: a smaller copy, a mask."""
 
 _TAG_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 """Size of a tag's values by their type (TIFF 6.0, section 2; BigTIFF)."""
@@ -38,6 +43,12 @@ class Page:
     """Where the pixels are one uncompressed run of bytes: their NumPy dtype with its byte order."""
     decode: Callable[..., Any]
     """tifffile's decoder of one segment."""
+    path: str
+    """The file that it is in."""
+    white_is_zero: bool = False
+    """Whether small values are bright, as the file says."""
+    jpeg_tables: bytes | None = None
+    """Of JPEG segments that share them."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +63,15 @@ class TiffPages:
     """Voxel size (z, y, x) in nm where the metadata have it."""
 
 
-def examine(path: str) -> TiffPages:
+def examine(path: str, reading: Reading) -> TiffPages:
     """Read the headers of all slices and check that their bytes are there.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    reading : Reading
+        Which series, channel and time of an OME-TIFF.
 
     Raises
     ------
@@ -65,24 +83,37 @@ def examine(path: str) -> TiffPages:
     try:
         with tifffile.TiffFile(path) as tif:
             tif.pages.useframes = False  # frames would be taken to look like the first page
-            pages = [_page(page, tif.byteorder, path, n, size) for n, page in enumerate(tif.pages)]
-            promised, spacing = promised_slices(tif, path), stored_spacing(tif)
+            listed: list[Any] = list(tif.pages)
+            stack = ome_pages(tif, path, reading) if tif.is_ome else None
+            promised, spacing = None if stack else promised_slices(tif, path), stored_spacing(tif)
+            # thumbnails and masks are no slices
+            wanted = stack or [page for page in listed if not page.subfiletype & _NO_SLICE] or listed
+            pages = [_page(page.aspage(), path, n) for n, page in enumerate(wanted)]
     except InputError:
         raise
     except Exception as error:  # tifffile raises nearly anything on damaged headers
         raise InputError(f"{path} is damaged ({type(error).__name__}: {error}); copy or export it again") from error
-    if len(pages) != directories:
-        raise InputError(f"{path} is damaged: only {len(pages)} of {directories} slices can be read; copy it again")
+    if len(listed) != directories:
+        raise InputError(f"{path} is damaged: only {len(listed)} of {directories} slices can be read; copy it again")
     if promised and promised > len(pages) == 1 and pages[0].plain:
         pages = _unroll(pages[0], promised)
     if promised and promised > len(pages):
         raise InputError(f"{path} is cut off: it says {promised} slices and has {len(pages)}; copy or export it again")
-    _check_bytes(path, pages, size)
+    _check_bytes(pages)
     return TiffPages(path=path, pages=tuple(pages), spacing=spacing)
 
 
-def read_rows(path: str, page: Page, rows: slice, columns: slice) -> np.ndarray:
+def read_rows(page: Page, rows: slice, columns: slice, as_stored: bool = False) -> np.ndarray:
     """Part of a slice; only the strips, tiles or rows that meet it are read.
+
+    Parameters
+    ----------
+    page : Page
+        The slice.
+    rows, columns : slice
+        Which.
+    as_stored : bool
+        Do not turn values round where small ones are bright: labels are numbers and not grey values.
 
     Returns
     -------
@@ -94,6 +125,14 @@ def read_rows(path: str, page: Page, rows: slice, columns: slice) -> np.ndarray:
     BlockError
         If the bytes cannot be read or decoded.
     """
+    values = _read_rows(page, rows, columns)
+    if not page.white_is_zero or as_stored:
+        return values
+    return -values if values.dtype.kind == "f" else ~values
+
+
+def _read_rows(page: Page, rows: slice, columns: slice) -> np.ndarray:
+    path = page.path
     try:
         with open(path, "rb") as file:
             if page.plain is not None:
@@ -115,7 +154,7 @@ def _decode_rows(file: Any, page: Page, rows: slice, columns: slice) -> np.ndarr
         for j in range(columns.start // width, -(-columns.stop // width)):
             index = i * across + j
             file.seek(page.offsets[index])
-            segment = page.decode(file.read(page.counts[index]), index)[0][0, :, :, 0]
+            segment = page.decode(file.read(page.counts[index]), index, jpegtables=page.jpeg_tables)[0][0, :, :, 0]
             top, left = max(rows.start, i * height), max(columns.start, j * width)
             part = segment[top - i * height : rows.stop - i * height, left - j * width : columns.stop - j * width]
             part = part[: page.shape[0] - top, : page.shape[1] - left]
@@ -130,7 +169,7 @@ def _decode_rows(file: Any, page: Page, rows: slice, columns: slice) -> np.ndarr
     return result
 
 
-def _page(page: Any, byteorder: str, path: str, number: int, size: int) -> Page:
+def _page(page: Any, path: str, number: int) -> Page:
     """The parts of tifffile's page that reading needs; the page itself would hold on to all its tags."""
     where = f"{path}, page {number}"
     if page.samplesperpixel != 1 or page.imagedepth != 1 or len(page.shape) != 2:
@@ -144,6 +183,7 @@ def _page(page: Any, byteorder: str, path: str, number: int, size: int) -> Page:
     dtype = np.dtype(page.dtype)
     whole = page.bitspersample == 8 * dtype.itemsize and page.compression == 1 and page.predictor == 1
     plain = bool(whole and page.is_contiguous and not page.is_tiled and page.fillorder == 1)
+    path, byteorder = os.path.join(page.parent.filehandle.dirname, page.parent.filehandle.name), page.parent.byteorder
     offsets, counts = tuple(page.dataoffsets), tuple(page.databytecounts)
     if len(offsets) != math.prod(page.chunked) or len(counts) != len(offsets):
         raise InputError(f"{where}: {len(offsets)} of {math.prod(page.chunked)} strips or tiles are listed; copy the file again")
@@ -160,6 +200,9 @@ def _page(page: Any, byteorder: str, path: str, number: int, size: int) -> Page:
         counts=counts,
         plain=dtype.newbyteorder(byteorder).str if plain else None,
         decode=page.decode,
+        path=path,
+        white_is_zero=page.photometric == tifffile.PHOTOMETRIC.MINISWHITE,
+        jpeg_tables=page.jpegtables,
     )
 
 
@@ -175,13 +218,13 @@ def _grey(colormap: np.ndarray | None) -> bool:
 def _unroll(page: Page, slices: int) -> list[Page]:
     """One header for all slices, one after the other: what ImageJ writes above 4 GiB."""
     first, count = page.offsets[0], page.counts[0]
-    return [
-        Page(page.shape, page.dtype, page.segment, (first + n * count,), (count,), page.plain, page.decode) for n in range(slices)
-    ]
+    return [replace(page, offsets=(first + n * count,), counts=(count,)) for n in range(slices)]
 
 
-def _check_bytes(path: str, pages: list[Page], size: int) -> None:
+def _check_bytes(pages: list[Page]) -> None:
+    sizes = {path: os.path.getsize(path) for path in {page.path for page in pages}}
     for number, page in enumerate(pages):
+        path, size = page.path, sizes[page.path]
         end = max(o + c for o, c in zip(page.offsets, page.counts, strict=True))
         if end > size:
             raise InputError(

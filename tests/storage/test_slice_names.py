@@ -36,6 +36,10 @@ def test_one_missing_slice_is_named(first: int, count: int, hole: int) -> None:
         (["a1.tif", "a2.tif", "mask.tif"], "mask.tif does not belong to the series of a1.tif"),
         (["v2_s01.tif", "v2_s02.tif", "v2_s04.tif"], "number 3"),
         (["s01_t1712.tif", "s02_t1730.tif", "s04_t1790.tif"], "number 3"),
+        (["z0.tif", "z5.tif", "z10.tif", "z20.tif"], "1 of the slices 0..20 missing in the series of z0.tif: number 15"),
+        ([f"z{z}_c{c}.tif" for z in range(3) for c in range(2)], r"choose a channel with --channel, one of 0, 1"),
+        ([f"r{r}-c{c}.tif" for r in range(2) for c in range(2)], "tiles of a mosaic. stitch them first"),
+        ([f"{a}_{z}.tif" for a in range(2) for z in range(3)], "several stacks. keep one in a folder of its own"),
     ],
 )
 def test_bad_series(names: list[str], words: str) -> None:
@@ -51,11 +55,27 @@ def test_bad_series(names: list[str], words: str) -> None:
         ["v2_s01.tif", "v2_s02.tif"],
         ["20240101_s1.tif", "20240105_s2.tif", "20240109_s3.tif"],
         ["s1_of_3.TIF", "s2_of_3.tif", "s3_of_3.tiff"],
-        ["r1_c1.tif", "r1_c2.tif", "r2_c1.tif", "r2_c2.tif"],
+        ["z0.tif", "z5.tif", "z10.tif", "z15.tif"],
+        ["t093012.tif", "t093127.tif", "t093301.tif", "t093417.tif"],
     ],
 )
 def test_good_series(names: list[str]) -> None:
     check_series(names)
+
+
+def test_a_channel_is_chosen_and_checked() -> None:
+    names = [f"z{z}_ch{c}.tif" for z in range(3) for c in range(2)]
+    assert check_series(names, 1) == ["z0_ch1.tif", "z1_ch1.tif", "z2_ch1.tif"]
+    with pytest.raises(InputError, match="number 1"):
+        check_series([n for n in names if n != "z1_ch1.tif"], 1)
+
+
+def test_brackets_in_a_folder_are_no_pattern(tmp_path: Path) -> None:
+    folder = tmp_path / "scan [2]"
+    folder.mkdir()
+    (folder / "a1.tif").touch()
+    expected = (str(folder / "a1.tif"),)
+    assert find_slices(str(folder)) == find_slices(f"{folder}/*.tif") == find_slices(expected[0]) == expected
 
 
 def test_folders_globs_and_files(tmp_path: Path) -> None:

@@ -226,7 +226,11 @@ def test_missing_slice_and_stray_stack(tmp_path: Path) -> None:
         ((20, 30, 4), {"photometric": "rgb", "extrasamples": ["unassalpha"]}, ("4 samples", "8-bit grey")),
         ((2, 3, 20, 30), {"photometric": "minisblack", "imagej": True, "metadata": {"axes": "ZCYX"}}, ("3 channels",)),
         ((2, 3, 20, 30), {"photometric": "minisblack", "imagej": True, "metadata": {"axes": "TZYX"}}, ("2 times",)),
-        ((2, 3, 20, 30), {"photometric": "minisblack", "ome": True, "metadata": {"axes": "CZYX"}}, ("2 channels",)),
+        (
+            (2, 3, 20, 30),
+            {"photometric": "minisblack", "ome": True, "metadata": {"axes": "CZYX"}},
+            ("2 channels", "--channel 0 .. 1"),
+        ),
         ((2, 3, 20, 30), {"photometric": "minisblack"}, ("4 dimensions (2, 3, 20, 30)",)),
     ],
 )

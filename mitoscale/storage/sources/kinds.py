@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from mitoscale.core.reading import Reading
 from mitoscale.storage.sources import hdf5, mrc, n5, ome_zarr, precomputed, raw, slices, zarr_array
 from mitoscale.storage.sources.places import absolute, is_remote, nothing_at, read_json
 from mitoscale.storage.sources.reader import Kind, Look, Reader
+from mitoscale.storage.tiff import TiffSource
 
 KINDS: tuple[Kind, ...] = (
     zarr_array.KIND,
@@ -75,6 +77,8 @@ def open_reader(path: str, reading: Reading | None = None, *, labels: bool = Fal
     if reading.shape is not None and kind is slices.KIND and os.path.isfile(look.path) and not slices.is_slice(look.path):
         kind = raw.KIND
     found = kind.open(look, reading)
+    if labels and isinstance(found, TiffSource):
+        found = replace(found, as_stored=True)
     wanted = LABEL_DTYPES if labels else DTYPES
     if found.dtype not in wanted:
         raise InputError(f"{found.path} holds {np.dtype(found.dtype)}; convert it to one of {', '.join(wanted)}")

@@ -10,7 +10,7 @@ from mitoscale.storage.tiff import TiffSource, open_tiff
 
 def open_slices(look: Look, reading: Reading) -> TiffSource:
     """See :func:`mitoscale.storage.tiff.open_tiff`."""
-    return open_tiff(look.path)
+    return open_tiff(look.path, reading)
 
 
 def is_slice(path: str) -> bool:
