@@ -2,9 +2,42 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from mitoscale.core.volume import Normalisation
+
+
+class ReplacedSlice(BaseModel):
+    """A bad slice, and the good ones that stand for it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    z: int
+    """The slice."""
+    before: int
+    """The good slice before it."""
+    after: int
+    """The good slice after it."""
+    whole: bool
+    """False where only the part of it is bad that is padding here and tissue in both of the others."""
+
+    @property
+    def weight(self) -> float:
+        """How much the later one counts, 0..1."""
+        return (self.z - self.before) / (self.after - self.before)
+
+
+class OtherBrightness(BaseModel):
+    """A slice whose grey values become ``gain * value + offset``, so that it looks as its neighbours do."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    z: int
+    """The slice."""
+    gain: float
+    """Above 0."""
+    offset: float
+    """Grey values."""
 
 
 class VolumeGrey(BaseModel):
@@ -28,6 +61,13 @@ class VolumeGrey(BaseModel):
     padding_digest: str = ""
     """Tells the padding from another one; empty where there is none."""
 
+    replaced: tuple[ReplacedSlice, ...] = ()
+    """Slices for which their neighbours stand."""
+    brightness: tuple[OtherBrightness, ...] = ()
+    """Slices of other brightness or contrast."""
+    slice_states: dict[str, int] = Field(default_factory=dict)
+    """How many slices are bad, for each way of being so."""
+
     def told(self) -> list[str]:
         """What a user should know, a line each; nothing of a volume without faults."""
         norm, lines = self.normalisation, []
@@ -37,6 +77,12 @@ class VolumeGrey(BaseModel):
             lines.append(
                 f"{_percent(self.extreme_share)} of the voxels are far from all others ({self.least:g} to {self.most:g} occur) and "
                 f"do not count: grey values are normalised from {norm.low:g} to {norm.high:g}"
+            )
+        if self.slice_states:
+            kinds = ", ".join(f"{number} {state}" for state, number in self.slice_states.items())
+            lines.append(
+                f"slices that are not as their neighbours: {kinds}; for {len(self.replaced)} their neighbours stand, "
+                f"{len(self.brightness)} are brought to their brightness; see tables/slices.parquet"
             )
         return lines
 

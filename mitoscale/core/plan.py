@@ -93,7 +93,7 @@ class RunPlan(BaseModel):
         """Files (inodes) at the end, working files included."""
         blocks = len(self.grid)
         arrays = len(self.spec.factors) * (1 if self.settings.convert.in_place else 2) + 2  # image, labels, foreground, fragments
-        return blocks * (arrays + 9) + 2 * self.grid.face_count + len(self.convert_grid)
+        return blocks * (arrays + 9) + 2 * self.grid.face_count + 3 * len(self.convert_grid)
 
     def moved_to(self, run: str) -> RunPlan:
         """The plan of a run folder that lies at ``run`` now: paths inside the folder follow it.

@@ -110,6 +110,23 @@ class Normalisation(BaseModel):
             return np.frombuffer(translated, np.uint8).reshape(image.shape)
         return self._scaled(image)
 
+    def mapped(self, gain: float, offset: float) -> Normalisation:
+        """What maps a grey value as this one maps ``gain * value + offset``.
+
+        Parameters
+        ----------
+        gain : float
+            Above 0.
+        offset : float
+            In grey values.
+
+        Examples
+        --------
+        >>> Normalisation(low=100.0, high=300.0).mapped(2.0, 40.0)
+        Normalisation(low=30.0, high=130.0, invert=False)
+        """
+        return self.model_copy(update={"low": (self.low - offset) / gain, "high": (self.high - offset) / gain})
+
     def _scaled(self, image: np.ndarray) -> np.ndarray:
         scaled = (image.astype(np.float32) - np.float32(self.low)) * np.float32(255.0 / (self.high - self.low))
         result = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)

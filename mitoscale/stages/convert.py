@@ -51,7 +51,7 @@ class Convert(Stage):
         watch = Stopwatch()
         with watch.phase("read"):
             with_cells = self._read(with_whole_cells(self.plan, key.core))
-            image = with_cells[:, : key.core.shape[1]]
+            image = with_cells[key.core.within(with_whole_cells(self.plan, key.core))]
             watch.moved("read", with_cells)
         with watch.phase("compute"):
             digest = checksum(np.ascontiguousarray(image))

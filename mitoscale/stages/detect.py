@@ -16,7 +16,7 @@ from mitoscale.nets.factories import make_detector
 from mitoscale.nets.predictors import CoreDetector, CoreForeground
 from mitoscale.nets.validate import checked_foreground
 from mitoscale.ops.centroids import deduplicate, detections_from_profiles, profiles
-from mitoscale.stages.network_view import NetworkView, network_view
+from mitoscale.stages.network_view import NetworkView, network_view, read_block
 from mitoscale.stages.reading import read_written_table, seal, sealed
 from mitoscale.stages.stage import Key, Stage, Stopwatch
 from mitoscale.storage.arrays import checksum, open_array
@@ -45,7 +45,7 @@ class Detect(Stage):
     def reads(self, key: Key) -> Iterator[tuple[str, str]]:
         """The image in the read region."""
         assert isinstance(key, Block)
-        return self.image_tasks(key.halo)
+        return self.image_tasks(read_block(self.plan, self.grey, key).halo)
 
     def stamp(self) -> str:
         """Normalisation and padding."""
@@ -70,12 +70,14 @@ class Detect(Stage):
         assert isinstance(key, Block)
         watch = Stopwatch()
         with watch.phase("read"):
-            image = self.read_image(key.halo)
+            wide = read_block(self.plan, self.grey, key)
+            image = self.read_image(wide.halo)
             watch.moved("read", image)
         with watch.phase("compute"):
-            view = network_view(self.plan, self.grey, image, key)
-            foreground, counts = self._foreground(view, key)
-            foreground[view.hidden] = 0
+            view = network_view(self.plan, self.grey, image, wide)
+            predicted, counts = self._foreground(view, wide)
+            view.complete(predicted, wide.core.start[0])
+            foreground = np.ascontiguousarray(predicted[key.core.within(wide.core)])
             for row in self.plan.convert_grid.meeting(key.core):  # no foreground where nothing could be read
                 if block_name(row) in self.lost.get("convert", ()):
                     foreground[_common(key.core, self.plan.convert_grid.block(row).core)] = 0

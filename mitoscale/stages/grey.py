@@ -15,8 +15,10 @@ from mitoscale.core.plan import RunPlan
 from mitoscale.core.settings import ConvertSettings
 from mitoscale.core.volume import Normalisation, usual_range
 from mitoscale.ops.grey_histogram import Histogram, values_of
-from mitoscale.stages.padding import gather_padding, write_flat
+from mitoscale.ops.padding import flat_runs
+from mitoscale.stages.padding import gather_padding, of_cells, write_flat
 from mitoscale.stages.reading import read_written_table
+from mitoscale.stages.slices import gather_slices, write_slices
 from mitoscale.storage.layout import RunFolder, read_json, write_json
 from mitoscale.storage.tables import write_table
 
@@ -73,9 +75,12 @@ def write_part(plan: RunPlan, task: str, core: Region, image: np.ndarray) -> Non
     image : (Z, Y, X)
         Grey values of :func:`mitoscale.stages.padding.with_whole_cells`.
     """
-    found = Histogram.of(image[:, : core.shape[1]])
+    found = Histogram.of(image[: core.shape[0], : core.shape[1]])
     write_table(_part(plan, task), {"bin": found.bins, "count": found.counts})
-    write_flat(plan, task, core, image)
+    cells = of_cells(plan, core, image)
+    runs = flat_runs(cells)
+    write_flat(plan, task, core, runs)
+    write_slices(plan, task, core, cells, runs)
 
 
 def gather(plan: RunPlan, tasks: Collection[str]) -> VolumeGrey:
@@ -110,6 +115,9 @@ def gather(plan: RunPlan, tasks: Collection[str]) -> VolumeGrey:
         share = int(padding.pixels.sum()) / plan.region.size
         values = tuple(map(float, values_of(padding.bins, dtype)))
         grey = grey.model_copy(update={"padding_share": share, "padding_values": values, "padding_digest": padding.digest})
+    area = plan.region.shape[1] * plan.region.shape[2]
+    replaced, brightness, states = gather_slices(plan, tasks, padding.pixels / area if known else np.zeros(plan.region.shape[0]))
+    grey = grey.model_copy(update={"replaced": replaced, "brightness": brightness, "slice_states": states})
     write_json(RunFolder(plan.run).grey, grey.model_dump(mode="json"))
     return grey
 

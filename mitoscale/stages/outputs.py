@@ -49,7 +49,7 @@ def files_of(plan: RunPlan, stage: str) -> list[str]:
     """Paths of the files that a stage makes at its end, for people."""
     folder = RunFolder(plan.run)
     files = {
-        "convert": [folder.grey],
+        "convert": [folder.grey, folder.slices],
         "detect": [folder.detections],
         "stitch": [folder.edges_table],
         "measure": [folder.objects, folder.objects_csv, folder.contacts],

@@ -13,7 +13,8 @@ import numpy as np
 from mitoscale.core.errors import BlockError, DamagedError, InputError
 from mitoscale.core.geometry import Region
 from mitoscale.core.plan import RunPlan
-from mitoscale.ops.padding import CELL, Runs, flat_plane, flat_runs, padding_cells
+from mitoscale.ops.padding import CELL, Runs, flat_plane, padding_cells
+from mitoscale.ops.slice_sums import AHEAD
 from mitoscale.stages.reading import read_written_table
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.creation import create_array
@@ -37,7 +38,7 @@ class Padding:
 
 
 def with_whole_cells(plan: RunPlan, core: Region) -> Region:
-    """What a convert task reads: its core, and the rest of the cells that begin there.
+    """What a convert task reads: its core, the rest of the cells that begin there, and the slices its last ones are compared with.
 
     Parameters
     ----------
@@ -48,10 +49,11 @@ def with_whole_cells(plan: RunPlan, core: Region) -> Region:
     """
     _, stop = _rows(plan, core)
     y = min(plan.region.start[1] + stop * CELL, plan.region.stop[1])
-    return Region(start=core.start, stop=(core.stop[0], max(core.stop[1], y), core.stop[2]))
+    z = min(core.stop[0] + AHEAD, plan.region.stop[0])
+    return Region(start=core.start, stop=(z, max(core.stop[1], y), core.stop[2]))
 
 
-def write_flat(plan: RunPlan, task: str, core: Region, image: np.ndarray) -> None:
+def write_flat(plan: RunPlan, task: str, core: Region, runs: Runs) -> None:
     """Keep which cells of a task are flat.
 
     Parameters
@@ -62,13 +64,28 @@ def write_flat(plan: RunPlan, task: str, core: Region, image: np.ndarray) -> Non
         Name of the task.
     core : Region
         Its core.
+    runs : Runs
+        Of :func:`of_cells`; those of slices behind the core are left out.
+    """
+    runs = {name: column[runs["z"] < core.shape[0]] for name, column in runs.items()}
+    write_table(_part(plan, task), {**runs, "z": runs["z"] + core.start[0], "y": runs["y"] + _rows(plan, core)[0]})
+
+
+def of_cells(plan: RunPlan, core: Region, image: np.ndarray) -> np.ndarray:
+    """The cells that begin in a task's core, cut out of what it has read.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run.
+    core : Region
+        Of the task.
     image : (Z, Y, X)
         Grey values of :func:`with_whole_cells`.
     """
     first, stop = _rows(plan, core)
     above = plan.region.start[1] + first * CELL - core.start[1]
-    runs = flat_runs(image[:, above : above + (stop - first) * CELL]) if stop > first else flat_runs(image[:0])
-    write_table(_part(plan, task), {**runs, "z": runs["z"] + core.start[0], "y": runs["y"] + first})
+    return image[:, above : above + (stop - first) * CELL]
 
 
 def gather_padding(plan: RunPlan, tasks: Iterable[str]) -> Padding:

@@ -22,7 +22,7 @@ from mitoscale.ops.link import open_ends
 from mitoscale.ops.prompts import prompts_from_profiles
 from mitoscale.ops.run_lengths import run_lengths, sizes, totals
 from mitoscale.ops.touching import touching_pairs
-from mitoscale.stages.network_view import network_view
+from mitoscale.stages.network_view import network_view, read_block
 from mitoscale.stages.reading import check_seal, read_written, seal, sealed, seals_of, table_checksum
 from mitoscale.stages.seams import middle_contacts, planes_path
 from mitoscale.stages.stage import Key, Stage, Stopwatch
@@ -55,7 +55,7 @@ class Segment(Stage):
     def reads(self, key: Key) -> Iterator[tuple[str, str]]:
         """The image and the foreground in the read region."""
         assert isinstance(key, Block)
-        yield from self.image_tasks(key.halo)
+        yield from self.image_tasks(read_block(self.plan, self.grey, key).halo)
         yield from self.block_tasks("detect", key.halo)
 
     def stamp(self) -> str:
@@ -84,11 +84,13 @@ class Segment(Stage):
         assert isinstance(key, Block)
         watch = Stopwatch()
         with watch.phase("read"):
-            image = self.read_image(key.halo)
+            wide = read_block(self.plan, self.grey, key)
+            image = self.read_image(wide.halo)
             foreground = self._foreground(key)
             watch.moved("read", image, foreground)
         with watch.phase("compute"):
-            found = self._fragments(network_view(self.plan, self.grey, image, key).whole, foreground, key)
+            seen = network_view(self.plan, self.grey, image, wide).whole[key.halo.within(wide.halo)]
+            found = self._fragments(seen, foreground, key)
             fragments = found.fragments
             table = self._table(found, key)
             pairs = touching_pairs(fragments)

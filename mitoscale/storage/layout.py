@@ -103,6 +103,11 @@ class RunFolder:
         return self._at("work", "padding.zarr")
 
     @property
+    def slices(self) -> str:
+        """Table of all slices: whether they are good, and what stands for those that are not."""
+        return self._at("tables", "slices.parquet")
+
+    @property
     def grey(self) -> str:
         """How grey values are normalised, and what was left out of that."""
         return self._at("tables", "grey.json")

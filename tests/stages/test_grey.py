@@ -15,8 +15,11 @@ from mitoscale.core.geometry import Region
 from mitoscale.core.grey import VolumeGrey
 from mitoscale.pipeline import load
 from mitoscale.stages.grey import read_grey
+from mitoscale.stages.network_view import network_view
 from mitoscale.stages.padding import read_padding
+from mitoscale.storage.arrays import open_array
 from mitoscale.storage.layout import RunFolder
+from mitoscale.storage.tables import read_table
 from mitoscale.storage.tiff_writing import write_tiff
 
 SHAPE = (10, 150, 170)
@@ -130,3 +133,64 @@ def test_the_record_is_read_back(convert: Callable[..., str]) -> None:
     run = convert("run", padded("uint8")[0])
     content = json.loads(Path(RunFolder(run).grey).read_text())
     assert VolumeGrey.model_validate(content) == read_grey(load(run).plan)
+
+
+def textured() -> np.ndarray:
+    """(Z, Y, X) uint8 that goes on from slice to slice."""
+    rng = np.random.default_rng(3)
+    coarse = rng.normal(128, 30, (SHAPE[0] + 2, 22, 24))
+    smooth = np.kron(coarse[:-2] + coarse[1:-1] + coarse[2:], np.ones((1, 8, 8)))[:, : SHAPE[1], : SHAPE[2]] / 3
+    return (smooth + rng.normal(0, 8, smooth.shape)).clip(1, 254).astype(np.uint8)
+
+
+def test_a_lost_slice_is_listed_and_its_labels_are_those_between_its_neighbours(
+    convert: Callable[..., str], mitoscale: Call, tmp_path: Path
+) -> None:
+    """Black slices at the end of a block, in the middle of one, and one of which half is lost: the network finds nothing there."""
+    image, depth = textured(), SHAPE[0]
+    image[4], image[7, 75:], image[2] = 0, 0, np.clip(image[2] * 0.4 + 130, 0, 255)
+    truth = np.zeros(SHAPE, np.uint8)
+    truth[:, 20:60, 30:90] = 1
+    truth[:, 90:140, 20:120] = 1
+    found = []
+    for name, block in (("one", "16,256,256"), ("two", "5,64,64"), ("three", "4,21,37")):
+        run = convert(name, image, "--block", block, "--min-volume", "1")
+        np.save(tmp_path / "truth.npy", np.where(np.isin(np.arange(depth), (4, 7))[:, None, None], 0, truth))
+        for stage in ("detect", "segment", "stitch", "relabel"):
+            ended = mitoscale(stage, run)
+            assert ended.code == 0, ended.err
+        table = read_table(RunFolder(run).slices)
+        assert {int(z): state for z, state in zip(table["z"], table["state"], strict=True) if state != "good"} == {
+            2: "brightness",
+            4: "lost",
+            7: "partly lost",
+        }
+        assert table["from_before"][[4, 7]].tolist() == [3, 6] and table["from_after"][[4, 7]].tolist() == [5, 8]
+        foreground = open_array(RunFolder(run).foreground).read(Region.of_shape(SHAPE))
+        assert np.array_equal(foreground[4] > 127, truth[4] > 0)
+        assert np.array_equal(foreground[7, 75:] > 127, truth[7, 75:] > 0) and not foreground[7, :75].any()
+        found.append((foreground, labels_of(run) > 0, read_grey(load(run).plan), table))
+    for other in found[1:]:
+        assert np.array_equal(other[0], found[0][0]) and np.array_equal(other[1], found[0][1])
+        assert other[2] == found[0][2]
+        for name, column in found[0][3].items():
+            np.testing.assert_array_equal(other[3][name], column, err_msg=name)
+    grey = found[0][2]
+    assert grey.slice_states == {"brightness": 1, "lost": 1, "partly lost": 1} and len(grey.told()) == 2
+    assert "tables/slices.parquet" in grey.told()[1]
+
+
+def test_what_the_network_sees_of_a_bad_slice(convert: Callable[..., str]) -> None:
+    """A black slice looks as the mean of its neighbours, one of other brightness as it would have been."""
+    image = textured()
+    bad = image.copy()
+    bad[4], bad[7] = 0, (image[7] * 0.4 + 100).astype(np.uint8)
+    plan = load(convert("run", bad)).plan
+    grey = read_grey(plan)
+    view = network_view(plan, grey, bad, plan.detect_grid.block((0, 0, 0)))
+    clean = grey.normalisation.apply(image).astype(float)
+    assert np.array_equal(view.image[4], np.rint((view.image[3].astype(np.float32) + view.image[5]) / 2))
+    assert np.abs(view.image[7] - clean[7]).mean() < 8
+    assert not view.hidden.any()
+    others = [0, 1, 2, 3, 5, 6, 8, 9]
+    assert np.array_equal(view.image[others], clean[others])

@@ -1,0 +1,86 @@
+"""Sums over slices that tell a lost, blurred, shifted or otherwise bad slice from its neighbours, part by part of the volume.
+
+Slices are compared by the means of their cells of 8 x 8 pixels; flat cells, which are padding, do not count. Of integers all sums
+are whole numbers, so those of parts add up to that of the whole exactly; of floats, up to rounding.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from mitoscale.ops.padding import CELL, Runs, flat_plane
+
+AHEAD = 2
+"""A slice is compared with so many after it."""
+
+_PAIR = ("cells", "a", "b", "aa", "bb", "ab")
+
+Sums = dict[str, np.ndarray]
+"""Name -> (Z,) sum of each slice."""
+
+
+def slice_sums(image: np.ndarray, runs: Runs, depth: int) -> Sums:
+    """Sums of each slice of a part of the volume.
+
+    Parameters
+    ----------
+    image : (Z, Y, X)
+        Grey values from the corner of a cell on, with up to :data:`AHEAD` slices more than ``depth``.
+    runs : Runs
+        Its flat cells, from :func:`mitoscale.ops.padding.flat_runs`.
+    depth : int
+        How many of its slices are summed up.
+
+    Returns
+    -------
+    dict
+        ``tissue``: cells that are not flat; ``sum`` and ``squares`` of their means; ``edges``: squared differences of pixels that
+        are neighbours along x; ``digest`` (uint64); and of pairs with the next slice and the one after it (1, 2) ``cells`` that are
+        flat in neither, and the sums of their means (``a``, ``b``) and products (``aa``, ``bb``, ``ab``).
+    """
+    kind = np.dtype(np.int64 if image.dtype.kind in "iu" else np.float64)
+    height, width = (n // CELL for n in image.shape[1:])  # cells that the border cuts tell little
+    means, tissue = [], []
+    for z, plane in enumerate(image):
+        cells = plane[: height * CELL, : width * CELL].reshape(height, CELL, width, CELL).sum((1, 3), dtype=kind)
+        means.append(cells // CELL**2 if kind == np.int64 else cells / CELL**2)
+        here = {name: column[runs["z"] == z] for name, column in runs.items()}
+        whole = (-(-plane.shape[0] // CELL), -(-plane.shape[1] // CELL))
+        tissue.append(~flat_plane(here, whole)[:height, :width])
+    names = [f"{name}{ahead}" for ahead in (1, 2) for name in _PAIR]
+    sums: Sums = {name: np.zeros(depth, kind) for name in ("tissue", "sum", "squares", "edges", *names)}
+    sums["digest"] = np.zeros(depth, np.uint64)
+    for z in range(depth):
+        a = means[z][tissue[z]]
+        sums["tissue"][z], sums["sum"][z], sums["squares"][z] = len(a), a.sum(), (a * a).sum()
+        step = np.diff(image[z].astype(kind), axis=1).ravel()
+        sums["edges"][z] = step @ step
+        stored = np.ascontiguousarray(image[z]).tobytes()
+        sums["digest"][z] = int.from_bytes(hashlib.blake2b(stored, digest_size=8).digest(), "little")
+        for ahead in range(1, AHEAD + 1):
+            if z + ahead >= len(image):
+                continue
+            both = tissue[z] & tissue[z + ahead]
+            a, b = means[z][both], means[z + ahead][both]
+            found = (len(a), a.sum(), b.sum(), a @ a, b @ b, a @ b)
+            for name, value in zip(_PAIR, found, strict=True):
+                sums[f"{name}{ahead}"][z] = value
+    return sums
+
+
+def likeness(sums: Sums, ahead: int) -> np.ndarray:
+    """(Z,) correlation coefficient of each slice with a later one, -1..1; NaN where they have no tissue in common.
+
+    Parameters
+    ----------
+    sums : dict
+        From :func:`slice_sums`, of whole slices.
+    ahead : int
+        1 for the next slice, 2 for the one after it.
+    """
+    n, a, b, aa, bb, ab = (sums[f"{name}{ahead}"].astype(float) for name in _PAIR)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = (ab - a * b / n) / np.sqrt((aa - a * a / n) * (bb - b * b / n))
+    return np.where(np.isfinite(found), found, np.nan)

@@ -1,0 +1,149 @@
+"""Bad slices of a volume: what convert tasks sum up of each slice, the table that lists them all, and what replaces which."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from mitoscale.core.geometry import Region
+from mitoscale.core.grey import OtherBrightness, ReplacedSlice
+from mitoscale.core.plan import RunPlan
+from mitoscale.ops.padding import Runs
+from mitoscale.ops.slice_faults import SliceFacts, slice_states
+from mitoscale.ops.slice_sums import Sums, likeness, slice_sums
+from mitoscale.stages.reading import read_written_table
+from mitoscale.storage.layout import RunFolder
+from mitoscale.storage.tables import write_table
+
+_REPLACED = ("lost", "partly lost", "duplicate", "elsewhere", "blurred")
+"""States of slices that the networks do not see."""
+
+_FURTHEST_NM, _FURTHEST = 30.0, 2
+"""Over how many nm, but over two slices at least, neighbours stand for slices between them."""
+
+
+def write_slices(plan: RunPlan, task: str, core: Region, image: np.ndarray, runs: Runs) -> None:
+    """Keep what a task sums up of each of its slices.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run.
+    task : str
+        Name of the task.
+    core : Region
+        Its core.
+    image : (Z, Y, X)
+        Its cells, with the slices that its last ones are compared with.
+    runs : Runs
+        Flat cells of ``image``.
+    """
+    sums = slice_sums(image, runs, core.shape[0])
+    write_table(_part(plan, task), {"z": np.arange(core.start[0], core.stop[0]), **sums})
+
+
+def gather_slices(
+    plan: RunPlan, tasks: Iterable[str], padding: np.ndarray
+) -> tuple[tuple[ReplacedSlice, ...], tuple[OtherBrightness, ...], dict[str, int]]:
+    """Decide which slices are bad, and list all in ``tables/slices.parquet``; holds a few numbers a slice.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run.
+    tasks : iterable of str
+        Names of the convert tasks that are done.
+    padding : (Z,) float
+        Part of each slice that is padding.
+
+    Returns
+    -------
+    tuple of ReplacedSlice
+        What stands for which slice.
+    tuple of OtherBrightness
+        Slices whose grey values are brought to those of their neighbours.
+    dict
+        How many slices are in each state but ``good``.
+    """
+    first, depth = plan.region.start[0], plan.region.shape[0]
+    sums: Sums = {}
+    for task in tasks:
+        part = read_written_table(_part(plan, task), stage="convert", task=task)
+        place = part.pop("z") - first
+        for name, values in part.items():
+            sums.setdefault(name, np.zeros(depth, values.dtype))[place] += values
+    facts = _facts(sums, padding)
+    states = slice_states(facts)
+    replaced = _replaced(states, first, plan.spec.spacing[0])
+    brightness = tuple(_as_beside(facts, int(z), first) for z in np.flatnonzero(states == "brightness"))
+    stands = {r.z: r for r in replaced}
+    beside = np.array([(s.before, s.after) if (s := stands.get(z + first)) else (-1, -1) for z in range(depth)])
+    write_table(
+        RunFolder(plan.run).slices,
+        {
+            "z": np.arange(first, first + depth),
+            "state": states,
+            "replaced": beside[:, 0] >= 0,
+            "from_before": beside[:, 0],
+            "from_after": beside[:, 1],
+            "padding": facts.padding,
+            "mean": facts.mean,
+            "deviation": facts.deviation,
+            "sharpness": facts.sharpness,
+            "like_next": facts.next,
+            "like_second": facts.second,
+        },
+    )
+    counts: dict[str, int] = defaultdict(int)
+    for state in states[states != "good"].tolist():
+        counts[state] += 1
+    return replaced, brightness, dict(sorted(counts.items()))
+
+
+def _facts(sums: Sums, padding: np.ndarray) -> SliceFacts:
+    cells = sums["tissue"].astype(float)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = sums["sum"] / cells
+        variance = sums["squares"] / cells - mean**2
+        sharpness = sums["edges"] / cells / variance
+    return SliceFacts(
+        padding=padding,
+        cells=cells,
+        mean=mean,
+        deviation=np.sqrt(np.maximum(variance, 0)),
+        sharpness=sharpness,
+        next=likeness(sums, 1),
+        second=likeness(sums, 2),
+        digest=sums["digest"],
+    )
+
+
+def _replaced(states: np.ndarray, first: int, step_nm: float) -> tuple[ReplacedSlice, ...]:
+    """What stands for each bad slice: the nearest good ones on both sides, where they are near."""
+    bad = np.isin(states, _REPLACED)
+    good = np.flatnonzero(~bad)
+    result = []
+    for z in np.flatnonzero(bad):
+        place = int(np.searchsorted(good, z))
+        if not 0 < place < len(good):
+            continue  # nothing is known of one side
+        before, after = int(good[place - 1]), int(good[place])
+        if after - before - 1 <= max(_FURTHEST, int(_FURTHEST_NM / step_nm)):
+            whole = states[z] != "partly lost"
+            result.append(ReplacedSlice(z=int(z) + first, before=before + first, after=after + first, whole=whole))
+    return tuple(result)
+
+
+def _as_beside(facts: SliceFacts, z: int, first: int) -> OtherBrightness:
+    """The map from a slice's grey values to those it would have with its neighbours' mean and contrast."""
+    mean = (facts.mean[z - 1] + facts.mean[z + 1]) / 2
+    gain = (facts.deviation[z - 1] + facts.deviation[z + 1]) / 2 / facts.deviation[z]
+    # Of floats the sums of other blocks differ in the last bits: rounded, so that the labels do not.
+    return OtherBrightness(z=z + first, gain=float(f"{gain:.6g}"), offset=float(f"{mean - gain * facts.mean[z]:.6g}"))
+
+
+def _part(plan: RunPlan, task: str) -> str:
+    return str(Path(RunFolder(plan.run).grey_parts, f"{task}.slices.parquet"))
