@@ -12,7 +12,7 @@ from commands import Call, Finished, Stack, contents
 
 from mitoscale.cli.planning import grown
 from mitoscale.core.errors import InputError
-from mitoscale.core.forecast import check, forecast, voxels_read
+from mitoscale.core.forecast import check, forecast, voxels_computed, voxels_read
 from mitoscale.core.geometry import Region
 from mitoscale.core.overhead import bundle_size, client_bytes, load_seconds
 from mitoscale.pipeline import load
@@ -31,6 +31,14 @@ def test_voxels_read_are_those_of_all_read_regions(stage: str, finished: Finishe
         assert sum(r.size for r in reads) <= voxels_read(part, stage)
         if region == plan.region:
             assert sum(r.size for r in reads) == voxels_read(part, stage)
+
+
+def test_slices_beyond_a_core_are_read_by_detect_and_not_computed(finished: Finished) -> None:
+    plan = load(finished.run).plan
+    blocks = list(plan.detect_grid.blocks())
+    assert voxels_computed(plan, "detect") == sum(b.core.shape[0] * b.halo.shape[1] * b.halo.shape[2] for b in blocks)
+    assert voxels_computed(plan, "detect") < voxels_read(plan, "detect")
+    assert voxels_computed(plan, "segment") == voxels_read(plan, "segment")
 
 
 def test_a_finished_run_forecasts_itself(finished: Finished) -> None:
