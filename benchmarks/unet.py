@@ -27,6 +27,7 @@ from mitoscale.nets.checkpoint import load_unet
 from mitoscale.nets.device import autocast, device, device_name, set_threads
 from mitoscale.nets.device_work import batch_pixels
 from mitoscale.nets.margin import margin_pixels
+from mitoscale.nets.unet import folded_normalisation
 from mitoscale.nets.unet_detector import UNetDetector
 
 THICK = (20.0, 5.0, 5.0)
@@ -63,7 +64,8 @@ def main() -> None:
     image = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
     whole = Region.of_shape(shape)
     inner = Region(start=(context, margin, margin), stop=(context + arguments.slices, margin + edge, margin + edge))
-    detector = UNetDetector(model, pixel_nm=card.pixel_nm, spacing=THICK)
+    quick = folded_normalisation(model).to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    detector = UNetDetector(quick, pixel_nm=card.pixel_nm, spacing=THICK)
     batch = max(1, batch_pixels(where) * model.config.fold**2 // window**2)
     core_shape = (arguments.slices, arguments.core, arguments.core)
     grid = BlockGrid(region=Region.of_shape(inner.shape), core_shape=core_shape, margin=(0, 0, 0))

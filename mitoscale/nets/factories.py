@@ -171,13 +171,15 @@ def _unet(name: str, expected: str) -> tuple[Any, float | tuple[float, float]]:
 
     from mitoscale.nets.checkpoint import load_unet
     from mitoscale.nets.device import device, limit_threads
+    from mitoscale.nets.unet import folded_normalisation
 
     limit_threads()
     _check_unchanged(name, expected)
     model, card = load_unet(name)
     if card.pixel_nm is None:
         raise InputError(f"weights {name} do not tell their pixel size")
-    return model.to(device(), memory_format=torch.channels_last), card.pixel_nm  # type: ignore[call-overload]
+    quick = folded_normalisation(model).to(device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return quick, card.pixel_nm
 
 
 @_loaded_once

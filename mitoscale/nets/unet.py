@@ -6,9 +6,12 @@ where the slices are thicker than the distance, the channels are copies of the s
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 class UNetConfig(BaseModel):
@@ -103,6 +106,18 @@ def folded(coarse: UNet, fold: int) -> UNet:
     state["head.bias"] = state["head.bias"].repeat(fold**2)
     fine.load_state_dict(state)
     return fine
+
+
+def folded_normalisation(model: UNet) -> UNet:
+    """The same network, in evaluation mode, with each batch normalisation folded into the convolution before it: faster."""
+    quick = copy.deepcopy(model).eval()
+    for block in (*quick.down, *quick.up):
+        layers = list(block.children())
+        for i, layer in enumerate(layers[1:], start=1):
+            if isinstance(layer, nn.BatchNorm2d):
+                block[i - 1] = fuse_conv_bn_eval(layers[i - 1], layer)
+                block[i] = nn.Identity()
+    return quick.requires_grad_(False)
 
 
 def _convolutions(channels_in: int, channels_out: int, normalise: bool) -> nn.Sequential:

@@ -25,15 +25,15 @@ ORIENTATIONS: tuple[tuple[int, ...], ...] = ((), (-2, -1), (-1,), (-2,))
 """Axes along which a slice is turned round for the network; slice z takes number z modulo 4."""
 
 THIN_NM = 10.0
-"""Where slices are at most this thick, neighbours that the network saw in other orientations are averaged."""
+"""Where slices are at most this thick, each is averaged with its neighbours, which the network saw in other orientations."""
 
 
 class UNetDetector:
     """Runs a U-Net slice by slice over a block.
 
-    Where slices are thin, each is seen in one of four orientations, and a slice counts twice beside its two neighbours: as good as
-    to compute each slice in several orientations, at the price of one. The window is the block's whole slice, so there is
-    nothing to blend inside a block unless the slice is very large.
+    Where slices are thin, each is seen in one of four orientations, and a slice counts twice beside its two neighbours: that does
+    what computing each slice in several orientations does, at the price of one. The window is the block's whole slice, so there
+    is nothing to blend inside a block unless the slice is very large.
 
     Parameters
     ----------
@@ -220,7 +220,7 @@ class _Work:
 
     def _once(self, image: torch.Tensor) -> torch.Tensor:
         self.pixels += len(image) * image.shape[-2] * image.shape[-1]
-        grey = (image.float() / 255).contiguous(memory_format=torch.channels_last)
+        grey = image.to(torch.float32, memory_format=torch.channels_last, copy=True).div_(255)
         with autocast(grey.device):
             logits: torch.Tensor = self.detector.model(grey)
         return logits[:, 0].float().sigmoid()

@@ -7,7 +7,7 @@ import torch
 from pydantic import ValidationError
 
 from mitoscale.nets.checkpoint import load_unet
-from mitoscale.nets.unet import PRESETS, UNet, UNetConfig, folded
+from mitoscale.nets.unet import PRESETS, UNet, UNetConfig, folded, folded_normalisation
 
 
 @pytest.mark.parametrize("widths", [(4, 8), (4, 8, 8), (2, 4, 6, 8, 8)])
@@ -36,6 +36,19 @@ def test_a_folded_network_begins_as_the_coarse_one(fold: int) -> None:
     assert torch.allclose(folded(coarse, fold).eval()(image), expected, atol=1e-5)
     with pytest.raises(ValueError, match="fold"):
         folded(folded(coarse, 2), 2)
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_a_folded_normalisation_changes_nothing(normalise: bool) -> None:
+    torch.manual_seed(0)
+    model = UNet(UNetConfig(widths=(4, 8), normalise=normalise))
+    image = torch.rand(2, 5, 16, 16)
+    for _ in range(3):
+        model(image)  # statistics that are not 0 and 1
+    quick = folded_normalisation(model.eval())
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in quick.modules())
+    assert torch.allclose(quick(image), model(image), atol=1e-5)
+    assert normalise == any(isinstance(m, torch.nn.BatchNorm2d) for m in model.modules()), "the trained one stays as it is"
 
 
 def test_presets() -> None:

@@ -103,7 +103,7 @@ def test_one_pixel_of_tissue_is_enough_to_be_computed() -> None:
 
 def test_thin_slices_are_seen_in_four_orientations_and_averaged(small: UNet) -> None:
     """Beside the same in plain words: turn, ask, turn back; one part before, two of its own, one behind."""
-    image, first = noise((9, 32, 32)), 6
+    image, first = noise((9, 32, 32)), 5
     region = Region.of_shape(image.shape).shifted((first, 0, 0))
     seen = []
     for z in range(len(image)):
