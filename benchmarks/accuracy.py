@@ -107,13 +107,14 @@ def figures(results: Path) -> str:
     """The part of the README and the model card that is made of measured figures."""
     runs = [results / f"{name}.json" for name, case in CASES.items() if case.run]
     alone = json.loads((results / "epfl-sam-prompts.json").read_text(encoding="utf-8"))
-    share = json.loads((results / "epfl-sam.json").read_text(encoding="utf-8"))["segmenter_share"]
+    sam = json.loads((results / "epfl-sam.json").read_text(encoding="utf-8"))
+    changed = f"In the `epfl-sam` run SAM changed {sam['changed']:.1%} of the masks' voxels." if "changed" in sam else ""
     return f"""{markdown(runs)}
 
 SAM alone on slices {alone["slices"]} of `epfl`, prompted from truth in 256 px windows, without gate and fallback: mean IoU \
 **{alone["box_iou"]:.3f}** from boxes and
 **{alone["point_iou"]:.3f}** from points over {alone["profiles"]} profiles (`benchmarks/sam_prompts.py`). \
-In the `epfl-sam` run {share:.1%} of the object voxels are SAM's own masks."""
+{changed}"""
 
 
 def write_pages(text: str) -> None:

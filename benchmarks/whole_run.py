@@ -60,7 +60,9 @@ def main() -> None:
     evaluation += ["--truth-threshold", arguments.truth_threshold] if arguments.truth_threshold else []
     scores = json.loads(subprocess.run(evaluation, check=True, capture_output=True, text=True).stdout)
     there = load(arguments.run)
-    measured = Ledger(RunFolder(there.plan.run).ledger("measure")).entries(there.plan.settings.token("measure"))["finished"].counts
+    folder, settings = RunFolder(there.plan.run), there.plan.settings
+    measured = Ledger(folder.ledger("measure")).entries(settings.token("measure"))["finished"].counts
+    segmented = Ledger(folder.ledger("segment")).entries(settings.token("segment"))["finished"].counts
     result = {
         "volume": Path(arguments.volume).name,
         "options": more,
@@ -69,7 +71,8 @@ def main() -> None:
         "mvoxel_per_second": round(there.plan.region.size / 1e6 / seconds, 3),
         "peak_gib": round(peak / 2**30, 2),
         "objects": measured["objects"],
-        "segmenter_share": round(measured["own_voxels"] / max(measured["object_voxels"], 1), 4),
+        "changed": round(segmented["changed_voxels"] / max(segmented["mask_voxels"], 1), 4),
+        "asked": round(segmented["prompts"] / max(segmented["profiles"], 1), 4),
         "machine": f"{psutil.cpu_count()} CPUs, {platform.machine()}",
         "scores": scores,
     }

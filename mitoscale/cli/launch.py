@@ -130,9 +130,11 @@ def summarise(run: Run, outcomes: list[StageOutcome], seconds: float) -> None:
     measured = numbers.get("measure")
     if measured is not None:
         click.echo(f"objects    {measured['objects']:.0f}, {measured['volume_nm3'] / 1e9:.3f} um^3 in all")
-        if run.plan.settings.segment.segmenter != "unet" and measured["object_voxels"]:
-            share = measured["own_voxels"] / max(measured["object_voxels"], 1)
-            click.echo(f"masks      {share:.1%} of object voxels are the segmenter's own, the rest is the watershed's")
+        asked = numbers.get("segment", {})
+        if asked.get("profiles"):
+            share = asked["changed_voxels"] / max(asked["mask_voxels"], 1)
+            of = f"asked for {asked['prompts']:.0f} of {asked['profiles']:.0f} profiles, where the detector is unsure"
+            click.echo(f"masks      {share:.1%} of their voxels changed by the segmenter ({of})")
     if "convert" in numbers:
         for line in read_grey(run.plan).told():
             click.echo(f"grey       {line}")

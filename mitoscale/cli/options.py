@@ -181,7 +181,12 @@ def request_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 metavar="NM",
                 help="Pixel size SAM works at (default: what it was trained at).",
             ),
-            click.option("--gate", type=Amount(min=0), metavar="NM", help="How far masks may leave the foreground (default: 0)."),
+            click.option(
+                "--gate",
+                type=Amount(min=0),
+                metavar="NM",
+                help="How far masks may leave the foreground (default: while unsure).",
+            ),
             click.option("--min-volume", type=Amount(min=0), metavar="NM3", help="Drop smaller objects (default: 1e6)."),
             report_option,
             click.option(

@@ -84,9 +84,19 @@ class SegmentSettings(Settings):
     """Of two masks of a slice with a larger IoU the lower-scored is dropped."""
     nms_iom: float = 0.8
     """The same for intersection over the smaller mask."""
-    gate_nm: float = Field(default=0.0, ge=0)
-    """Masks are cut at the foreground dilated by this much. With the embedded weights the foreground's outline is the better one;
-    a SAM that knows the tissue better than the detector does may be let out."""
+    group_from: float = 0.15
+    """Foreground that hangs together by pixels of this probability is one profile, unless a neck parts it."""
+    unsure_from: float = 0.1
+    """Foreground probability from which on a mask may claim a pixel."""
+    gate_nm: float | None = Field(default=None, ge=0)
+    """Instead, masks are cut at the foreground dilated by this much, and SAM is asked for every profile."""
+    unsure_share: float = 0.1
+    """SAM is asked for a profile only where the unsure pixels around it (from ``group_from`` to the threshold) are this part of its
+    own ..."""
+    unsure_mean: float = 0.8
+    """... or its mean foreground probability is below this."""
+    min_score: float = 0.3
+    """Profiles for which SAM's predicted IoU x stability is lower are dropped."""
     min_profile_nm2: float = 2_500.0
     """Smaller 2D profiles that meet no block border are dropped."""
     link_iou: float = 0.15
@@ -95,6 +105,16 @@ class SegmentSettings(Settings):
     """... or from this intersection over the smaller mask on."""
     max_gap: int = 2
     """Slices a link may skip."""
+
+    @property
+    def asks_all(self) -> bool:
+        """Whether the segmenter is asked for every profile: anyone's own is, and SAM where a distance gates its masks."""
+        return self.segmenter != "sam" or self.gate_nm is not None
+
+    @property
+    def least_score(self) -> float:
+        """Score below which a profile is dropped: only SAM's scores are known to be probabilities."""
+        return self.min_score if self.segmenter == "sam" and self.gate_nm is None else float("-inf")
 
 
 class StitchSettings(Settings):

@@ -23,7 +23,7 @@ from mitoscale.nets.checkpoint import load_sam, square_pixel
 from mitoscale.nets.device import device
 from mitoscale.nets.factories import make_detector
 from mitoscale.nets.sam_segmenter import SamSegmenter
-from mitoscale.ops.fusion import Fusion
+from mitoscale.ops.fusion import Fusion, Profiles
 from mitoscale.ops.masks import Mask, paint
 from mitoscale.ops.prompts import Prompts, prompts_from_profiles
 
@@ -89,10 +89,10 @@ class _Slices:
     """(Z, Y, X) uint8, normalised."""
     foreground: np.ndarray
     """(Z, Y, X) float32."""
-    found: np.ndarray
-    """(Z, Y, X) int32: the U-Net's profiles."""
+    found: Profiles
+    """The U-Net's profiles."""
     prompts: list[Prompts]
-    """Of each slice."""
+    """Of each slice, for all of its profiles."""
     region: Region
     """Where they are."""
 
@@ -121,8 +121,8 @@ def compare(
 ) -> Comparison:
     """Compare on a region.
 
-    Every SAM is asked for the U-Net's profiles with a centroid point, with a box, and as ``mitoscale run`` does (box and point,
-    cut at the foreground, unclaimed foreground filled in); and for everything (automatic masks, those with half of their
+    Every SAM is asked for the U-Net's profiles with a centroid point, with a box, and as ``mitoscale run`` does
+    (:mod:`mitoscale.ops.fusion`); and for everything (automatic masks, those with half of their
     pixels on the U-Net's foreground). Masks of neighbouring slices are linked, and objects below
     run's default volume dropped (unless the region cuts them), alike.
 
@@ -171,7 +171,7 @@ def compare(
         raise InputError(f"the truth of {region} holds no mitochondrion; choose other slices")
     network = make_detector(detect, volume.spacing)
     fusion = Fusion(detect=detect, segment=SegmentSettings(), spacing=volume.spacing)
-    stacks = {UNET: _Stack(ask=lambda slices: slices.found)}
+    stacks = {UNET: _Stack(ask=lambda slices: slices.found.labels)}
     for sam, name in zip(sams, names, strict=True):
         stacks |= _sam_stacks(sam, name, fusion, automatic)
     image, total, done = volume.read(region), region.shape[0] * len(stacks), 0
@@ -186,13 +186,13 @@ def compare(
         foreground = network.foreground(volume.read(read), read)[part.within(read)]
         found = fusion.profiles(foreground)
         shared = time.perf_counter() - began
-        prompts = [prompts_from_profiles(plane) for plane in found]
+        prompts = [prompts_from_profiles(plane) for plane in found.labels]
         slices = _Slices(image=image[part.within(region)], foreground=foreground, found=found, prompts=prompts, region=part)
         for stack in stacks.values():
             began = time.perf_counter()
             stack.labels.append(stack.ask(slices))
             stack.seconds += shared + time.perf_counter() - began
-            done += len(found)
+            done += part.shape[0]
             observer(done, total)
     methods = [_finished(name, stack, wanted, fusion, min_truth) for name, stack in stacks.items()]
     return Comparison(image=image, truth=wanted, region=region, spacing=volume.spacing, methods=methods)
@@ -213,6 +213,10 @@ def _sam_stacks(sam: str, name: str, fusion: Fusion, automatic: bool) -> dict[st
     def asked(segmenter: SamSegmenter, slices: _Slices) -> list[list[Mask]]:
         return segmenter.masks(slices.image, slices.foreground, slices.prompts, slices.region)
 
+    def fused(slices: _Slices) -> np.ndarray:
+        masks = both.masks(slices.image, slices.foreground, slices.found.prompts(), slices.region)
+        return fusion.fuse(slices.foreground, slices.found, masks).labels
+
     def painted(masks: Sequence[Sequence[Mask]], slices: _Slices) -> np.ndarray:
         return np.stack([paint(slices.image.shape[1:], fusion.kept(plane)) for plane in masks])
 
@@ -226,7 +230,7 @@ def _sam_stacks(sam: str, name: str, fusion: Fusion, automatic: bool) -> dict[st
     stacks = {
         f"{name}, points": _Stack(ask=lambda slices: painted(asked(point, slices), slices)),
         f"{name}, boxes": _Stack(ask=lambda slices: painted(asked(box, slices), slices)),
-        f"{name} + U-Net": _Stack(ask=lambda slices: fusion.fuse(slices.foreground, slices.found, asked(both, slices)).labels),
+        f"{name} + U-Net": _Stack(ask=fused),
     }
     if automatic:
         generator = AutomaticMasks(model, pixel_nm=nm, spacing=spacing)

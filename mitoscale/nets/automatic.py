@@ -1,18 +1,24 @@
 """SAM's automatic mask generation, window by window: a grid of points is asked for, and good masks stay.
 
-The generator is the segment-anything package's own (``SamAutomaticMaskGenerator``), on this project's model of any size.
+The generator is the segment-anything package's own (``SamAutomaticMaskGenerator``), on this project's model of any size. What it
+cuts off at a window's edge, behind which the slice goes on, is asked for again by a point, from a window that holds it whole, or
+dropped where no window does.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import torch
 from segment_anything import SamAutomaticMaskGenerator
 from segment_anything.modeling import Sam as OfficialSam
 
-from mitoscale.core.geometry import Spacing
+from mitoscale.core.geometry import Region, Spacing
 from mitoscale.nets.sam import Sam
-from mitoscale.ops.masks import Mask
+from mitoscale.nets.sam_segmenter import SamSegmenter
+from mitoscale.ops.masks import Mask, suppress
+from mitoscale.ops.prompts import Prompts, interior_point
 from mitoscale.ops.resample import to_network
 
 PIXELS_PER_POINT = 32
@@ -21,6 +27,10 @@ PIXELS_PER_POINT = 32
 LEAST = {"small": (0.5, 0.65), "official": (0.88, 0.95)}
 """Predicted IoU and stability that a mask needs to stay. Those of the official sizes are the package's own; the small SAM is far
 less sure of itself away from an object's middle (seen on slices that chose its weights too)."""
+
+
+_EDGE = 4
+"""A mask that comes this near (pixels) to an edge of its window is cut by it: a cell of SAM's own mask has four pixels."""
 
 
 class AutomaticMasks:
@@ -42,6 +52,8 @@ class AutomaticMasks:
         official = OfficialSam(model.image_encoder, model.prompt_encoder, model.mask_decoder)
         official.eval().to(next(model.parameters()).device)
         least_iou, least_stability = LEAST["official" if self.size >= 1024 else "small"]
+        self.least_score = least_iou * least_stability
+        self.asker = SamSegmenter(model, pixel_nm=pixel_nm, spacing=spacing, ask="point")
         self.generator = SamAutomaticMaskGenerator(
             official,
             points_per_side=self.size // PIXELS_PER_POINT,
@@ -68,16 +80,36 @@ class AutomaticMasks:
             values = weights[0] @ values @ weights[1].T
         network = np.clip(np.rint(values), 0, 255).astype(np.uint8)
         found: list[Mask] = []
+        cut: list[Mask] = []
         for y in _starts(network.shape[0], self.size):
             for x in _starts(network.shape[1], self.size):
                 window = network[y : y + self.size, x : x + self.size]
                 for answer in self._generate(window):
-                    mask = self._placed(answer["segmentation"], (y, x), image.shape)
+                    placed = self._placed(answer["segmentation"], (y, x), image.shape)
                     score = float(answer["predicted_iou"]) * float(answer["stability_score"])
-                    if mask is not None:
-                        y0, x0, crop = mask
-                        found.append(Mask(y0=y0, x0=x0, mask=crop, score=score, profile=len(found) + 1))
-        return found
+                    if placed is not None:
+                        y0, x0, crop = placed
+                        here = cut if _is_cut(answer["segmentation"], (y, x), network.shape) else found
+                        here.append(Mask(y0=y0, x0=x0, mask=crop, score=score, profile=len(here) + 1))
+        found += self._again(image, [cut[i] for i in suppress(cut, iou=0.5, iom=0.8)])
+        return [replace(mask, profile=i) for i, mask in enumerate(found, start=1)]
+
+    def _again(self, image: np.ndarray, cut: list[Mask]) -> list[Mask]:
+        """What cut masks are parts of, each asked for by a point in a window around it; without those that are cut again."""
+        if not cut:
+            return []
+        profiles, points = np.zeros(image.shape, np.int32), np.zeros((len(cut), 2), np.float32)
+        boxes = np.zeros((len(cut), 4), np.int32)
+        for i, mask in enumerate(cut):
+            (y, x), (height, width) = interior_point(mask.mask), mask.mask.shape
+            points[i], boxes[i] = (mask.y0 + y, mask.x0 + x), (mask.y0, mask.x0, mask.y0 + height, mask.x0 + width)
+            profiles[mask.slices][mask.mask] = i + 1
+        prompts, region = Prompts(profiles=profiles, points=points, boxes=boxes), Region.of_shape((1, *image.shape))
+        (answers,) = self.asker.masks(image[None], np.zeros((1, *image.shape), np.float32), [prompts], region)
+        largest = [(self.size - 2 * _EDGE) * ratio for ratio in self.ratios]
+        whole = [m for m in answers if all(n < most for n, most in zip(m.mask.shape, largest, strict=True))]
+        # The score is SAM's alone, so that only what the generator would have kept stays.
+        return [replace(m, logits=None) for m in whole if m.score >= self.least_score]
 
     def _generate(self, window: np.ndarray) -> list[dict[str, np.ndarray]]:
         """The generator's answers for a window; one that the slice does not fill is filled up with its mirror image."""
@@ -101,6 +133,17 @@ class AutomaticMasks:
             index.append(np.clip(inside, 0, mask.shape[axis] - 1))
         crop = mask[np.ix_(*index)]
         return (bounds[0], bounds[1], crop) if crop.any() else None
+
+
+def _is_cut(mask: np.ndarray, start: tuple[int, int], shape: tuple[int, ...]) -> bool:
+    """Whether a window's mask meets an edge behind which the slice, of ``shape`` network pixels, goes on."""
+    cut = False
+    for axis, (first, length) in enumerate(zip(start, shape, strict=True)):
+        inside = np.flatnonzero(mask.any(1 - axis))
+        size = mask.shape[axis]
+        cut |= first > 0 and bool((inside < _EDGE).any())
+        cut |= first + size < length and bool((inside >= size - _EDGE).any())
+    return cut
 
 
 def _starts(length: int, size: int) -> list[int]:

@@ -139,7 +139,7 @@ class MaskSegmenter(Protocol):
         foreground : (Z, Y, X) float32
             Foreground probability 0..1.
         prompts : sequence of Prompts
-            Z in all: the prompts of each slice, none where there is nothing to ask.
+            Z in all: the prompts of each slice, none where there is nothing to ask. ``profiles`` may hold more than is asked for.
         region : Region
             The level-0 voxels it covers.
 
@@ -149,6 +149,15 @@ class MaskSegmenter(Protocol):
             Z in all: the masks of each slice, as crops; ``Mask.profile`` says which prompt one answers (the first is 1). A
             prompt may have none, or several that are parts of one thing. :func:`mitoscale.ops.masks.masks_of` makes the crops.
         """
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A segmenter that tells what it took; the embedded ones do."""
+
+    @property
+    def counts(self) -> Mapping[str, float]:
+        """What it has computed since it was made, for the ledger; see :class:`mitoscale.core.result.BlockResult`."""
 
 
 @runtime_checkable

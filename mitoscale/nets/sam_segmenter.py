@@ -1,15 +1,15 @@
 """SAM as a segmenter: masks of the slices of a region from their prompts.
 
-Windows lie on a lattice anchored at the volume's origin, half overlapping; each prompt goes to the window whose middle is nearest,
-and only windows with prompts are encoded. A profile larger than that is asked for in parts, one a window, which share its number.
+Each slice gets as few windows as hold all that is asked for in it whole (:mod:`mitoscale.ops.windows`); slices without prompts get
+none. The windows of all slices form one stream of batches, and the prompts of a batch are decoded together. A mask that is cut by
+its window is asked for again from one around it; a profile larger than a window in parts, which share its number.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,34 +17,43 @@ import torch
 from mitoscale.core.geometry import Region, Spacing
 from mitoscale.nets.device import autocast
 from mitoscale.nets.gpu_lock import turn
-from mitoscale.nets.sam import BOX_START, BOX_STOP, NEGATIVE, PADDING, POSITIVE, Sam
+from mitoscale.nets.sam import NEGATIVE, PADDING, Sam
+from mitoscale.nets.sam_questions import MEANING, Ask, Question, questions_of
 from mitoscale.ops.masks import Mask
-from mitoscale.ops.prompts import Prompts, interior_point
+from mitoscale.ops.prompts import Prompts
 from mitoscale.ops.resample import coarse_range, interpolation, mirrored, to_network
+from mitoscale.ops.windows import centred, cover
 
 _STABILITY_OFFSET = 1.0
 """Logits above and below 0 between which a stable mask hardly changes (Kirillov et al. 2023, appendix)."""
 
+_BATCH_PIXELS = {"cpu": 2**20, "cuda": 2**22}
+"""Pixels of windows that are encoded at once, by type of device."""
 
-Ask = Literal["both", "box", "point"]
-"""What SAM is given of a profile."""
+_BATCH_TOKENS = 2**18
+"""Image tokens that are decoded at once: each prompt has those of a window of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Part:
-    """What is asked of one window for one profile, in network pixels of the whole slice."""
+class _Window:
+    """A window of a slice, and what is asked of it."""
 
-    profile: int
-    point: tuple[float, float]
-    box: tuple[float, float, float, float]
-    negatives: tuple[tuple[float, float], ...]
+    z: int
+    start: tuple[int, int]
+    """First network pixel (y, x), counted from the volume's origin."""
+    questions: list[Question]
 
 
-_MEANING = {
-    "both": (BOX_START, BOX_STOP, POSITIVE),
-    "box": (BOX_START, BOX_STOP, PADDING),
-    "point": (PADDING, PADDING, POSITIVE),
-}
+@dataclass(frozen=True, kw_only=True)
+class _Answer:
+    """What came back for a question."""
+
+    logits: np.ndarray
+    """(h, w) float32: the part of the window's low-resolution logits that holds the mask."""
+    corner: tuple[int, int]
+    """First cell (y, x) of that part."""
+    score: float
+    """Predicted IoU."""
 
 
 class SamSegmenter:
@@ -58,20 +67,24 @@ class SamSegmenter:
         Pixel size it works at; None: the volume's own.
     spacing : (z, y, x)
         Voxel size of the volume in nm.
-    batch : int
-        Windows encoded at once.
     ask : {"both", "box", "point"}
         Give SAM each profile's box, a point inside it, or both; negative points on neighbours in each case. With a point
         alone the best-scored of its three masks counts.
     """
 
-    def __init__(self, model: Sam, *, pixel_nm: float | None, spacing: Spacing, batch: int = 16, ask: Ask = "both") -> None:
+    def __init__(self, model: Sam, *, pixel_nm: float | None, spacing: Spacing, ask: Ask = "both") -> None:
         self.model = model
         self.ask = ask
         self.ratios = tuple((pixel_nm or s) / s for s in spacing[1:])
         self.size = model.config.image_size
-        self.stride = self.size // 2
-        self.batch = batch
+        self.context = self.size // 16
+        self.device = next(model.parameters()).device
+        self._pixels, self._seconds = 0, 0.0
+
+    @property
+    def counts(self) -> dict[str, float]:
+        """See :class:`mitoscale.nets.predictors.Counting`: what the image encoder has computed, and the time of both networks."""
+        return {"network_pixels": float(self._pixels), "network_seconds": self._seconds}
 
     def masks(self, image: np.ndarray, foreground: np.ndarray, prompts: Sequence[Prompts], region: Region) -> list[list[Mask]]:
         """See :meth:`mitoscale.nets.predictors.MaskSegmenter.masks`; a profile larger than a window has several masks.
@@ -81,7 +94,7 @@ class SamSegmenter:
         image : (Z, Y, X) uint8
             Normalised read region.
         foreground : (Z, Y, X) float32
-            Foreground probability 0..1.
+            Not looked at.
         prompts : sequence of Prompts
             Of each slice.
         region : Region
@@ -90,158 +103,167 @@ class SamSegmenter:
         Returns
         -------
         list of lists of Mask
-            Of each slice, with logits; the score is predicted IoU x stability x mean foreground probability.
+            Of each slice, with logits; the score is predicted IoU x stability.
         """
         origin = region.start[1:]
-        return [self._slice(*plane, origin) for plane in zip(image, foreground, prompts, strict=True)]
-
-    def _slice(self, image: np.ndarray, foreground: np.ndarray, prompts: Prompts, origin: tuple[int, ...]) -> list[Mask]:
-        """The masks of one slice."""
-        if len(prompts) == 0:
-            return []
-        network, first = self._to_network(image, origin)
-        parts = self._parts(prompts, origin)
-        windows = sorted(parts)
-        found: list[Mask] = []
-        for start in range(0, len(windows), self.batch):
-            chosen = windows[start : start + self.batch]
-            crops = np.stack([_window(network, y - first[0], x - first[1], self.size) for y, x in chosen])
-            logits, scores = self._forward(crops, [parts[w] for w in chosen], chosen)
-            index = 0
-            for window in chosen:
-                for part in parts[window]:
-                    mask = self._crop(logits[index], float(scores[index]), window, part.profile, origin, foreground)
-                    if mask is not None:
-                        found.append(mask)
-                    index += 1
-        return found
-
-    def _to_network(self, image: np.ndarray, origin: tuple[int, ...]) -> tuple[np.ndarray, tuple[int, int]]:
-        """The slice as (H, W) float32 network pixels, and the lattice place of its first one."""
-        weights, first = [], []
-        for start, length, ratio in zip(origin, image.shape, self.ratios, strict=True):
-            weights.append(to_network(start, start + length, ratio))
-            first.append(coarse_range(start, start + length, ratio)[0])
-        values = image.astype(np.float32)
-        if any(r != 1.0 for r in self.ratios):
-            values = weights[0] @ values @ weights[1].T
-        return values, (first[0], first[1])
-
-    def _parts(self, prompts: Prompts, origin: tuple[int, ...]) -> dict[tuple[int, int], list[_Part]]:
-        """For each window (its first network pixel) what is asked of it."""
-        ratio = np.array(self.ratios)
-        offset = np.array(origin) + 0.5
-        points = (prompts.points + offset) / ratio - 0.5
-        parts: dict[tuple[int, int], list[_Part]] = defaultdict(list)
-        for i, (y0, x0, y1, x1) in enumerate(prompts.boxes):
-            low = (np.array([y0, x0]) + offset) / ratio - 0.5
-            high = (np.array([y1, x1]) - 1 + offset) / ratio - 0.5
-            window = self._window_of((low + high) / 2)
-            if ((low >= window) & (high < np.array(window) + self.size)).all():
-                near = [
-                    (float(y), float(x))
-                    for j, (y, x) in enumerate(points)
-                    if j != i and (low - 10 <= (y, x)).all() and ((y, x) <= high + 10).all()
-                ]
-                point = (float(points[i, 0]), float(points[i, 1]))
-                box = (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
-                parts[window].append(_Part(profile=i + 1, point=point, box=box, negatives=tuple(near[:2])))
-            else:
-                crop = prompts.profiles[y0:y1, x0:x1] == i + 1
-                self._split(crop, np.array([y0, x0]) + offset, i + 1, parts)
-        return parts
-
-    def _split(self, crop: np.ndarray, offset: np.ndarray, profile: int, parts: dict[tuple[int, int], list[_Part]]) -> None:
-        """Ask for a profile larger than a window in parts: one for each lattice cell that holds a piece of it."""
-        ratio = np.array(self.ratios)
-        rows, columns = ((np.arange(n) + o) / r - 0.5 for n, o, r in zip(crop.shape, offset, ratio, strict=True))
-        for row in np.unique(rows // self.stride):
-            for column in np.unique(columns // self.stride):
-                cell = crop & (rows // self.stride == row)[:, None] & (columns // self.stride == column)
-                if cell.sum() < 100:
+        ranges = [coarse_range(o, o + n, r) for o, n, r in zip(origin, image.shape[1:], self.ratios, strict=True)]
+        bounds = np.array(ranges).T
+        found: list[list[Mask]] = [[] for _ in prompts]
+        windows: list[_Window] = []
+        for z, asked in enumerate(prompts):
+            windows += self._windows(z, questions_of(asked, origin, self.ratios, self.size, self.context), bounds)
+        again: list[_Window] = []
+        for last in (False, True):
+            for window, question, answer in self._answers(image, origin, bounds, windows):
+                if not last and not question.part and self._is_cut(answer, window.start, bounds):
+                    again.append(self._around(window, question, answer, bounds))
                     continue
-                window = self._window_of(np.array([row + 0.5, column + 0.5]) * self.stride)
-                inside = crop & ((rows >= window[0]) & (rows < window[0] + self.size))[:, None]
-                inside &= (columns >= window[1]) & (columns < window[1] + self.size)
-                y, x = interior_point(cell)
-                ys, xs = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
-                box = (float(rows[ys[0]]), float(columns[xs[0]]), float(rows[ys[-1]]), float(columns[xs[-1]]))
-                parts[window].append(_Part(profile=profile, point=(float(rows[y]), float(columns[x])), box=box, negatives=()))
+                mask = self._mask(answer, window.start, question.profile, origin, image.shape[1:])
+                if mask is not None:
+                    found[window.z].append(mask)
+            windows = sorted(again, key=lambda w: w.z)
+        return [sorted(plane, key=lambda m: (m.profile, m.y0, m.x0)) for plane in found]
 
-    def _window_of(self, middle: np.ndarray) -> tuple[int, int]:
-        """First network pixel of the lattice window whose middle is nearest."""
-        y, x = (int(np.floor(v / self.stride)) * self.stride - (self.size - self.stride) // 2 for v in middle)
-        return y, x
+    def _windows(self, z: int, questions: list[Question], bounds: np.ndarray) -> Iterator[_Window]:
+        """The windows of a slice: first those of large profiles, which say where they lie, then as few as hold the rest."""
+        fixed: dict[tuple[int, int], list[Question]] = {}
+        for question in questions:
+            if question.window is not None:
+                fixed.setdefault(question.window, []).append(question)
+        rest = []
+        for question in (q for q in questions if q.window is None):
+            box = np.array(question.box)
+            for start, there in fixed.items():
+                if (box[:2] - self.context >= start).all() and (box[2:] + self.context < np.array(start) + self.size).all():
+                    there.append(question)
+                    break
+            else:
+                rest.append(question)
+        yield from (_Window(z=z, start=start, questions=there) for start, there in fixed.items())
+        if rest:
+            for window in cover(np.array([q.box for q in rest]), self.size, self.context, bounds):
+                yield _Window(z=z, start=window.start, questions=[rest[i] for i in window.boxes])
 
-    def _forward(
-        self, crops: np.ndarray, parts: list[list[_Part]], windows: list[tuple[int, int]]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """(P, h, w) logits of the mask that counts and (P,) its predicted IoU."""
-        count = sum(map(len, parts))
-        points = np.zeros((count, 5, 2), np.float32)
-        meaning = np.full((count, 5), PADDING, np.int64)
-        which = np.zeros(count, np.int64)
-        index = 0
-        for w, (window, asked) in enumerate(zip(windows, parts, strict=True)):
-            for part in asked:
-                which[index] = w
-                points[index, 0], points[index, 1], points[index, 2] = part.box[:2], part.box[2:], part.point
-                meaning[index, :3] = _MEANING[self.ask]
-                for slot, negative in enumerate(part.negatives, start=3):
-                    points[index, slot], meaning[index, slot] = negative, NEGATIVE
-                points[index] -= window
-                index += 1
-        where = next(self.model.parameters()).device
-        with torch.inference_mode(), autocast(where), turn(where.type):
-            embeddings = self.model.encode(torch.from_numpy(crops).to(where))
-            masks, ious = self.model.decode(
-                embeddings,
-                torch.from_numpy(which).to(where),
-                torch.from_numpy(points).to(where),
-                torch.from_numpy(meaning).to(where),
-            )
-        chosen = ious[:, 1:].float().argmax(1) + 1 if self.ask == "point" else torch.zeros_like(ious[:, 0], dtype=torch.int64)
-        each = torch.arange(len(ious), device=ious.device)
-        return masks[each, chosen].float().cpu().numpy(), ious[each, chosen].float().cpu().numpy()
+    def _is_cut(self, answer: _Answer, start: tuple[int, int], bounds: np.ndarray) -> bool:
+        """Whether a mask meets an edge of its window behind which the image goes on."""
+        if not answer.logits.size:
+            return False
+        low = np.array(answer.corner)
+        high = low + answer.logits.shape
+        cells = 4 * self.size // self.model.config.patch_size
+        first = np.array(start)
+        return bool((((low == 0) & (first > bounds[0])) | ((high == cells) & (first + self.size < bounds[1]))).any())
 
-    def _crop(
-        self,
-        logits: np.ndarray,
-        score: float,
-        window: tuple[int, int],
-        profile: int,
-        origin: tuple[int, ...],
-        foreground: np.ndarray,
+    def _around(self, window: _Window, question: Question, answer: _Answer, bounds: np.ndarray) -> _Window:
+        """A window in whose middle a cut mask and its prompt lie."""
+        cell = self.model.config.patch_size / 4
+        low = np.minimum(np.array(window.start) + np.array(answer.corner) * cell, question.box[:2])
+        high = np.maximum(np.array(window.start) + (np.array(answer.corner) + answer.logits.shape) * cell, question.box[2:])
+        if (high - low > self.size - 2 * self.context).any():  # larger than a window: the prompt itself in the middle
+            low, high = np.array(question.box[:2]), np.array(question.box[2:])
+        start = centred(low, high, self.size, bounds)
+        return _Window(z=window.z, start=start, questions=[replace(question, part=True)])
+
+    def _answers(
+        self, image: np.ndarray, origin: tuple[int, ...], bounds: np.ndarray, windows: Sequence[_Window]
+    ) -> Iterator[tuple[_Window, Question, _Answer]]:
+        """All questions with their answers, batch by batch."""
+        batch = max(1, _BATCH_PIXELS.get(self.device.type, 2**20) // self.size**2)
+        z, network = -1, np.zeros((0, 0), np.float32)
+        for first in range(0, len(windows), batch):
+            chosen = windows[first : first + batch]
+            crops = np.empty((len(chosen), self.size, self.size), np.float32)
+            for i, window in enumerate(chosen):
+                if window.z != z:
+                    z, network = window.z, self._to_network(image[window.z], origin)
+                crops[i] = _cut(network, window.start[0] - bounds[0, 0], window.start[1] - bounds[0, 1], self.size)
+            asked = [(i, question) for i, window in enumerate(chosen) for question in window.questions]
+            for (i, question), answer in zip(asked, self._forward(crops, chosen, asked), strict=True):
+                yield chosen[i], question, answer
+
+    def _to_network(self, image: np.ndarray, origin: tuple[int, ...]) -> np.ndarray:
+        """The slice as (H, W) float32 network pixels."""
+        values = image.astype(np.float32)
+        if all(r == 1.0 for r in self.ratios):
+            return values
+        rows, columns = (to_network(o, o + n, r) for o, n, r in zip(origin, image.shape, self.ratios, strict=True))
+        return rows @ values @ columns.T
+
+    def _forward(self, crops: np.ndarray, windows: Sequence[_Window], asked: Sequence[tuple[int, Question]]) -> list[_Answer]:
+        """Encode windows, and decode all that is asked of them."""
+        points = np.zeros((len(asked), 5, 2), np.float32)
+        meaning = np.full((len(asked), 5), PADDING, np.int64)
+        for index, (i, question) in enumerate(asked):
+            points[index, 0], points[index, 1], points[index, 2] = question.box[:2], question.box[2:], question.point
+            meaning[index, :3] = MEANING[self.ask]
+            for slot, negative in enumerate(question.negatives, start=3):
+                points[index, slot], meaning[index, slot] = negative, NEGATIVE
+            points[index] -= windows[i].start
+        which = np.array([i for i, _ in asked])
+        self._pixels += crops.size
+        at_once = max(1, _BATCH_TOKENS // (self.size // self.model.config.patch_size) ** 2)
+        answers: list[_Answer] = []
+        began = time.perf_counter()
+        with torch.inference_mode(), autocast(self.device), turn(self.device.type):
+            embeddings = self.model.encode(torch.from_numpy(crops).to(self.device))
+            for first in range(0, len(asked), at_once):
+                part = slice(first, first + at_once)
+                given = (torch.from_numpy(a[part]).to(self.device) for a in (which, points, meaning))
+                masks, ious = self.model.decode(embeddings, *given)
+                answers += _chosen(masks, ious.float(), alone=self.ask == "point")
+        self._seconds += time.perf_counter() - began
+        return answers
+
+    def _mask(
+        self, answer: _Answer, window: tuple[int, int], profile: int, origin: tuple[int, ...], shape: tuple[int, ...]
     ) -> Mask | None:
         """The mask in the slice's pixels: only its own box is upsampled."""
-        inside = logits > -_STABILITY_OFFSET
-        if not (logits > 0).any():
+        if not (answer.logits > 0).any():
             return None
-        cell = self.size / logits.shape[0]
+        cell = self.model.config.patch_size / 4
         bounds, weights = [], []
-        for axis, (start, length, ratio) in enumerate(zip(origin, foreground.shape, self.ratios, strict=True)):
-            hit = np.flatnonzero(inside.any(1 - axis))
-            low = (window[axis] + (hit[0] - 1) * cell) * ratio - start
-            high = (window[axis] + (hit[-1] + 2) * cell) * ratio - start
-            a, b = max(0, int(np.floor(low))), min(length, int(np.ceil(high)))
+        for axis, (start, length, ratio) in enumerate(zip(origin, shape, self.ratios, strict=True)):
+            first, count = window[axis] + answer.corner[axis] * cell, answer.logits.shape[axis]
+            a = max(0, int(np.floor((first - cell) * ratio - start)))
+            b = min(length, int(np.ceil((first + (count + 1) * cell) * ratio - start)))
             if a >= b:
                 return None
-            pixels = np.arange(a, b) + 0.5 + start
             bounds.append(a)
-            weights.append(interpolation(pixels, window[axis] * ratio, cell * ratio, logits.shape[axis]))
-        values = weights[0] @ logits @ weights[1].T
+            weights.append(interpolation(np.arange(a, b) + 0.5 + start, first * ratio, cell * ratio, count))
+        values = weights[0] @ answer.logits @ weights[1].T
         mask = values > 0
         if not mask.any():
             return None
         stability = (values > _STABILITY_OFFSET).sum() / max((values > -_STABILITY_OFFSET).sum(), 1)
-        height, width = mask.shape
-        there = foreground[bounds[0] : bounds[0] + height, bounds[1] : bounds[1] + width]
-        agreement = float(there[mask].mean())
-        total = float(np.clip(score, 0, 1)) * float(stability) * agreement
-        return Mask(y0=bounds[0], x0=bounds[1], mask=mask, logits=values, score=total, profile=profile)
+        score = float(np.clip(answer.score, 0, 1)) * float(stability)
+        return Mask(y0=bounds[0], x0=bounds[1], mask=mask, logits=values, score=score, profile=profile)
 
 
-def _window(image: np.ndarray, y: int, x: int, size: int) -> np.ndarray:
+def _chosen(masks: torch.Tensor, ious: torch.Tensor, *, alone: bool) -> list[_Answer]:
+    """The mask that counts of each prompt, chosen on the device; only its box comes back, all boxes in one transfer."""
+    each = torch.arange(len(ious), device=ious.device)
+    best = ious[:, 1:].argmax(1) + 1 if alone else torch.zeros_like(each)
+    logits, scores = masks[each, best].float(), ious[each, best].cpu().numpy()
+    inside = logits > -_STABILITY_OFFSET
+    sides = [along.cpu().numpy() for along in (inside.any(2), inside.any(1))]
+    # One more cell on each side, for the interpolation.
+    boxes = [(_around(rows), _around(columns)) for rows, columns in zip(*sides, strict=True)]
+    parts = [plane[y0:y1, x0:x1] for plane, ((y0, y1), (x0, x1)) in zip(logits, boxes, strict=True)]
+    flat = torch.cat([part.reshape(-1) for part in parts]).cpu().numpy()
+    ends = np.cumsum([0, *(part.numel() for part in parts)])
+    return [
+        _Answer(logits=flat[a:b].reshape(part.shape), corner=(y0, x0), score=float(score))
+        for part, a, b, ((y0, _), (x0, _)), score in zip(parts, ends[:-1], ends[1:], boxes, scores, strict=True)
+    ]
+
+
+def _around(inside: np.ndarray) -> tuple[int, int]:
+    """First and last + 1 of the True ones and one more on each side, within the array; (0, 0) where there are none."""
+    where = np.flatnonzero(inside)
+    return (max(0, int(where[0]) - 1), min(len(inside), int(where[-1]) + 2)) if len(where) else (0, 0)
+
+
+def _cut(image: np.ndarray, y: int, x: int, size: int) -> np.ndarray:
     """(size, size) cut at (y, x); what lies beyond the image is mirrored."""
     rows, columns = (mirrored(start, size, n) for start, n in zip((y, x), image.shape, strict=True))
     return image[np.ix_(rows, columns)]

@@ -1,8 +1,11 @@
 """Fusion: the detector's foreground and a segmenter's masks become fragments.
 
 One way for everyone: ``segment`` does it in blocks, ``compare`` on the slices it compares. In order: :meth:`Fusion.profiles`
-(what the segmenter is asked for), its masks, :meth:`Fusion.fuse` (suppress, paint, clip to the foreground, fill), and
-:meth:`Fusion.link`.
+(and which of them the segmenter is asked for), its masks, :meth:`Fusion.fuse`, and :meth:`Fusion.link`.
+
+Where the foreground is sure it decides; where it is not, the segmenter does: its masks may claim what the foreground gives a low
+probability, profiles that it does not believe in are dropped, and it is not asked where there is nothing unsure. What a
+profile has of the foreground and no mask claims stays with it, so nothing else is lost.
 """
 
 from __future__ import annotations
@@ -17,6 +20,25 @@ from mitoscale.core.settings import DetectSettings, SegmentSettings
 from mitoscale.ops.centroids import profiles
 from mitoscale.ops.link import link
 from mitoscale.ops.masks import Mask, clip_to_foreground, fill_unclaimed, paint, score_of_profiles, suppress
+from mitoscale.ops.prompts import Prompts, prompts_from_profiles
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profiles:
+    """The watershed's profiles of all slices, those that the segmenter is asked for first."""
+
+    labels: np.ndarray
+    """(Z, Y, X) int32: numbered from 1 without gaps in each slice; 0 is background."""
+    wide: np.ndarray
+    """(Z, Y, X) int32: the same with the unsure pixels around each."""
+    asked: list[int]
+    """Of each slice, how many of its profiles the segmenter is asked for: 1 to this."""
+    possible: int
+    """How many it would be asked for if it could help with all."""
+
+    def prompts(self) -> list[Prompts]:
+        """Of each slice, a prompt for each profile that is asked for."""
+        return [prompts_from_profiles(plane, asked) for plane, asked in zip(self.wide, self.asked, strict=True)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +48,9 @@ class Fused:
     labels: np.ndarray
     """(Z, Y, X) int32 masks of each slice, numbered like its profiles."""
     own: np.ndarray
-    """(Z, Y, X) bool: claimed by the segmenter's own mask, not by the watershed."""
+    """(Z, Y, X) bool: claimed by the segmenter's own mask."""
+    changed: np.ndarray
+    """(Z, Y, X) bool: other than without the segmenter: added, dropped, or another profile's."""
     scores: list[np.ndarray]
     """Of each slice (M,) float64: score of the mask with each number; see :func:`mitoscale.ops.masks.score_of_profiles`."""
 
@@ -47,56 +71,99 @@ class Fusion:
         """Width of a pixel (x) over its height (y)."""
         return self.spacing[2] / self.spacing[1]
 
-    def profiles(self, foreground: np.ndarray) -> np.ndarray:
-        """The profiles of each slice: components of the foreground, touching ones split by a watershed, small ones dropped.
+    def profiles(self, foreground: np.ndarray, core: tuple[slice, ...] | None = None) -> Profiles:
+        """The profiles of each slice, small ones dropped, and which of them the segmenter is asked for.
+
+        Foreground that hangs together by unsure pixels is one component, and touching profiles of a component are split by a
+        watershed. What is surely foreground of each is the profile.
 
         Parameters
         ----------
         foreground : (Z, Y, X) float32
             Foreground probability 0..1.
-
-        Returns
-        -------
-        (Z, Y, X) int32
-            Numbered from 1 without gaps in each slice; 0 is background.
+        core : (slice, slice, slice), optional
+            The part that counts: SAM is not asked for profiles that do not meet it.
         """
-        separation = self.detect.min_separation_nm / self.spacing[1]
         least = self.segment.min_profile_nm2 / (self.spacing[1] * self.spacing[2])
-        found = np.zeros(foreground.shape, np.int32)
+        separation, level = self.detect.min_separation_nm / self.spacing[1], min(self.segment.group_from, self.detect.threshold)
+        labels, wide = np.zeros(foreground.shape, np.int32), np.zeros(foreground.shape, np.int32)
+        asked, possible = [0] * len(foreground), 0
         for z, plane in enumerate(foreground):
-            if plane.any():
-                found[z] = drop_small(profiles(plane, self.detect.threshold, separation, self.aspect), least)
-        return found
+            found = plane >= self.detect.threshold
+            if not found.any():
+                continue
+            grouped = profiles(plane, level, separation, self.aspect)
+            numbers = without_small(np.where(found, grouped, 0), least, int(grouped.max()))
+            here = None if core is None else core[1:] if core[0].start <= z < core[0].stop else (slice(0), slice(0))
+            order, asked[z], near = self._asked(plane, numbers[grouped], here)
+            possible += near
+            wide[z] = order[numbers[grouped]]
+            labels[z] = np.where(found, wide[z], 0)
+        return Profiles(labels=labels, wide=wide, asked=asked, possible=possible)
+
+    def _asked(self, foreground: np.ndarray, wide: np.ndarray, core: tuple[slice, ...] | None) -> tuple[np.ndarray, int, int]:
+        """New numbers of a slice's profiles, those to ask for first; how many that are; and how many lie in the core."""
+        sure = np.where(foreground >= self.detect.threshold, wide, 0)
+        size = int(wide.max(initial=0)) + 1
+        if self.segment.asks_all:
+            return np.arange(size, dtype=np.int32), size - 1, size - 1
+        area, around = np.bincount(sure.ravel(), minlength=size), np.bincount(wide.ravel(), minlength=size)
+        total = np.bincount(sure.ravel(), foreground.ravel(), minlength=size)
+        near = np.ones(size, bool) if core is None else np.bincount(wide[core].ravel(), minlength=size) > 0
+        unsure = (around - area >= self.segment.unsure_share * area) | (total < self.segment.unsure_mean * area)
+        wanted = (near & unsure)[1:]
+        numbers = np.zeros(size, np.int32)
+        numbers[np.argsort(~wanted, kind="stable") + 1] = np.arange(1, size)
+        return numbers, int(wanted.sum()), int(near[1:].sum())
 
     def kept(self, masks: Sequence[Mask]) -> list[Mask]:
         """The masks of a slice that stay where several answer for the same thing, best first."""
         return [masks[i] for i in suppress(masks, iou=self.segment.nms_iou, iom=self.segment.nms_iom)]
 
-    def fuse(self, foreground: np.ndarray, found: np.ndarray, masks: Sequence[Sequence[Mask]]) -> Fused:
-        """The segmenter's masks within the foreground, and the watershed's profiles where it gave none.
+    def fuse(self, foreground: np.ndarray, found: Profiles, masks: Sequence[Sequence[Mask]]) -> Fused:
+        """The segmenter's masks where they may claim, and the watershed's profiles elsewhere.
 
         Parameters
         ----------
         foreground : (Z, Y, X) float32
             Foreground probability 0..1.
-        found : (Z, Y, X) int32
+        found : Profiles
             From :meth:`profiles`.
         masks : sequence of sequences of Mask
-            Of each slice, the segmenter's answers to its profiles.
+            Of each slice, the segmenter's answers to what it was asked; empty where there is no segmenter.
         """
-        labels, own = found.copy(), np.zeros(found.shape, bool)
-        scores = [np.zeros(1)] * len(found)
-        for z, answers in enumerate(masks):
-            if not found[z].any():
+        labels, own = found.labels.copy(), np.zeros(found.labels.shape, bool)
+        scores = [np.zeros(1)] * len(labels)
+        for z, (answers, asked) in enumerate(zip(masks, found.asked, strict=False)):
+            if not asked:
                 continue
-            kept = self.kept(answers)
-            within = foreground[z] >= self.detect.threshold
-            distance = self.segment.gate_nm / self.spacing[1]
-            claimed = clip_to_foreground(paint(found[z].shape, kept), within, distance, self.aspect)
-            labels[z] = fill_unclaimed(claimed, found[z])
+            plane = found.labels[z]
+            dropped = self._dropped(plane, answers, asked)
+            kept = self.kept([m for m in answers if not dropped[m.profile]])
+            claimed = self._within(paint(plane.shape, kept), foreground[z])
+            claimed[plane > asked] = 0  # sure of those, the foreground decides
+            labels[z] = fill_unclaimed(claimed, np.where(dropped[plane], 0, plane))
             own[z] = (claimed > 0) & (claimed == labels[z])
             scores[z] = score_of_profiles(kept)
-        return Fused(labels=labels, own=own, scores=scores)
+        return Fused(labels=labels, own=own, changed=labels != found.labels, scores=scores)
+
+    def _within(self, painted: np.ndarray, foreground: np.ndarray) -> np.ndarray:
+        """What the masks of a slice may claim of it."""
+        if self.segment.gate_nm is None:
+            return np.where(foreground >= min(self.segment.unsure_from, self.detect.threshold), painted, 0)
+        within, distance = foreground >= self.detect.threshold, self.segment.gate_nm / self.spacing[1]
+        return clip_to_foreground(painted, within, distance, self.aspect)
+
+    def _dropped(self, plane: np.ndarray, answers: Sequence[Mask], asked: int) -> np.ndarray:
+        """(N + 1,) bool: profiles of a slice that the segmenter does not believe in; never one that the border cuts."""
+        best = np.full(int(plane.max(initial=0)) + 1, np.inf)
+        best[1 : asked + 1] = 0
+        for mask in answers:
+            best[mask.profile] = max(best[mask.profile], mask.score)
+        dropped = best < self.segment.least_score
+        for edge in (plane[0], plane[-1], plane[:, 0], plane[:, -1]):
+            dropped[edge] = False
+        return dropped
 
     def link(self, labels: np.ndarray, *, open_ends: tuple[int, int] = (0, 0)) -> np.ndarray:
         """Masks of neighbouring slices become fragments.
@@ -123,8 +190,8 @@ class Fusion:
         )
 
 
-def drop_small(profiles: np.ndarray, least: float) -> np.ndarray:
-    """Profiles of fewer than ``least`` pixels removed unless they meet the border; the rest renumbered from 1.
+def without_small(profiles: np.ndarray, least: float, last: int = 0) -> np.ndarray:
+    """New numbers for profiles: 0 for those of fewer than ``least`` pixels, unless they meet the border; from 1 for the rest.
 
     Parameters
     ----------
@@ -132,21 +199,25 @@ def drop_small(profiles: np.ndarray, least: float) -> np.ndarray:
         Numbered from 1; 0 is background.
     least : float
         Pixels of the smallest that stays.
+    last : int
+        Largest number there may be, where no pixel has it.
 
     Returns
     -------
-    (Y, X) int32
+    (N + 1,) int32
+        By the present number.
 
     Examples
     --------
-    >>> drop_small(np.array([[1, 0, 0, 0], [0, 0, 2, 0], [0, 0, 0, 0]], np.int32), 2).tolist()
-    [[1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    >>> profiles = np.array([[1, 0, 0, 0], [0, 0, 2, 0], [0, 0, 3, 3], [0, 0, 0, 0]], np.int32)
+    >>> without_small(profiles, 3).tolist()
+    [0, 1, 0, 2]
     """
-    areas = np.bincount(profiles.ravel())
+    areas = np.bincount(profiles.ravel(), minlength=last + 1)
     kept = areas >= least
     for edge in (profiles[0], profiles[-1], profiles[:, 0], profiles[:, -1]):
         kept[edge] = True
     kept[0] = False
     new = np.zeros(len(areas), np.int32)
     new[kept] = np.arange(1, int(kept.sum()) + 1)
-    return new[profiles]
+    return new

@@ -54,8 +54,9 @@ def finish_objects(sums: Columns, boundaries: Columns, spacing: Spacing, volume:
         ``n_slices``: from the first to the last; ``touches_border``: whether the box reaches the volume's border;
 
         ``mean_intensity`` in the image's grey values; ``mean_foreground``, the detector's mean probability 0..1;
-        ``detector_agreement``, the part of the object 0..1 that the detector takes for foreground; ``segmenter_share``, the
-        part 0..1 that the segmenter claimed itself, and ``segmenter_score``, its own score there (SAM: 0..1; NaN without).
+        ``detector_agreement``, the part of the object 0..1 that the detector takes for foreground; ``segmenter_changed``, the
+        part 0..1 that is otherwise without the segmenter, and ``segmenter_score``, the mean score of its masks where they
+        count (SAM: 0..1; NaN without).
 
     Examples
     --------
@@ -98,7 +99,7 @@ def finish_objects(sums: Columns, boundaries: Columns, spacing: Spacing, volume:
         "mean_intensity": sums["intensity"] / count,
         "mean_foreground": sums["foreground"] / count / 255,
         "detector_agreement": sums["agreed"] / count,
-        "segmenter_share": sums["own_voxels"] / count,
+        "segmenter_changed": sums["changed_voxels"] / count,
         "segmenter_score": np.where(sums["own_voxels"] > 0, sums["score_sum"] / np.maximum(sums["own_voxels"], 1), np.nan),
     }
 

@@ -21,7 +21,7 @@ _AXES = "zyx"
 _LOWS = ("z0", "y0", "x0")
 _HIGHS = ("z1", "y1", "x1")
 _PRODUCTS = ("zz", "yy", "xx", "zy", "zx", "yx")
-_COUNTS = ("voxels", *_AXES, *_PRODUCTS, "agreed", "own_voxels")
+_COUNTS = ("voxels", *_AXES, *_PRODUCTS, "agreed", "own_voxels", "changed_voxels")
 _GREYS = ("intensity", "foreground", "score_sum")
 
 
@@ -46,7 +46,8 @@ def partial_objects(
         Foreground probability 0..255 of the core; without it its sum is NaN.
     fragments : dict, optional
         What the segmenter tells of the block's fragments: ``label`` (F,), the object each belongs to; ``own_voxels`` (F,)
-        that it claimed itself in the core, and ``score_sum`` (F,) of their scores. Without it that sum is NaN.
+        that it claimed itself in the core, ``score_sum`` (F,) of their scores, and ``changed_voxels`` (F,) that are otherwise
+        without it. Without ``fragments`` that sum is NaN.
     core : Region
         What is counted.
     threshold : float
@@ -57,8 +58,8 @@ def partial_objects(
     dict
         ``label`` (N,) uint64 ascending; int64: ``voxels``, the box ``z0`` .. ``x1`` (half-open, in voxels of the volume),
         sums of coordinates ``z``, ``y``, ``x`` and of their products ``zz`` .. ``yx`` relative to ``z0, y0, x0``,
-        ``agreed`` (voxels where the detector agrees) and ``own_voxels``; float64: sums ``intensity``, ``foreground`` and
-        ``score_sum``.
+        ``agreed`` (voxels where the detector agrees), ``own_voxels`` and ``changed_voxels``; float64: sums ``intensity``,
+        ``foreground`` and ``score_sum``.
 
     Raises
     ------
@@ -167,11 +168,13 @@ def _sums(
 
 def _claims(labels: np.ndarray, fragments: Columns | None) -> Columns:
     """What the segmenter claimed of each of the (N,) ``labels`` itself."""
-    own, score = np.zeros(len(labels), np.int64), np.full(len(labels), np.nan if fragments is None else 0.0)
+    own, changed = np.zeros(len(labels), np.int64), np.zeros(len(labels), np.int64)
+    score = np.full(len(labels), np.nan if fragments is None else 0.0)
     if fragments is not None:
         place = np.searchsorted(labels, fragments["label"])
         known = place < len(labels)  # fragments of dropped objects, and those without a voxel in the core, have none
         known[known] = labels[place[known]] == fragments["label"][known]
         np.add.at(own, place[known], fragments["own_voxels"][known])
+        np.add.at(changed, place[known], fragments["changed_voxels"][known])
         np.add.at(score, place[known], fragments["score_sum"][known])
-    return {"own_voxels": own, "score_sum": score}
+    return {"own_voxels": own, "changed_voxels": changed, "score_sum": score}

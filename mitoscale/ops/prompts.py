@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import ndimage
@@ -13,23 +13,28 @@ class Prompts:
     """The prompts of one slice; coordinates are pixels of the slice, axis order (y, x)."""
 
     profiles: np.ndarray
-    """(Y, X) int32: the profile each pixel belongs to; 0 is background, prompt ``i`` asks for profile ``i + 1``."""
+    """(Y, X) int32: the profile each pixel belongs to; 0 is background, prompt ``i`` asks for profile ``i + 1``. There may be
+    more profiles than prompts."""
     points: np.ndarray
     """(N, 2) float32: an interior point of each profile."""
     boxes: np.ndarray
     """(N, 4) int32: y0, x0, y1, x1 of each profile, half-open."""
+    others: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.float32))
+    """(M, 2) float32: interior points of profiles that are not asked for."""
 
     def __len__(self) -> int:
         return len(self.points)
 
 
-def prompts_from_profiles(profiles: np.ndarray) -> Prompts:
+def prompts_from_profiles(profiles: np.ndarray, asked: int | None = None) -> Prompts:
     """One prompt for each profile.
 
     Parameters
     ----------
     profiles : (Y, X) int32
         Profiles numbered 1..N without gaps, 0 is background.
+    asked : int, optional
+        Only the first so many are asked for.
 
     Returns
     -------
@@ -47,7 +52,7 @@ def prompts_from_profiles(profiles: np.ndarray) -> Prompts:
     for i, (rows, columns) in enumerate(found):
         points[i] = interior_point(profiles[rows, columns] == i + 1) + (rows.start, columns.start)
         boxes[i] = rows.start, columns.start, rows.stop, columns.stop
-    return Prompts(profiles=profiles, points=points, boxes=boxes)
+    return Prompts(profiles=profiles, points=points[:asked], boxes=boxes[:asked], others=points[len(points[:asked]) :])
 
 
 def interior_point(mask: np.ndarray) -> np.ndarray:

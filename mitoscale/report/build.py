@@ -87,7 +87,7 @@ class Report(Stage):
             histogram=volume_histogram(objects["volume_nm3"]),
             objects=_largest(objects),
             origin=self._origin(),
-            origin_shares=self._origin_shares(objects),
+            origin_shares=self._origin_shares(),
             stages=stage_table(totals),
             stage_seconds={name: t["wall"] for name, t in totals.items()},
             settings=self._settings(),
@@ -145,13 +145,16 @@ class Report(Stage):
             return "All masks are the U-Net's foreground, split by a watershed (--segmenter unet)."
         return _EMBEDDED_SAM if settings.segmenter == "sam" else f"Segmenter: {settings.segmenter}."
 
-    def _origin_shares(self, objects: dict[str, np.ndarray]) -> dict[str, float]:
-        """Part of the object voxels from the segmenter's own masks and from the fallback."""
-        voxels = objects["voxels"].astype(float)
-        if self.plan.settings.segment.segmenter == "unet" or not voxels.sum():
+    def _origin_shares(self) -> dict[str, float]:
+        """What the segmenter changed, and how many of the profiles it was asked for."""
+        closing = Ledger(self.folder.ledger("segment")).entries(self.plan.settings.token("segment")).get("finished")
+        counts = closing.counts if closing else {}
+        if not counts.get("profiles"):
             return {}
-        own = float((objects["segmenter_share"] * voxels).sum() / voxels.sum())
-        return {"the segmenter's own masks": own, "watershed fallback": 1 - own}
+        return {
+            "of the masks' voxels changed by the segmenter": counts["changed_voxels"] / max(counts["mask_voxels"], 1),
+            "of the profiles it was asked for": counts["prompts"] / counts["profiles"],
+        }
 
     def _settings(self) -> dict[str, dict[str, str]]:
         stages = {s: getattr(self.plan.settings, s).model_dump(mode="json", exclude=_ELSEWHERE) for s in STAGES}

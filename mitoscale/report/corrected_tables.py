@@ -18,7 +18,7 @@ from mitoscale.storage.arrays import open_array
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.tables import Columns, read_table, write_csv, write_table
 
-_OF_SEGMENTER = ("segmenter_share", "segmenter_score")
+_OF_SEGMENTER = ("segmenter_changed", "segmenter_score")
 """Not known of objects that people changed."""
 _OF_BOUNDARY = ("contacts", "contact_nm2")
 """What changes of an object that touches one that changed."""

@@ -71,7 +71,7 @@ class Measure(Stage):
         scratch, spacing = f"{self.folder.work}/sorted", self.plan.spec.spacing
         sums = SortedRows(self._parts(done, ""), merge_objects, f"{scratch}/sums")
         met = SortedRows(self._parts(done, ".boundaries"), merge_boundaries, f"{scratch}/boundaries")
-        numbers = dict.fromkeys(("objects", "volume_nm3", "own_voxels", "object_voxels"), 0.0)
+        numbers = dict.fromkeys(("objects", "volume_nm3", "object_voxels"), 0.0)
         metadata = {"mitoscale": Provenance.of(self.plan.settings).model_dump_json()}
         with (
             appending(self.folder.objects, csv=self.folder.objects_csv, metadata=metadata) as add_objects,
@@ -86,7 +86,6 @@ class Measure(Stage):
                 add_contacts({**pairs, "area_nm2": areas(around, spacing)[once]})
                 numbers["objects"] += len(table["label"])
                 numbers["volume_nm3"] += float(table["volume_nm3"].sum())
-                numbers["own_voxels"] += float(own["own_voxels"].sum())
                 numbers["object_voxels"] += float(own["voxels"].sum())
         remove_tree(scratch)
         return numbers

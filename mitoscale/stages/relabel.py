@@ -31,6 +31,7 @@ _NOTHING: Columns = {
     "label": np.zeros(0, np.uint64),
     "core_voxels": np.zeros(0, np.int64),
     "own_voxels": np.zeros(0, np.int64),
+    "changed_voxels": np.zeros(0, np.int64),
     "score_sum": np.zeros(0),
 }
 """The table of a block that was given up."""
@@ -115,17 +116,16 @@ class Relabel(Stage):
             raise DamagedError("segment", key.name, str(error)) from error
 
     def finish(self, done: Collection[str], counts: Mapping[str, float]) -> dict[str, float]:
-        """How much of the objects is the segmenter's own."""
-        voxels = own = objects = 0.0
+        """Objects and their voxels."""
+        voxels = objects = 0.0
         for name in done:
             if name in self.lost.get("segment", ()):
                 continue
             table = self._final_table(name)
             real = table["label"] > 0
             voxels += float(table["core_voxels"][real].sum())
-            own += float(table["own_voxels"][real].sum())
             objects = max(objects, float(table["label"].max(initial=0)))
-        return {"objects": objects, "object_voxels": voxels, "own_voxels": own}
+        return {"objects": objects, "object_voxels": voxels}
 
     def _is_lost(self, block: Block) -> bool:
         return block.name in self.lost.get("segment", ())

@@ -5,7 +5,7 @@ A block works over its whole read region, so that neighbours have the same objec
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -15,11 +15,11 @@ from mitoscale.core.grey import VolumeGrey
 from mitoscale.core.grid import Block
 from mitoscale.core.result import BlockResult
 from mitoscale.nets.factories import make_segmenter
-from mitoscale.nets.predictors import MaskSegmenter, VolumeSegmenter
+from mitoscale.nets.predictors import Counting, VolumeSegmenter
 from mitoscale.nets.validate import ask_masks, checked_fragments
-from mitoscale.ops.fusion import Fused, Fusion
+from mitoscale.ops.fusion import Fusion
 from mitoscale.ops.link import open_ends
-from mitoscale.ops.prompts import prompts_from_profiles
+from mitoscale.ops.masks import Mask
 from mitoscale.ops.run_lengths import run_lengths, sizes, totals
 from mitoscale.ops.touching import touching_pairs
 from mitoscale.stages.network_view import network_view, read_block
@@ -37,8 +37,12 @@ class _Fragments(NamedTuple):
     """(Z, Y, X) uint32."""
     own: np.ndarray
     """(Z, Y, X) bool: claimed by the segmenter itself."""
+    changed: np.ndarray
+    """(Z, Y, X) bool: other than without the segmenter."""
     score_sums: np.ndarray
     """(N,) float64 of each fragment's number: scores of its own voxels in the core, added up; NaN where there are no scores."""
+    counts: dict[str, float]
+    """For the ledger."""
 
 
 class Segment(Stage):
@@ -104,7 +108,7 @@ class Segment(Stage):
             touching = {"a": pairs[:, 0], "b": pairs[:, 1]}
             write_table(f"{self.folder.masks_parts}/{key.name}.touching.parquet", touching)
             write_table(planes_path(self.folder, key), planes)
-        counts = {"voxels": key.core.size, "fragments": len(table["local"]), **watch.bytes}
+        counts = {"voxels": key.core.size, "fragments": len(table["local"]), **found.counts, **watch.bytes}
         return BlockResult(
             name=key.name, checksum=table_checksum({**table, "fragments": fragments}), counts=counts, seconds=watch.seconds
         )
@@ -136,21 +140,34 @@ class Segment(Stage):
         segmenter, foreground = make_segmenter(settings.segment, spacing), stored / np.float32(255)
         if isinstance(segmenter, VolumeSegmenter):
             fragments = checked_fragments(segmenter.fragments(image, foreground, block.halo), image.shape)
-            return _Fragments(fragments, fragments > 0, np.full(int(fragments.max(initial=0)) + 1, np.nan))
+            return _Fragments(fragments, fragments > 0, fragments > 0, np.full(int(fragments.max(initial=0)) + 1, np.nan), {})
         fusion = Fusion(detect=settings.detect, segment=settings.segment, spacing=spacing)
-        slices = _slices(segmenter, fusion, image, foreground, block)
+        core = block.core.within(block.halo)
+        found = fusion.profiles(foreground, core)
+        masks: Sequence[Sequence[Mask]] = []
+        if segmenter is not None and any(found.asked):
+            masks = ask_masks(segmenter, image, foreground, found.prompts(), block.halo)
+        slices = fusion.fuse(foreground, found, masks)
         fragments = fusion.link(slices.labels, open_ends=open_ends(block))
         own = slices.own & (fragments > 0)
         sums = np.zeros(int(fragments.max(initial=0)) + 1)
-        z, y, x = block.core.within(block.halo)
+        z, y, x = core
         for i in range(z.start, z.stop):
             where = own[i, y, x]
             weights = slices.scores[i][slices.labels[i, y, x][where]]
             sums += np.bincount(fragments[i, y, x][where], weights, minlength=len(sums))
-        return _Fragments(fragments, own, sums)
+        counts = {
+            "changed_voxels": float(np.count_nonzero(slices.changed[core])),
+            "mask_voxels": float(np.count_nonzero((slices.labels[core] > 0) | (found.labels[core] > 0))),
+        }
+        if segmenter is not None:
+            counts |= {"profiles": float(found.possible), "prompts": float(sum(found.asked))}
+        if isinstance(segmenter, Counting):
+            counts |= segmenter.counts
+        return _Fragments(fragments, own, slices.changed & (fragments > 0), sums, counts)
 
     def _table(self, found: _Fragments, block: Block) -> Columns:
-        """One row a fragment: voxels in the core, how many of them are the segmenter's own, and the sum of their scores."""
+        """One row a fragment: voxels in the core, how many of them the segmenter claimed and changed, and the sum of its scores."""
         fragments = found.fragments
         size = int(fragments.max(initial=0)) + 1
         present = sizes(fragments, size) > 0
@@ -161,18 +178,11 @@ class Segment(Stage):
             "local": np.flatnonzero(present).astype(np.uint32),
             "core_voxels": totals(fragment, lengths, size)[present],
             "own_voxels": totals(fragment, lengths * own, size)[present],
+            "changed_voxels": np.bincount(fragments[core][found.changed[core]], minlength=size)[present],
             "score_sum": found.score_sums[present],
         }
 
     def finish(self, done: Collection[str], counts: Mapping[str, float]) -> dict[str, float]:
-        """Count fragments."""
-        return {"fragments": counts.get("fragments", 0.0)}
-
-
-def _slices(segmenter: MaskSegmenter | None, fusion: Fusion, image: np.ndarray, foreground: np.ndarray, block: Block) -> Fused:
-    """The masks of each slice; without a segmenter, or where there is nothing to ask it, the watershed's profiles."""
-    found = fusion.profiles(foreground)
-    if segmenter is None or not found.any():
-        return fusion.fuse(foreground, found, [])
-    prompts = [prompts_from_profiles(plane) for plane in found]
-    return fusion.fuse(foreground, found, ask_masks(segmenter, image, foreground, prompts, block.halo))
+        """Count fragments, and what the segmenter was asked and changed."""
+        names = ("fragments", "changed_voxels", "mask_voxels", "profiles", "prompts")
+        return {name: counts.get(name, 0.0) for name in names}

@@ -3,51 +3,130 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from mitoscale.core.settings import DetectSettings, SegmentSettings
-from mitoscale.ops.fusion import Fusion, drop_small
+from mitoscale.ops.fusion import Fusion, without_small
 from mitoscale.ops.masks import Mask
 
-FUSION = Fusion(detect=DetectSettings(), segment=SegmentSettings(min_profile_nm2=100), spacing=(5.0, 5.0, 5.0))
+
+def fusion(**segment: object) -> Fusion:
+    settings = SegmentSettings.model_validate({"min_profile_nm2": 100, **segment})
+    return Fusion(detect=DetectSettings(), segment=settings, spacing=(5.0, 5.0, 5.0))
+
+
+def stack() -> np.ndarray:
+    """(2, 40, 60) foreground: a sure profile, and one with an unsure rim of 5 pixels; the second slice is empty."""
+    foreground = np.zeros((2, 40, 60), np.float32)
+    foreground[0, 5:20, 5:20] = 0.95
+    foreground[0, 3:32, 28:57] = 0.2
+    foreground[0, 8:27, 33:52] = 0.9
+    return foreground
+
+
+SURE, UNSURE = (10, 10), (10, 40)
+"""Pixels inside both."""
+
+
+def answer(**changes: object) -> Mask:
+    """A mask of the unsure profile (number 1, as it is asked for) that holds most of its rim and some background."""
+    values = {"y0": 0, "x0": 30, "mask": np.ones((36, 25), bool), "score": 0.75, "profile": 1, **changes}
+    return Mask(**values)  # type: ignore[arg-type]
 
 
 def test_profiles_at_the_border_are_kept_however_small() -> None:
     profiles = np.zeros((8, 8), np.int32)
     profiles[0, 0], profiles[3:5, 3:5], profiles[6, 6] = 1, 2, 3
-    kept = drop_small(profiles, 3)
-    assert kept[0, 0] == 1 and (kept[3:5, 3:5] == 2).all() and kept[6, 6] == 0
+    assert without_small(profiles, 3).tolist() == [0, 1, 2, 0]
+    assert without_small(profiles, 3, last=4).tolist() == [0, 1, 2, 0, 0]
 
 
-def stack() -> np.ndarray:
-    """(2, 40, 60) foreground with two profiles in the first slice, nothing in the second."""
-    foreground = np.zeros((2, 40, 60), np.float32)
-    foreground[0, 5:20, 5:20] = foreground[0, 5:20, 30:50] = 0.9
-    return foreground
+def test_only_unsure_profiles_are_asked_for() -> None:
+    found = fusion().profiles(stack())
+    assert found.asked == [1, 0] and found.possible == 2
+    assert found.labels[0][UNSURE] == 1 and found.labels[0][SURE] == 2  # those that are asked for come first
+    np.testing.assert_array_equal(found.labels > 0, stack() >= 0.5)
+    assert (found.wide == 1).sum() == 29 * 29
+    first, second = found.prompts()
+    assert first.boxes.tolist() == [[3, 28, 32, 57]] and len(first.others) == 1 and len(second) == 0
 
 
-def test_profiles_of_each_slice() -> None:
-    found = FUSION.profiles(stack())
-    assert found.dtype == np.int32 and [int(plane.max()) for plane in found] == [2, 0]
-    np.testing.assert_array_equal(found > 0, stack() >= 0.5)
+def test_faint_profiles_are_asked_for_too() -> None:
+    foreground = np.where(stack() > 0.9, np.float32(0.7), 0)
+    assert fusion().profiles(foreground).asked == [1, 0]
+
+
+@pytest.mark.parametrize("settings", [{"segmenter": "lab:factory"}, {"gate_nm": 30.0}])
+def test_others_are_asked_for_everything(settings: dict[str, object]) -> None:
+    assert fusion(**settings).profiles(stack()).asked == [2, 0]
+
+
+def test_what_does_not_meet_the_core_is_not_asked_for() -> None:
+    stacked = np.repeat(stack()[:1], 3, axis=0)
+    assert fusion().profiles(stacked, (slice(1, 2), slice(0, 40), slice(0, 60))).asked == [0, 1, 0]
+    aside = fusion().profiles(stacked, (slice(0, 3), slice(0, 40), slice(0, 20)))
+    assert aside.asked == [0, 0, 0] and aside.possible == 3
+    np.testing.assert_array_equal(aside.labels > 0, stacked >= 0.5)
+
+
+def test_foreground_that_hangs_together_by_unsure_pixels_is_one_profile() -> None:
+    foreground = np.zeros((1, 40, 60), np.float32)
+    foreground[0, 5:20, 5:50] = 0.9
+    foreground[0, 5:20, 26:29] = 0.3  # no neck
+    assert fusion().profiles(foreground).labels.max() == 1
+    assert fusion(group_from=0.5).profiles(foreground).labels.max() == 2
 
 
 def test_without_masks_the_profiles_stay() -> None:
-    found = FUSION.profiles(stack())
-    fused = FUSION.fuse(stack(), found, [])
-    np.testing.assert_array_equal(fused.labels, found)
-    assert not fused.own.any()
+    found = fusion().profiles(stack())
+    fused = fusion().fuse(stack(), found, [])
+    np.testing.assert_array_equal(fused.labels, found.labels)
+    assert not fused.own.any() and not fused.changed.any()
 
 
-def test_masks_are_cut_at_the_foreground_and_what_they_leave_is_filled() -> None:
-    found = FUSION.profiles(stack())
-    answer = Mask(y0=3, x0=8, mask=np.ones((10, 20), bool), score=0.75, profile=1)
-    fused = FUSION.fuse(stack(), found, [[answer], []])
-    np.testing.assert_array_equal(fused.labels, found)
-    assert fused.own[0].sum() == 8 * 12 and fused.own[0, 5:13, 8:20].all()
+def test_masks_claim_what_is_unsure_and_lose_nothing() -> None:
+    found = fusion().profiles(stack())
+    fused = fusion().fuse(stack(), found, [[answer()], []])
+    claimed = (stack()[0] == np.float32(0.2)) & (np.arange(60) >= 30) & (np.arange(60) < 55)
+    np.testing.assert_array_equal(fused.labels[0], np.where(claimed, 1, found.labels[0]))
+    np.testing.assert_array_equal(fused.changed[0], claimed)
+    assert fused.own[0].sum() == claimed.sum() + 19 * 19
     assert fused.scores[0].tolist() == [0, 0.75]
 
 
+def test_sure_profiles_are_not_given_away() -> None:
+    """A mask that covers a sure neighbour leaves it alone."""
+    found = fusion().profiles(stack())
+    fused = fusion().fuse(stack(), found, [[answer(x0=0, mask=np.ones((36, 60), bool))], []])
+    assert (fused.labels[0][found.labels[0] == 2] == 2).all()
+
+
+def test_a_profile_that_sam_does_not_believe_in_is_dropped() -> None:
+    found = fusion().profiles(stack())
+    for masks in ([answer(score=0.2)], []):
+        fused = fusion().fuse(stack(), found, [masks, []])
+        assert np.unique(fused.labels[0]).tolist() == [0, 2]
+        np.testing.assert_array_equal(fused.changed[0], found.labels[0] == 1)
+    anyones = fusion(segmenter="lab:factory")  # whose scores may be anything
+    fused = anyones.fuse(stack(), anyones.profiles(stack()), [[answer(score=-7.0)], []])
+    assert {1, 2} <= set(np.unique(fused.labels).tolist())
+
+
+def test_a_profile_that_the_border_cuts_is_never_dropped() -> None:
+    cut = stack()[:, 10:]
+    found = fusion().profiles(cut)
+    np.testing.assert_array_equal(fusion().fuse(cut, found, [[], []]).labels, found.labels)
+
+
+def test_a_distance_gates_masks_instead() -> None:
+    near = fusion(gate_nm=10.0)
+    found = near.profiles(stack())
+    masks = [answer(profile=int(found.labels[0][UNSURE]), score=0.1)]
+    fused = near.fuse(stack(), found, [masks, []])
+    assert fused.labels[0, 6, 40] and not fused.labels[0, 5, 40] and fused.labels[0][UNSURE]
+
+
 def test_linked_profiles_keep_their_number_along_z() -> None:
-    found = FUSION.profiles(np.repeat(stack()[:1], 3, axis=0))
-    fragments = FUSION.link(found)
+    found = fusion().profiles(np.repeat(stack()[:1], 3, axis=0))
+    fragments = fusion().link(found.labels)
     assert np.unique(fragments).tolist() == [0, 1, 2] and (fragments[0] == fragments[2]).all()

@@ -46,7 +46,12 @@ def claims(labels: np.ndarray, image: np.ndarray) -> Columns:
     found = np.unique(labels)
     own = [(labels == label) & (image % 2 == 0) for label in found]
     scores = [float((image[o] / 1024).sum()) for o in own]
-    return {"label": found, "own_voxels": np.array([int(o.sum()) for o in own]), "score_sum": np.array(scores)}
+    return {
+        "label": found,
+        "own_voxels": np.array([int(o.sum()) for o in own]),
+        "changed_voxels": np.array([int(o.sum()) // 2 for o in own]),
+        "score_sum": np.array(scores),
+    }
 
 
 def measure_whole(labels: np.ndarray, image: np.ndarray | None = None, origin: Triple = (0, 0, 0)) -> Parts:
@@ -256,12 +261,13 @@ def test_foreground_and_claims_are_parts_of_the_object() -> None:
     labels = np.array([[[1, 1, 1, 1, 2]]], np.uint8)
     foreground = np.array([[[255, 255, 128, 127, 0]]], np.uint8)
     fragments = {"label": np.array([1, 1, 0, 7]), "own_voxels": np.array([2, 1, 9, 9]), "score_sum": np.array([1.5, 0.25, 9, 9])}
+    fragments["changed_voxels"] = np.array([1, 0, 9, 9])
     region = Region.of_shape((1, 1, 5))
     sums = partial_objects(labels, None, foreground, fragments, core=region)
     table = table_of([(sums, boundaries(labels, core=region, read=region))], SPACING, region.shape)
     assert table["mean_foreground"].tolist() == [765 / 4 / 255, 0.0]
     assert table["detector_agreement"].tolist() == [0.75, 0.0]
-    assert table["segmenter_share"].tolist() == [0.75, 0.0]
+    assert table["segmenter_changed"].tolist() == [0.25, 0.0]
     assert table["segmenter_score"][0] == 1.75 / 3 and np.isnan(table["segmenter_score"][1])
     sums = partial_objects(labels, None, foreground, core=region, threshold=0.9)
     assert sums["agreed"].tolist() == [2, 0]
