@@ -21,8 +21,8 @@ class Levels(Sequence[da.Array]):
     ----------
     name : str
         What it is, such as ``labels``.
-    paths : sequence of str
-        The Zarr array of each level.
+    arrays : sequence of str or LazyArray
+        Each level: the path of a Zarr array, or what is read another way.
     spacings : sequence of (z, y, x)
         Voxel size of each level in nm.
 
@@ -32,10 +32,10 @@ class Levels(Sequence[da.Array]):
     >>> run.image.xarray(2).sel(z=slice(0, 500))  # doctest: +SKIP
     """
 
-    def __init__(self, name: str, paths: Sequence[str], spacings: Sequence[Spacing]) -> None:
+    def __init__(self, name: str, arrays: Sequence[str | LazyArray], spacings: Sequence[Spacing]) -> None:
         self.name = name
         self.spacings = tuple(spacings)
-        self._arrays = [_lazy(path) for path in paths]
+        self._arrays = [_lazy(array) for array in arrays]
 
     def __len__(self) -> int:
         return len(self._arrays)
@@ -77,8 +77,8 @@ class Levels(Sequence[da.Array]):
         return xarray.DataArray(self[level], dims=("z", "y", "x"), coords=coordinates, name=self.name)
 
 
-def _lazy(path: str) -> da.Array:
-    lazy = LazyArray(open_array(path, missing="fill"))
+def _lazy(array: str | LazyArray) -> da.Array:
+    lazy = LazyArray(open_array(array, missing="fill")) if isinstance(array, str) else array
     # A name of its own each time: a run that is done again must not be answered from a cache.
     meta = np.empty((0,) * lazy.ndim, lazy.dtype)
     return da.from_array(lazy, chunks=lazy.parts, name=False, asarray=False, fancy=False, inline_array=True, meta=meta)

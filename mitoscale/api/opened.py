@@ -13,7 +13,9 @@ from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Spacing
 from mitoscale.core.plan import RunPlan
 from mitoscale.pipeline.status import RunProgress, progress
+from mitoscale.storage.arrays import open_array
 from mitoscale.storage.layout import RunFolder
+from mitoscale.storage.lazy import LazyArray
 from mitoscale.storage.ome import is_ome_zarr
 from mitoscale.storage.sources.ome_levels import levels
 from mitoscale.storage.tables import read_table
@@ -73,12 +75,16 @@ class OpenedRun:
     def image(self) -> Levels:
         """The image in its own grey values; where ``--region`` left something out, or nothing is written yet, it is 0."""
         plan = self._run.plan
-        if plan.settings.convert.in_place and is_ome_zarr(plan.settings.convert.source):
-            found = levels(plan.settings.convert.source, plan.spec.spacing)
-            return Levels("image", [path for path, _ in found], [spacing for _, spacing in found])
-        if plan.settings.convert.in_place:
-            return Levels("image", [plan.image], [plan.spec.spacing])
-        return self._levels("image", os.path.dirname(plan.image), "convert")
+        convert = plan.settings.convert
+        if not convert.in_place:
+            return self._levels("image", os.path.dirname(plan.image), "convert")
+        if is_ome_zarr(convert.source):
+            found = levels(convert.source, plan.spec.spacing)
+            if open_array(found[0][0], missing="fill").shape == plan.spec.shape:
+                return Levels("image", [path for path, _ in found], [spacing for _, spacing in found])
+        # Another kind of source, or one with other axes, is read as the stages read it.
+        reader = LazyArray(self._run.stage("relabel").open_image(), plan.core)
+        return Levels("image", [reader], [plan.spec.spacing])
 
     @cached_property
     def labels(self) -> Levels:

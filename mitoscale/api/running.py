@@ -16,6 +16,7 @@ from mitoscale.api.opened import OpenedRun
 from mitoscale.cluster.clusters import ClusterSettings, load_cluster, start
 from mitoscale.cluster.executor import Executor, SerialExecutor
 from mitoscale.core.errors import InputError
+from mitoscale.core.reading import Reading
 from mitoscale.core.request import RunRequest
 from mitoscale.core.settings import STAGES
 from mitoscale.nets.factories import preload_models
@@ -76,10 +77,12 @@ def run(
     """
     request = request_of(settings)
     where = load_cluster(cluster)
-    volume = open_source(os.fspath(source), request.voxel_size)
+    volume = open_source(os.fspath(source), request.voxel_size, request.reading)
     planned = pipeline.settings_for(volume, request, where.threads)
     plan = pipeline.make_plan(volume, os.fspath(run), planned, request.labels_into_source)
     begun = pipeline.start(plan, request.redo)
+    for note in volume.notes:
+        warnings.warn(note, stacklevel=2)
     with pipeline.taken_back(begun):
         run_stages(begun, STAGES, where, workers=workers, progress=progress, redo=request.redo)
     lost = sum(map(len, pipeline.quarantined(begun).values()))
@@ -148,13 +151,16 @@ class _Told(Observer):
 
 def request_of(settings: dict[str, Any]) -> RunRequest:
     """Settings by the command line's names, checked; raises InputError where one is wrong or unknown."""
+    reading = {name: value for name, value in settings.items() if name in Reading.model_fields}
+    others = {name: value for name, value in settings.items() if name not in reading}
     try:
-        return RunRequest(**settings)
+        return RunRequest(**({"reading": Reading(**reading)} if reading else {}), **others)
     except ValidationError as error:
         problem = error.errors()[0]
         name = ".".join(map(str, problem["loc"]))
         if problem["type"] == "extra_forbidden":
-            raise InputError(f"there is no setting {name}; known are {', '.join(RunRequest.model_fields)}") from error
+            known = ", ".join([*(n for n in RunRequest.model_fields if n != "reading"), *Reading.model_fields])
+            raise InputError(f"there is no setting {name}; known are {known}") from error
         raise InputError(f"setting {name}: {problem['msg'].removeprefix('Value error, ')}, not {problem['input']!r}") from error
 
 

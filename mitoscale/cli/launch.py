@@ -16,7 +16,7 @@ from mitoscale.cluster.executor import SerialExecutor
 from mitoscale.core.errors import EXIT_QUARANTINED, InputError
 from mitoscale.dashboard.watch import Watch
 from mitoscale.nets.factories import preload_models
-from mitoscale.pipeline import Audience, Run, StageOutcome, execute
+from mitoscale.pipeline import Audience, LogFile, Run, StageOutcome, execute
 from mitoscale.stages.grey import read_grey
 from mitoscale.stages.source import Source
 
@@ -73,7 +73,7 @@ def _on_cluster(
             settings = run.plan.settings
             cluster.preload(partial(preload_models, settings.detect, settings.segment, run.plan.spec.spacing))
         with watched(run, stages, cluster) as watch:
-            return execute(run, stages, cluster.executor, Audience(bars, watch), redo=redo)
+            return execute(run, stages, cluster.executor, Audience(bars, watch, LogFile(run.plan.run)), redo=redo)
 
 
 def cluster_settings(file: str | None, workers: int | None) -> ClusterSettings:

@@ -35,12 +35,13 @@ def view(run: str, other: str | None, bind: str, port: int, no_browser: bool) ->
 
     there = pipeline.load(run)
     truth = open_labels(other) if other else None
-    if not os.path.isdir(there.plan.image):
+    if not there.plan.settings.convert.in_place and not os.path.isdir(there.plan.image):
         raise InputError(f"{run} has no image yet; start it with mitoscale run")
     window = None
     with suppress(InputError):  # a run at work may not have it yet
         window = read_grey(there.plan).normalisation
-    with viewer(there.plan, bind=bind, port=port, other=truth, normalisation=window) as shown:
+    editable = pipeline.finished(there, "measure")
+    with viewer(there.plan, bind=bind, port=port, other=truth, normalisation=window, editable=editable) as shown:
         click.echo(f"viewer     {shown.url}")
         if bind == "127.0.0.1":
             tunnel = f"ssh -L {shown.port}:127.0.0.1:{shown.port} {socket.gethostname()}"

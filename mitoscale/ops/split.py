@@ -18,7 +18,8 @@ def split_mask(
 ) -> np.ndarray:
     """The part of a mask that belongs to the second of two points.
 
-    A watershed from both points: it meets where the object is thin, or where the foreground is unsure.
+    A watershed from the thickest places that lie uphill of both points: it meets where the object is thin, or where the
+    foreground is unsure. Where both points lie on one thick place it meets half-way between them.
 
     Parameters
     ----------
@@ -46,14 +47,32 @@ def split_mask(
     """
     # Nothing is beyond the box, so that an object cut by the volume's border is as thick there as it looks.
     depth = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
-    height = -depth / max(float(depth.max()), 1e-9)
+    paths = [_uphill(depth, point) for point in (first, second)]
+    apart = paths[0][-1] != paths[1][-1]
+    height = -depth / max(float(depth.max()), 1e-9) if apart else np.zeros(mask.shape)
     if foreground is not None:
         smooth = ndimage.gaussian_filter(foreground.astype(np.float32), [min(spacing) / s for s in spacing])
         height += 2 * (1 - smooth / 255)
     markers = np.zeros(mask.shape, np.int32)
+    for number, path in enumerate(paths, 1):
+        for voxel in path if apart else path[:1]:
+            markers[voxel] = number
     markers[first], markers[second] = 1, 2
     part: np.ndarray = watershed(height, markers, mask=mask) == 2
     return part
+
+
+def _uphill(depth: np.ndarray, point: Triple) -> list[Triple]:
+    """The voxels from a point to where the object is thickest, always to the deepest neighbour."""
+    path = [point]
+    while True:
+        low = [max(0, v - 1) for v in path[-1]]
+        around = depth[tuple(slice(a, v + 2) for a, v in zip(low, path[-1], strict=True))]
+        step = np.unravel_index(int(around.argmax()), around.shape)
+        z, y, x = (int(a + s) for a, s in zip(low, step, strict=True))
+        if not depth[z, y, x] > depth[path[-1]]:
+            return path
+        path.append((z, y, x))
 
 
 def grown(foreground: np.ndarray, free: np.ndarray, point: Triple, threshold: float) -> np.ndarray:

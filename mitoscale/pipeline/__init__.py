@@ -8,6 +8,7 @@ settings are refused unless ``redo`` names the first stage they concern.
 """
 
 from mitoscale.pipeline.cleaning import clean, taken_back
+from mitoscale.pipeline.log_file import LogFile
 from mitoscale.pipeline.missing_outputs import first_missing, missing_shards
 from mitoscale.pipeline.observer import Audience, Observer, StageOutcome
 from mitoscale.pipeline.run import FORMAT, Run, load, locked, make_plan, start
@@ -19,6 +20,7 @@ __all__ = [
     "FINISHED",
     "FORMAT",
     "Audience",
+    "LogFile",
     "Observer",
     "Run",
     "StageOutcome",

@@ -17,6 +17,7 @@ from mitoscale.core.volume import Normalisation
 from mitoscale.evaluation.label_reading import LabelSource
 from mitoscale.report.object_lists import ObjectLists
 from mitoscale.storage.layout import RunFolder
+from mitoscale.storage.ome import is_ome_zarr
 from mitoscale.storage.sources.kinds import open_reader
 
 LABELS = "mitochondria"
@@ -32,7 +33,7 @@ class View:
     port: int
     """The one port it listens on."""
     image: str
-    """Address of the image's OME-Zarr, from which the browser reads."""
+    """Address of the image's OME-Zarr, from which the browser reads; empty where a source of another kind is read here."""
     labels: str
     """Address of the labels' OME-Zarr; empty where there are none yet."""
     viewer: Any
@@ -53,6 +54,7 @@ def viewer(
     other: LabelSource | None = None,
     normalisation: Normalisation | None = None,
     tables: Callable[[], ObjectLists] | None = None,
+    editable: bool = True,
 ) -> Iterator[View]:
     """Start a viewer on a run, be it finished or at work, and stop it at the end.
 
@@ -73,6 +75,8 @@ def viewer(
         The grey window.
     tables : callable, optional
         The run's tables by now; by default they are read once.
+    editable : bool
+        With buttons for corrections, where there are labels and objects; not while they are being written.
 
     Yields
     ------
@@ -112,12 +116,12 @@ def viewer(
         stack.callback(neuroglancer.stop)
         server = neuroglancer.server.global_server
         root = f"{server.server_url}/mitoscale/{shown.token}"
-        image = layers.zarr_address(root, "image", folders["image"])
+        image = layers.zarr_address(root, "image", folders["image"]) if "image" in folders else ""
         labels = layers.zarr_address(root, "labels", folders["labels"]) if "labels" in folders else ""
         objects = tables().objects.get("label", np.zeros(0, np.uint64))
         with shown.txn() as state:
             state.dimensions = layers.space(plan)
-            state.layers["image"] = layers.image_layer(image, normalisation)
+            state.layers["image"] = layers.image_layer(image or layers.read_here(plan), normalisation)
             if "foreground" in folders:
                 source = layers.zarr_address(root, "foreground", folders["foreground"])
                 state.layers["foreground"] = layers.foreground_layer(plan, source)
@@ -141,7 +145,7 @@ def viewer(
             state.projection_scale = max(plan.region.shape[1:]) * 1.5
         made = Meshes(plan, lambda label: tables().box(label))
         meshes: dict[str, Callable[[int], bytes | None]] = {"mesh": made.of}
-        edits = Edits(plan, shown, LABELS, f"precomputed://{root}/mesh_corrected") if labels and len(objects) else None
+        edits = Edits(plan, shown, LABELS, f"precomputed://{root}/mesh_corrected") if editable and labels and len(objects) else None
         commands: dict[str, Command] = edits.commands() if edits else {}
         if edits:
             now = edits  # for the closure: a mesh of what was not changed is the run's own
@@ -157,7 +161,11 @@ def viewer(
 
 def _folders(plan: RunPlan) -> dict[str, str]:
     """What is served, by name: only what is there."""
-    found = {"image": plan.settings.convert.source if plan.settings.convert.in_place else os.path.dirname(plan.image)}
+    found = {}
+    if not plan.settings.convert.in_place:
+        found["image"] = os.path.dirname(plan.image)
+    elif is_ome_zarr(plan.settings.convert.source):
+        found["image"] = plan.settings.convert.source
     for name, path in (("labels", plan.labels), ("foreground", RunFolder(plan.run).foreground)):
         if Path(path, "zarr.json").is_file():
             found[name] = path

@@ -14,6 +14,8 @@ from mitoscale.core.plan import RunPlan
 from mitoscale.core.volume import Normalisation
 from mitoscale.evaluation.label_reading import LabelSource
 from mitoscale.report.colours import hex_colour
+from mitoscale.stages.measure import Measure
+from mitoscale.storage.lazy import LazyArray
 
 _COLOURED = 5000
 """So many objects get the colours of the report; the rest has neuroglancer's own."""
@@ -39,7 +41,12 @@ def space(plan: RunPlan) -> Any:
     return neuroglancer.CoordinateSpace(names=["x", "y", "z"], units="nm", scales=plan.spec.spacing[::-1])
 
 
-def image_layer(source: str, normalisation: Normalisation | None) -> Any:
+def read_here(plan: RunPlan) -> Any:
+    """A source that is no OME-Zarr, read as the stages read it and sent to the browser in pieces."""
+    return _local(plan, LazyArray(Measure(plan=plan).open_image()), "image")
+
+
+def image_layer(source: Any, normalisation: Normalisation | None) -> Any:
     """The image, its grey window the one the networks see where that is known."""
     if normalisation is None:
         return neuroglancer.ImageLayer(source=source)

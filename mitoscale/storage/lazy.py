@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from mitoscale.core.geometry import Region
 from mitoscale.storage.arrays import Array
 
 _EDGE = 256
 """Chunks of an array without shards are read together up to about this many voxels along an edge."""
+
+
+class Readable(Protocol):
+    """An :class:`~mitoscale.storage.arrays.Array`, or what reads a source of another kind."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(z, y, x)."""
+
+    @property
+    def dtype(self) -> Any:
+        """NumPy dtype, or its name."""
+
+    def read(self, region: Region) -> np.ndarray:
+        """Voxels of a region."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +41,10 @@ class LazyArray:
     >>> da.from_array(lazy, chunks=lazy.parts)  # doctest: +SKIP
     """
 
-    array: Array
+    array: Readable
     """What is read."""
+    wanted: tuple[int, ...] | None = None
+    """What is best read at once, where that is known."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -36,7 +54,7 @@ class LazyArray:
     @property
     def dtype(self) -> np.dtype:
         """NumPy dtype."""
-        return self.array.dtype
+        return np.dtype(self.array.dtype)
 
     @property
     def ndim(self) -> int:
@@ -46,6 +64,8 @@ class LazyArray:
     @property
     def parts(self) -> tuple[int, ...]:
         """What is best read at once: a shard, or some chunks where there are none."""
+        if self.wanted or not isinstance(self.array, Array):
+            return self.wanted or (1, *self.shape[1:])
         return self.array.shards or tuple(c * max(1, _EDGE // c) for c in self.array.chunks)
 
     def __getitem__(self, index: Any) -> np.ndarray:
@@ -57,7 +77,8 @@ class LazyArray:
             index = (*index[:place], *fill, *index[place + 1 :])
         index = (*index, *(slice(None),) * (self.ndim - len(index)))
         box, inside = zip(*(_part(i, n) for i, n in zip(index, self.shape, strict=True)), strict=True)
-        return self.array.read_index(box)[inside]
+        (z0, z1), (y0, y1), (x0, x1) = ((part.start, part.stop) for part in box)
+        return self.array.read(Region(start=(z0, y0, x0), stop=(z1, y1, x1)))[inside]
 
 
 def _part(index: int | slice, length: int) -> tuple[slice, int | slice]:

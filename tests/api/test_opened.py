@@ -43,10 +43,8 @@ def test_slices_are_those_of_numpy(opened: api.OpenedRun, stack: Stack, index: t
 
 def test_nothing_is_read_before_it_is_computed(opened: api.OpenedRun, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[object] = []
-    original = type(open_array(RunFolder(opened.path).volume + "/0")).read_index
-    monkeypatch.setattr(
-        "mitoscale.storage.arrays.Array.read_index", lambda self, where: reads.append(where) or original(self, where)
-    )
+    original = type(open_array(RunFolder(opened.path).volume + "/0")).read
+    monkeypatch.setattr("mitoscale.storage.arrays.Array.read", lambda self, where: reads.append(where) or original(self, where))
     lazy = api.open_run(opened.path).image[0][:4, :8, :8] + 1
     assert not reads
     lazy.compute()

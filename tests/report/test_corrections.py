@@ -61,6 +61,19 @@ def test_two_rooms_are_parted_at_their_door() -> None:
     assert not part[~mask].any()
 
 
+def test_a_point_near_the_edge_stands_for_its_whole_room() -> None:
+    mask = np.zeros((9, 20, 40), bool)
+    mask[:, 2:18, 2:18] = mask[:, 2:18, 22:38] = mask[3:6, 8:12, 18:22] = True
+    part = split_mask(mask, (0, 2, 2), (8, 17, 37), (5.0, 5.0, 5.0))
+    assert part[:, :, 22:].sum() == mask[:, :, 22:].sum() and not part[:, :, :18].any()
+
+
+def test_a_room_without_a_door_is_halved() -> None:
+    mask = np.ones((5, 11, 21), bool)
+    part = split_mask(mask, (2, 5, 8), (2, 5, 12), (5.0, 5.0, 5.0))
+    assert 0.4 < part.mean() < 0.6 and part[:, :, 13:].all() and not part[:, :, :8].any()
+
+
 def test_what_the_foreground_doubts_is_where_it_is_cut() -> None:
     mask = np.ones((5, 10, 40), bool)  # no neck at all
     foreground = np.full(mask.shape, 255, np.uint8)
