@@ -39,7 +39,7 @@ HOMES = {
     "bokeh": ("dashboard",),
     "dask": ("cluster", "api"),  # the api's lazy arrays
     "distributed": ("cluster", "dashboard"),
-    "yaml": ("cluster", "pipeline", "training"),
+    "yaml": ("cluster", "nets", "pipeline", "training"),
     "imagecodecs": ("storage",),
     "pandas": ("api",),
     "h5py": ("storage",),

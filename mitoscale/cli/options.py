@@ -156,13 +156,24 @@ def request_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--block", type=Numbers(int, 16384, "64,512,512"), help="Core of a block in voxels; also the shard of the arrays."
             ),
-            click.option("--detector", help="Embedded weights, a weights file, or pkg.module:factory."),
+            click.option(
+                "--detector",
+                help="Weights by name (mitoscale weights list) or path, bioimageio:FOLDER (a model of the BioImage Model Zoo), "
+                "or pkg.module:factory. MitoNet, other .pth files and model folders hold code, which is run.",
+            ),
+            click.option(
+                "--detector-pixel",
+                type=Amount(0, min_open=True),
+                metavar="NM",
+                help="Pixel size the detector works at (default: what it was trained at; MitoNet: the volume's; "
+                "2 to 4 times as large is often better).",
+            ),
             click.option(
                 "--detector-option",
                 multiple=True,
                 callback=keywords,
                 metavar="K=V",
-                help="Keyword for a detector factory.",
+                help="Keyword for a detector factory; channel=NAME for bioimageio; median=1 for MitoNet.",
             ),
             click.option("--threshold", type=Amount(0, 1), help="Foreground probability from which a voxel counts."),
             click.option("--mirror", is_flag=True, help="The U-Net sees each slice twice: half as fast."),

@@ -37,7 +37,9 @@ class RunRequest(Settings):
     invert: bool | None = None
     """Membranes are bright: swap dark and bright."""
     detector: str | None = None
-    """Embedded weights by name, a weights file by path, or ``pkg.module:factory``."""
+    """Weights by name or path, ``bioimageio:FOLDER``, or ``pkg.module:factory``."""
+    detector_pixel: float | None = None
+    """Pixel size the detector works at, in nm."""
     detector_option: dict[str, Any] = Field(default_factory=dict)
     """Keywords for a detector's factory."""
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -65,6 +67,7 @@ class RunRequest(Settings):
         """What is given of :class:`~mitoscale.core.settings.DetectSettings`, by its names."""
         return _given(
             detector=self.detector,
+            pixel_nm=self.detector_pixel,
             threshold=self.threshold,
             mirror=self.mirror or None,
             options=self.detector_option or None,

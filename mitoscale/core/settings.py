@@ -50,11 +50,13 @@ class DetectSettings(Settings):
     """How foreground and detections are found."""
 
     detector: str = "unet-small"
-    """Embedded weights by name, a weights file by path, or ``pkg.module:factory``."""
+    """Embedded or downloaded weights by name, a weights file by path, ``bioimageio:FOLDER``, or ``pkg.module:factory``."""
+    pixel_nm: float | None = None
+    """Pixel size (y, x) the detector works at, in nm; None: its own, or the volume's where it has none."""
     weights: str = ""
-    """SHA-256 of the weights file; empty for a factory."""
+    """SHA-256 of the weights; empty for a factory."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """Keywords for a factory."""
+    """Keywords for a factory, and what a network of others lets choose."""
     margin_nm: Spacing = (40.0, 640.0, 640.0)
     """How far (z, y, x) the detector reads beyond a core, in nm; of a U-Net's weights their own measured margin is taken."""
     threshold: float = 0.5

@@ -21,6 +21,7 @@ from torch import nn
 from mitoscale.core.errors import InputError, StoppedError
 from mitoscale.nets import sam, unet
 from mitoscale.nets.embedded import find_weights
+from mitoscale.nets.published import check_use
 from mitoscale.nets.sam_checkpoint import read_sam_checkpoint
 
 FORMAT = 1
@@ -92,6 +93,7 @@ def load_unet(name_or_path: str) -> tuple[unet.UNet, WeightsCard]:
     InputError
         If the weights are unknown, unreadable, or not a U-Net's.
     """
+    check_use(name_or_path, "detector")
     path = find_weights(name_or_path)
     card, state = _read_safetensors(path)
     _expect(card, "unet", path)
@@ -110,6 +112,7 @@ def load_sam(name_or_path: str) -> tuple[sam.Sam, WeightsCard]:
     InputError
         If the weights are unknown, unreadable, or not a SAM's.
     """
+    check_use(name_or_path, "sam")
     path = find_weights(name_or_path)
     if path.suffix == ".safetensors":
         card, state = _read_safetensors(path)

@@ -62,16 +62,24 @@ def make_detector(settings: DetectSettings, spacing: Spacing) -> Detector:
     InputError
         If there is none, or it has no ``foreground``.
     """
-    if is_factory(settings.detector):
+    from mitoscale.nets.foreign import is_foreign, make_foreign
+
+    if is_factory(settings.detector) and not is_foreign(settings.detector):
         detector = _made(settings.detector, tuple(sorted(settings.options.items())))
         if not isinstance(detector, Detector):
             raise InputError(f"detector {settings.detector!r} has no method foreground(image, region)")
         return detector if getattr(detector, "concurrent", False) else DetectorInTurn(detector)
+    asked = checked_pixel(settings.pixel_nm, spacing, "--detector-pixel")
+    if is_foreign(settings.detector):
+        options = tuple(sorted(settings.options.items()))
+        loaded = _foreign(settings.detector, settings.weights, options)
+        network = make_foreign(settings.detector, loaded, settings.options, pixel_nm=asked, spacing=spacing)
+        return cast(Detector, network)
     from mitoscale.nets.unet_detector import UNetDetector
 
     model, pixel_nm = _unet(settings.detector, settings.weights)
     _no_options("detector", settings.detector, settings.options)
-    return UNetDetector(model, pixel_nm=pixel_nm, spacing=spacing, mirror=settings.mirror)
+    return UNetDetector(model, pixel_nm=asked or pixel_nm, spacing=spacing, mirror=settings.mirror)
 
 
 def make_segmenter(settings: SegmentSettings, spacing: Spacing) -> MaskSegmenter | VolumeSegmenter | None:
@@ -127,6 +135,10 @@ def weights_digest(name_or_path: str) -> str:
     InputError
         If there is no such file.
     """
+    from mitoscale.nets.foreign import foreign_digest, is_foreign
+
+    if is_foreign(name_or_path):
+        return foreign_digest(name_or_path)
     if is_factory(name_or_path):
         return ""
     import hashlib
@@ -180,6 +192,16 @@ def _unet(name: str, expected: str) -> tuple[Any, float | tuple[float, float]]:
         raise InputError(f"weights {name} do not tell their pixel size")
     quick = folded_normalisation(model).to(device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
     return quick, card.pixel_nm
+
+
+@_loaded_once
+def _foreign(name: str, expected: str, options: tuple[tuple[str, Any], ...]) -> Any:
+    from mitoscale.nets.device import limit_threads
+    from mitoscale.nets.foreign import load_foreign
+
+    limit_threads()
+    _check_unchanged(name, expected)
+    return load_foreign(name, dict(options))
 
 
 @_loaded_once

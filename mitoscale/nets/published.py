@@ -112,6 +112,26 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "mitoscale"
 
 
+def check_use(name: str, use: Literal["sam", "detector"]) -> None:
+    """Raise where a published name is given to the other option.
+
+    Parameters
+    ----------
+    name : str
+        Any name or path of weights.
+    use : {"sam", "detector"}
+        The option it is given to.
+
+    Raises
+    ------
+    InputError
+        If it is for the other one.
+    """
+    published = PUBLISHED.get(name)
+    if published is not None and published.use != use:
+        raise InputError(f"weights {name} are for --{published.use}, not for --{use}: {published.what}")
+
+
 def promised_md5(address: str) -> str:
     """The beginning of the MD5 sum that a checkpoint's file name promises, as Meta's do.
 

@@ -1,4 +1,4 @@
-"""The pixel size SAM is asked to work at, held against the volume's: a slip of the pen must not fill the memory."""
+"""The pixel size a network is asked to work at, held against the volume's: a slip of the pen must not fill the memory."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Spacing
 
 FINER, COARSER = 8, 32
-"""How many times smaller or larger than the volume's pixels SAM's may be. A slice of smaller pixels takes the square of that in
-memory and time, and shows no more; of larger ones a mitochondrion would be a few."""
+"""How many times smaller or larger than the volume's pixels a network's may be. A slice of smaller pixels takes the square of
+that in memory and time, and shows no more; of larger ones a mitochondrion would be a few."""
 
 
-def checked_pixel(pixel_nm: float | None, spacing: Spacing) -> float | None:
+def checked_pixel(pixel_nm: float | None, spacing: Spacing, option: str = "--sam-pixel") -> float | None:
     """The pixel size that was asked for, where it fits the volume.
 
     Parameters
     ----------
     pixel_nm : float or None
-        What ``--sam-pixel`` says, in nm; None: nothing.
+        What the option says, in nm; None: nothing.
     spacing : (z, y, x)
         Voxel size of the volume in nm.
+    option : str
+        Its name.
 
     Raises
     ------
@@ -34,7 +36,7 @@ def checked_pixel(pixel_nm: float | None, spacing: Spacing) -> float | None:
     if pixel_nm is not None and not low <= pixel_nm <= high:
         size = " x ".join(f"{s:g}" for s in spacing[1:])
         raise InputError(
-            f"--sam-pixel {pixel_nm:g} nm is not between {low:g} and {high:g} nm, 1/{FINER} and {COARSER} times the volume's "
+            f"{option} {pixel_nm:g} nm is not between {low:g} and {high:g} nm, 1/{FINER} and {COARSER} times the volume's "
             f"pixels of {size} nm; give one near those, or leave it out"
         )
     return pixel_nm

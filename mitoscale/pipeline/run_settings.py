@@ -8,6 +8,7 @@ from mitoscale.core.request import RunRequest
 from mitoscale.core.settings import ConvertSettings, DetectSettings, RelabelSettings, RunSettings, SegmentSettings
 from mitoscale.nets.factories import weights_digest
 from mitoscale.nets.margin import margin_nm
+from mitoscale.nets.published import check_use
 from mitoscale.stages.source import Source
 
 
@@ -57,9 +58,11 @@ def with_request(settings: RunSettings, request: RunRequest) -> RunSettings:
     segment = settings.segment.model_dump() | request.segment()
     relabel = settings.relabel.model_dump() | request.relabel()
     if detect["detector"] != settings.detect.detector:  # what was said to another one means nothing to it
-        detect["options"] = request.detector_option
+        detect["options"], detect["pixel_nm"] = request.detector_option, request.detector_pixel
     if segment["segmenter"] != settings.segment.segmenter:
         segment["options"] = request.segmenter_option
+    check_use(detect["detector"], "detector")
+    check_use(segment["sam"], "sam")
     detect["weights"] = weights_digest(detect["detector"])
     if detect["weights"] != settings.detect.weights:
         detect["margin_nm"] = margin_nm(detect["detector"]) or DetectSettings().margin_nm

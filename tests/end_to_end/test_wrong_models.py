@@ -76,6 +76,27 @@ def tiny_sam_pixel(folder: Path) -> list[str]:
     return ["--sam-pixel", "0.001"]
 
 
+def tiny_detector_pixel(folder: Path) -> list[str]:
+    return ["--detector-pixel", "0.001"]
+
+
+def sam_as_detector(folder: Path) -> list[str]:
+    return ["--detector", "vit_b_em_organelles"]
+
+
+def detector_as_sam(folder: Path) -> list[str]:
+    return ["--sam", "mitonet"]
+
+
+def folder_without_model(folder: Path) -> list[str]:
+    return ["--detector", f"bioimageio:{folder}"]
+
+
+def text_as_torchscript(folder: Path) -> list[str]:
+    (folder / "net.pth").write_text("no script")
+    return ["--detector", str(folder / "net.pth")]
+
+
 def missing_cluster_file(folder: Path) -> list[str]:
     return ["--cluster", str(folder / "nowhere.yaml")]
 
@@ -100,6 +121,11 @@ MODELS: dict[Callable[[Path], list[str]], str] = {
     options_for_a_network: "takes no options",
     options_for_sam: "takes no options",
     tiny_sam_pixel: "--sam-pixel 0.001 nm is not between",
+    tiny_detector_pixel: "--detector-pixel 0.001 nm is not between",
+    sam_as_detector: "are for --sam, not for --detector",
+    detector_as_sam: "are for --detector, not for --sam",
+    folder_without_model: "it has no rdf.yaml and no bioimageio.yaml",
+    text_as_torchscript: "net.pth is damaged, or no TorchScript",
     useless_factory: "no method foreground",
     missing_cluster_file: "nowhere.yaml",
     wrong_cluster_file: "cluster.yaml",
