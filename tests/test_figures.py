@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -29,6 +30,41 @@ def test_pages_hold_the_committed_results(accuracy) -> None:  # type: ignore[no-
         content = page.read_text(encoding="utf-8")
         held = content.split(accuracy.BEGIN)[1].split(accuracy.END)[0].strip()
         assert held == text, f"{page} shows other figures than benchmarks/results: run python benchmarks/accuracy.py --tables"
+
+
+@pytest.fixture(scope="module")
+def generalise() -> object:
+    """The module ``benchmarks/generalise.py``."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        import generalise
+
+        yield generalise
+        sys.modules.pop("generalise", None)
+
+
+def test_the_page_holds_the_committed_rows_of_other_tissues(generalise) -> None:  # type: ignore[no-untyped-def]
+    rows = json.loads(generalise.RESULT.read_text(encoding="utf-8"))["rows"]
+    content = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
+    held = content.split(generalise.BEGIN)[1].split(generalise.END)[0].strip()
+    assert held == generalise.table(rows), "benchmarks/README.md shows other rows than results/generalise.json"
+
+
+def test_what_weights_have_seen_is_told_by_all_their_trainings(generalise) -> None:  # type: ignore[no-untyped-def]
+    first = {"data": "training.tif", "train_slices": "0:104", "init": ""}
+    second = {"volumes": [{"data": "cardiac", "train_slices": "0:2"}, {"data": "fib25_1", "train_slices": ""}], "init": first}
+    told = [generalise.seen(second, name) for name in ("epfl", "cardiac", "fib25_1", "vnc")]
+    assert told == ["0:104", "0:2", "no", "no"]
+
+
+def test_the_interval_of_windows_holds_the_whole(generalise) -> None:  # type: ignore[no-untyped-def]
+    rng = np.random.default_rng(0)
+    truth = rng.random((4, 512, 512)) < 0.3
+    found = truth ^ (rng.random(truth.shape) < 0.05)
+    both, either = generalise.windows(found, truth, 2)
+    assert len(both) == 2 * 2 * 2 and both.sum() == (found & truth).sum() and either.sum() == (found | truth).sum()
+    low, high = generalise.interval(both, either)
+    assert low < both.sum() / either.sum() < high < low + 0.01
 
 
 def test_differences_are_told_and_times_are_not(accuracy) -> None:  # type: ignore[no-untyped-def]
