@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import SkipValidation, ValidationError
 
-from mitoscale.core.errors import InputError
+from mitoscale.core.errors import BlockError, InputError
 from mitoscale.core.geometry import Region, Triple
 from mitoscale.core.plan import RunPlan
 from mitoscale.core.reading import Reading
@@ -17,7 +17,8 @@ from mitoscale.stages.outputs import tasks_without_shards
 from mitoscale.storage.layout import RunFolder, read_json
 from mitoscale.storage.ledger import Ledger
 from mitoscale.storage.ome import is_ome_zarr
-from mitoscale.storage.sources.kinds import open_reader
+from mitoscale.storage.sources.kinds import look_at, open_reader
+from mitoscale.storage.sources.ome_zarr import attributes_of
 from mitoscale.storage.sources.reader import Reader
 
 
@@ -29,6 +30,8 @@ class LabelSource:
     """What the user named."""
     reader: SkipValidation[Reader]
     """Where the voxels are."""
+    labelled: bool = False
+    """Whether each value is known to be an object, whatever their number; else one value besides 0 is a mask."""
     region: Region | None = None
     """The part that holds labels, where it is known to be a part: of a run with ``--region``."""
 
@@ -95,8 +98,9 @@ def open_labels(path: str, reading: Reading | None = None, *, real: bool = False
         path, region = _labels_of_run(path)
     reader = open_reader(path, reading, labels=True)
     if np.dtype(reader.dtype).kind not in ("biuf" if real else "biu"):
+        cure = "they are ids: save them as uint32" if _are_ids(reader) else cure
         raise InputError(f"{path} holds {reader.dtype} values; labels are whole numbers: {cure}")
-    return LabelSource(path=named, reader=reader, region=region)
+    return LabelSource(path=named, reader=reader, labelled=path != named or _made_here(path), region=region)
 
 
 def read_labels(path: str, slices: tuple[int, int] | None = None) -> np.ndarray:
@@ -115,6 +119,22 @@ def read_labels(path: str, slices: tuple[int, int] | None = None) -> np.ndarray:
     """
     source = open_labels(path)
     return source.read(source.cropped(slices))
+
+
+def _are_ids(reader: Reader) -> bool:
+    """Whether real numbers, by the middle slice, are whole and more than a mask's."""
+    z = reader.shape[0] // 2
+    try:
+        values = reader.read(Region(start=(z, 0, 0), stop=(z + 1, *reader.shape[1:])))
+    except BlockError:
+        return False
+    return bool(np.isfinite(values).all() and (values == np.rint(values)).all() and values.max(initial=0) > 1)
+
+
+def _made_here(path: str) -> bool:
+    """Whether labels are an image that a run has written."""
+    look, _ = look_at(path)
+    return "mitoscale" in attributes_of(look.metadata)
 
 
 def _labels_of_run(path: str) -> tuple[str, Region | None]:

@@ -41,7 +41,9 @@ class BlockIds:
     """Of the components; empty where ``ids`` are values."""
 
 
-def number_block(labels: np.ndarray, core: Region, read: Region, volume: Region, *, per_slice: bool) -> BlockIds:
+def number_block(
+    labels: np.ndarray, core: Region, read: Region, volume: Region, *, per_slice: bool, labelled: bool = False
+) -> BlockIds:
     """Number the objects of a block.
 
     Parameters
@@ -52,6 +54,8 @@ def number_block(labels: np.ndarray, core: Region, read: Region, volume: Region,
         What the block stands for, what ``labels`` covers, and all there is.
     per_slice : bool
         Components of each slice (8-neighbourhood) instead of the volume's (26-neighbourhood).
+    labelled : bool
+        Each value is known to be an object: nothing is taken for a mask.
 
     Returns
     -------
@@ -68,7 +72,7 @@ def number_block(labels: np.ndarray, core: Region, read: Region, volume: Region,
     """
     inside = core.within(read)
     nothing = np.zeros(0, np.int64), np.zeros(0, np.uint64)
-    if not is_two_valued(labels):
+    if labelled or not is_two_valued(labels):
         return BlockIds(ids=labels[inside], value=None, runs=_runs_of((nothing, nothing)))
     found = _per_slice(labels) if per_slice else components(labels)
     sides = _sides(found, core, read, volume, per_slice)

@@ -13,7 +13,7 @@ from mitoscale.core.grid import Block, BlockGrid, Face
 from mitoscale.core.result import BlockResult
 from mitoscale.evaluation.label_reading import LabelSource
 from mitoscale.evaluation.object_numbering import BlockIds, number_block
-from mitoscale.evaluation.truth import CURE, check_finite, check_lowest, not_finite
+from mitoscale.evaluation.truth import CURE, check_background, check_finite, check_lowest, not_finite
 from mitoscale.ops.contingency import contingency
 from mitoscale.stages.stage import Stopwatch
 from mitoscale.storage.tables import Columns, write_table
@@ -57,10 +57,15 @@ class Evaluation(BaseModel):
                 counts = {"true_highest": float(core.max(initial=0)), "true_bad": float(not_finite(core))}
                 pair = (pair[0], pair[1] > self.threshold)
             counts |= _kinds(pair, key)
+            if self.threshold is None and not self.truth.labelled:
+                counts |= _background(pair[1][key.core.within(key.halo)])
             pair = (_unsigned(pair[0]), _unsigned(pair[1]))
             pairs, runs, values = [], [], []
             for per_slice in (False, True):
-                ids = [number_block(a, key.core, key.halo, self.grid.region, per_slice=per_slice) for a in pair]
+                ids = [
+                    number_block(a, key.core, key.halo, self.grid.region, per_slice=per_slice, labelled=known)
+                    for a, known in zip(pair, (self.labels.labelled, self.truth.labelled), strict=True)
+                ]
                 pairs.append(_pairs(ids, key, per_slice))
                 runs += [_runs(one, side, per_slice) for side, one in enumerate(ids)]
                 values = [None if one.value is None else str(one.value) for one in ids]
@@ -92,6 +97,15 @@ def check_kinds(counts: dict[str, float], names: dict[str, str]) -> None:
         between, full = counts.get(f"{side}_between", 0.0), counts.get(f"{side}_full", 0.0)
         if counts.get(f"{side}_zero") and 0 < between <= full:
             raise InputError(f"{names[side]} is a mask with grey values between 0 and 255: {cure}")
+    if counts.get("background_size"):
+        inverse = counts["background_inverse_highest"]
+        check_background(
+            names["true"],
+            voxels=counts["background_size"],
+            background=counts["background_zeros"],
+            lowest=1 / inverse if inverse else 0,
+            highest=counts["background_highest"],
+        )
 
 
 def _kinds(pair: tuple[np.ndarray, np.ndarray], block: Block) -> dict[str, float]:
@@ -109,6 +123,17 @@ def _kinds(pair: tuple[np.ndarray, np.ndarray], block: Block) -> dict[str, float
                 f"{side}_between": float(histogram[1:255].sum()),
             }
     return counts
+
+
+def _background(truth: np.ndarray) -> dict[str, float]:
+    """What :func:`mitoscale.evaluation.truth.check_background` asks, in a form that adds up."""
+    inside = truth[truth > 0]
+    return {
+        "background_size": float(truth.size),
+        "background_zeros": float(truth.size - inside.size),
+        "background_highest": float(inside.max(initial=0)),
+        "background_inverse_highest": 1 / float(inside.min()) if inside.size else 0.0,
+    }
 
 
 def _unsigned(labels: np.ndarray) -> np.ndarray:

@@ -9,6 +9,9 @@ from mitoscale.core.reading import Reading
 from mitoscale.evaluation.label_reading import LabelSource, open_labels
 from mitoscale.ops.instances import is_grey_image, is_grey_mask
 
+_JUDGED = 4096
+"""Fewer voxels may all lie in one mitochondrion."""
+
 CURE = "give --truth-threshold, such as 127"
 """What to do where a truth holds grey values."""
 
@@ -83,6 +86,35 @@ def check_lowest(name: str, lowest: float) -> None:
     """Raise where the lowest value is no label."""
     if lowest < 0:
         raise InputError(f"{name} holds {lowest:.0f}; labels are 0 (background) and above")
+
+
+def check_background(name: str, *, voxels: float, background: float, lowest: float, highest: float) -> None:
+    """Raise where a truth has no background, or looks inverted.
+
+    Parameters
+    ----------
+    name : str
+        The truth.
+    voxels, background : float
+        How many there are, and how many are 0.
+    lowest, highest : float
+        Values of the others.
+
+    Raises
+    ------
+    InputError
+        If there is no 0 among several values, or a mask holds more than it leaves out; a few voxels are not judged.
+    """
+    if voxels < _JUDGED or not highest:
+        return
+    low, share = round(lowest), 1 - background / voxels
+    if not background and lowest < highest:
+        raise InputError(f"{name} holds no 0, which is background: if {low} is, give --truth-threshold {low}, or write it as 0")
+    if round(highest) == low and share > 0.5:
+        raise InputError(
+            f"{name} is mitochondrion in {share:.0%} of its voxels: is it inverted? Write background as 0; if it is right, number "
+            "its objects 1, 2, ..."
+        )
 
 
 def check_labels(labels: np.ndarray, name: str, cure: str = CURE) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region, Spacing
 from mitoscale.core.reading import Reading
-from mitoscale.evaluation.truth import CURE, above, check_lowest, open_truth
+from mitoscale.evaluation.truth import CURE, above, check_background, check_lowest, open_truth
 from mitoscale.ops.grey_histogram import Histogram
 from mitoscale.ops.instances import components, connected_parts, instances, is_grey_image, is_grey_mask, is_two_valued
 from mitoscale.stages.grey import grey_of
@@ -41,6 +41,8 @@ class AnnotatedVolume:
     """SHA-256 of image and truth."""
     unknown: np.ndarray | None = None
     """(Z, Y, X) bool: what nobody has annotated, 0 in ``truth``; such a volume may be without a mitochondrion."""
+    labelled: bool = False
+    """Whether each value is known to be an object; else one value besides 0 is a mask."""
     notes: tuple[str, ...] = ()
     """What people should know of the volume."""
 
@@ -52,8 +54,9 @@ class AnnotatedVolume:
     @property
     def truth_told(self) -> str:
         """What the truth was taken for, for people to see; with a doubt where its values fall in many pieces each."""
-        pieces = int(components(self.truth).max()) if is_two_valued(self.truth) else int(connected_parts(self.truth).max())
-        if is_two_valued(self.truth):
+        mask = not self.labelled and is_two_valued(self.truth)
+        pieces = int((components if mask else connected_parts)(self.truth).max())
+        if mask:
             return f"a mask of {pieces} separate pieces"
         values = len(np.unique(self.truth[self.truth != 0]))
         told = f"{values} instances in {pieces} separate pieces"
@@ -91,7 +94,7 @@ class AnnotatedVolume:
                 f"the truth of slices {start}:{stop} holds nothing but mitochondria; is it inverted, or is "
                 "--truth-threshold missing or too low?"
             )
-        labels = instances(truth) if is_two_valued(truth) else truth
+        labels = truth if self.labelled else instances(truth)
         if labels.max() >= _EXACT:
             _, compact = np.unique(np.append(0, labels), return_inverse=True)  # 0 stays 0
             labels = compact[1:].reshape(labels.shape)
@@ -164,6 +167,11 @@ def read_annotated(
         check_lowest(truth, int(labels.min(initial=0)))
         if is_grey_mask(labels) or is_grey_image(labels):
             raise InputError(f"{truth} holds grey values, not labels: {CURE}")
+        if not labels_source.labelled:
+            inside = labels[labels > 0]
+            lowest, highest = (float(inside.min()), float(inside.max())) if inside.size else (0.0, 0.0)
+            background = labels.size - inside.size
+            check_background(truth, voxels=labels.size, background=background, lowest=lowest, highest=highest)
     if not labels.any() and unknown is None:
         raise InputError(f"{truth} is empty: it holds no mitochondrion")
     digest = hashlib.sha256(np.ascontiguousarray(image).data)
@@ -171,7 +179,13 @@ def read_annotated(
     if unknown is not None:
         digest.update(np.packbits(unknown).data)
     return AnnotatedVolume(
-        image=image, truth=labels, spacing=source.spacing, digest=digest.hexdigest(), unknown=unknown, notes=source.notes
+        image=image,
+        truth=labels,
+        spacing=source.spacing,
+        digest=digest.hexdigest(),
+        unknown=unknown,
+        labelled=labels_source.labelled and threshold is None,
+        notes=source.notes,
     )
 
 
