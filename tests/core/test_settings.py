@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from mitoscale.core.geometry import Region
 from mitoscale.core.provenance import Provenance
+from mitoscale.core.reading import Reading
 from mitoscale.core.settings import STAGES, ConvertSettings, DetectSettings, RunSettings
 
 SETTINGS = RunSettings(
@@ -37,6 +38,8 @@ def other(value: Any) -> Any:
         return {**value, "other": 1}
     if isinstance(value, Region):
         return Region(start=value.start, stop=(value.stop[0] + 1, *value.stop[1:]))
+    if isinstance(value, Reading):
+        return Reading(channel=1)
     assert value is None
     return None
 

@@ -27,7 +27,7 @@ from mitoscale.report.editor import editing
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.edit_log import EditLog
 from mitoscale.storage.layout import RunFolder
-from mitoscale.storage.ome import open_image
+from mitoscale.storage.sources.kinds import open_reader
 from mitoscale.storage.tables import read_table
 
 
@@ -163,7 +163,7 @@ def test_blocks_that_did_not_change_are_the_same_files(plan: RunPlan) -> None:
     linked = [file for file in shards if os.stat(file).st_nlink > 1]
     assert 0 < done.blocks < 8 and len(shards) - len(linked) == done.blocks * len(plan.spec.factors)
     assert contents(plan.labels) == before
-    assert open_image(str(final)).spec.spacing == plan.spec.spacing
+    assert open_reader(str(final)).spacing == plan.spec.spacing
     assert json.loads((final.parent / "zarr.json").read_text())["attributes"]["ome"]["labels"] == [
         "mitochondria",
         "mitochondria_corrected",
