@@ -106,7 +106,17 @@ def running(settings: ClusterSettings) -> Iterator[Cluster]:
 
 @contextmanager
 def watched(run: Run, stages: Sequence[str], cluster: Cluster) -> Iterator[Watch]:
-    """Meanwhile show the run in the dashboard, on a page whose address is printed."""
+    """Meanwhile show the run in the dashboard, on a page whose address is printed.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    stages : sequence of str
+        Those that run.
+    cluster : Cluster
+        Where they run; its scheduler serves the page.
+    """
     from mitoscale.dashboard.plugin import add_page
     from mitoscale.dashboard.publishing import publishing
 
@@ -124,7 +134,17 @@ def watched(run: Run, stages: Sequence[str], cluster: Cluster) -> Iterator[Watch
 
 
 def summarise(run: Run, outcomes: list[StageOutcome], seconds: float) -> None:
-    """Print objects, time, speed and where the results are."""
+    """Print objects, time, speed and where the results are.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    outcomes : list of StageOutcome
+        What the stages returned.
+    seconds : float
+        Wall time of all of them.
+    """
     numbers = {o.name: o.numbers for o in outcomes}
     rate = run.plan.region.size / 1e6 / max(seconds, 1e-3)
     measured = numbers.get("measure")

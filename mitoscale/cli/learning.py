@@ -48,7 +48,19 @@ def _absolute(path: str) -> str:
 
 
 def run_on_cluster(job: Callable[..., Event], settings: LearnSettings, name: str, cluster_file: str | None) -> Event:
-    """Run a job on a worker of the cluster's train group, show its progress, and keep its history beside the weights."""
+    """Run a job on a worker of the cluster's train group, show its progress, and keep its history beside the weights.
+
+    Parameters
+    ----------
+    job : callable
+        Takes the settings and what its messages go to; it is run on a worker.
+    settings : LearnSettings
+        What to learn from, and how.
+    name : str
+        What the dashboard calls it.
+    cluster_file : str or None
+        A cluster.yaml; None: one worker on this machine.
+    """
     if cluster_file is None:
         wanted = ClusterSettings(workers=1, threads=settings.threads or len(os.sched_getaffinity(0)))
     else:

@@ -110,7 +110,15 @@ class Part(click.ParamType):
 
 
 def keywords(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    """Turn repeated ``k=v`` into a dict."""
+    """Turn repeated ``k=v`` into a dict.
+
+    Parameters
+    ----------
+    ctx, param
+        From click.
+    values : tuple of str
+        Each ``NAME=VALUE``.
+    """
     pairs = [v.partition("=") for v in values]
     for name, sign, _ in pairs:
         if not sign or not name.isidentifier():

@@ -101,7 +101,15 @@ def _cube(plan: RunPlan, size: float) -> Triple:
 
 
 def grown(plan: RunPlan, shape: Triple) -> RunPlan:
-    """The same run on a volume of another shape."""
+    """The same run on a volume of another shape.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run.
+    shape : (z, y, x)
+        Shape of the other volume, in voxels.
+    """
     convert = plan.settings.convert.model_copy(update={"region": Region.of_shape(shape)})
     settings = plan.settings.model_copy(update={"convert": convert})
     return plan.model_copy(update={"spec": plan.spec.model_copy(update={"shape": shape}), "settings": settings})

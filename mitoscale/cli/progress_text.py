@@ -26,7 +26,15 @@ def as_object(found: RunProgress) -> str:
 
 
 def as_text(found: RunProgress, run: str) -> str:
-    """A table of the stages, what was given up, and the last faults."""
+    """A table of the stages, what was given up, and the last faults.
+
+    Parameters
+    ----------
+    found : RunProgress
+        What is done.
+    run : str
+        Path of the run, for the commands that are told.
+    """
     lost = [(s.name, task, why) for s in found.stages for task, why in s.quarantined.items()]
     head = f"{'stage':9}{'tasks':>16}{'given up':>10}{'Mvoxel/s':>10}{'net px/vx':>11}{'read s':>9}{'compute s':>11}{'write s':>9}"
     head += f"{'GB in/out':>14}  left"

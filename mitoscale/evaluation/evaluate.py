@@ -136,7 +136,19 @@ def score(
     threshold: float | None = None,
     names: tuple[str, str] = ("LABELS", "TRUTH"),
 ) -> dict[str, Any]:
-    """The same for arrays: (Z, Y, X) integer labels or masks; see :func:`evaluate`."""
+    """The same for arrays: (Z, Y, X) integer labels or masks; see :func:`evaluate`.
+
+    Parameters
+    ----------
+    prediction, truth : (Z, Y, X) integer
+        Labels or masks.
+    min_truth : int
+        Smaller objects of the truth, in voxels (in 2D: pixels), are left out.
+    threshold : float, optional
+        Above it the truth is a mitochondrion.
+    names : (str, str)
+        What errors call both.
+    """
     if prediction.shape != truth.shape:
         raise InputError(f"{names[0]} has shape {prediction.shape}, {names[1]} has {truth.shape} (z, y, x): they must be the same")
     if threshold is not None:

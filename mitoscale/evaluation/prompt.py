@@ -96,6 +96,15 @@ def ask_prompts(
 def ask_everything(volume: GreyVolume, z: int, sam: str) -> Answers:
     """Masks of everything in a slice, best first where they overlap; see :mod:`mitoscale.nets.automatic`.
 
+    Parameters
+    ----------
+    volume : GreyVolume
+        The volume.
+    z : int
+        Slice, from 0.
+    sam : str
+        Weights, by name or path.
+
     Raises
     ------
     InputError

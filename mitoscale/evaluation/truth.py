@@ -71,19 +71,47 @@ def not_finite(values: np.ndarray) -> int:
 
 
 def check_finite(name: str, bad: float) -> None:
-    """Raise where values are NaN or infinite."""
+    """Raise where values are NaN or infinite.
+
+    Parameters
+    ----------
+    name : str
+        What the error calls the array.
+    bad : float
+        A value, NaN or infinite where one of them is.
+    """
     if bad:
         raise InputError(f"{name} has {bad:.0f} values that are not finite; replace them by 0, which is background")
 
 
 def check_largest(name: str, largest: float, threshold: float, cure: str = "give a lower one") -> None:
-    """Raise where the largest value is a mask's, not that of an empty one, and is not above the threshold."""
+    """Raise where the largest value is a mask's, not that of an empty one, and is not above the threshold.
+
+    Parameters
+    ----------
+    name : str
+        What the error calls the array.
+    largest : float
+        Largest value.
+    threshold : float
+        Above it is a mitochondrion.
+    cure : str
+        What the error says to do.
+    """
     if 0 < largest <= threshold:
         raise InputError(f"no value of {name} is above --truth-threshold {threshold}; its largest is {largest:.7g}: {cure}")
 
 
 def check_lowest(name: str, lowest: float) -> None:
-    """Raise where the lowest value is no label."""
+    """Raise where the lowest value is no label.
+
+    Parameters
+    ----------
+    name : str
+        What the error calls the array.
+    lowest : float
+        Lowest value.
+    """
     if lowest < 0:
         raise InputError(f"{name} holds {lowest:.0f}; labels are 0 (background) and above")
 
@@ -119,6 +147,15 @@ def check_background(name: str, *, voxels: float, background: float, lowest: flo
 
 def check_labels(labels: np.ndarray, name: str, cure: str = CURE) -> None:
     """Raise where an array is neither labels nor a mask.
+
+    Parameters
+    ----------
+    labels : (...) array
+        What should be labels.
+    name : str
+        What the error calls it.
+    cure : str
+        What the error says to do.
 
     Raises
     ------

@@ -130,6 +130,13 @@ def load_sam(name_or_path: str) -> tuple[sam.Sam, WeightsCard]:
 def square_pixel(card: WeightsCard, name: str) -> float | None:
     """The pixel size of weights that know only square pixels, as SAM's.
 
+    Parameters
+    ----------
+    card : WeightsCard
+        Description of the weights.
+    name : str
+        What the error calls them.
+
     Raises
     ------
     InputError

@@ -57,6 +57,13 @@ def load_factory(name: str) -> Callable[..., Any]:
 def make_detector(settings: DetectSettings, spacing: Spacing) -> Detector:
     """The detector the settings name; networks are loaded once in a process.
 
+    Parameters
+    ----------
+    settings : DetectSettings
+        Name, weights, options.
+    spacing : (z, y, x)
+        Voxel size of the volume in nm.
+
     Raises
     ------
     InputError
@@ -84,6 +91,13 @@ def make_detector(settings: DetectSettings, spacing: Spacing) -> Detector:
 
 def make_segmenter(settings: SegmentSettings, spacing: Spacing) -> MaskSegmenter | VolumeSegmenter | None:
     """The segmenter the settings name; None for ``unet``, where the watershed's profiles are the masks.
+
+    Parameters
+    ----------
+    settings : SegmentSettings
+        Name, weights, options.
+    spacing : (z, y, x)
+        Voxel size of the volume in nm.
 
     Raises
     ------
@@ -117,6 +131,15 @@ def _no_options(kind: str, name: str, options: Mapping[str, Any]) -> None:
 
 def preload_models(detect: DetectSettings, segment: SegmentSettings, spacing: Spacing) -> None:
     """Load what detect and segment need, so that a worker's first task finds it there.
+
+    Parameters
+    ----------
+    detect : DetectSettings
+        Names the detector.
+    segment : SegmentSettings
+        Names the segmenter.
+    spacing : (z, y, x)
+        Voxel size of the volume in nm.
 
     Raises
     ------

@@ -167,7 +167,21 @@ def decode(
     points: torch.Tensor,
     labels: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """What :meth:`Sam.decode` does, for who holds the embeddings and needs no image encoder."""
+    """What :meth:`Sam.decode` does, for who holds the embeddings and needs no image encoder.
+
+    Parameters
+    ----------
+    prompt_encoder, mask_decoder
+        Modules of the network.
+    embeddings : (W, C, h, w) float
+        Of W windows.
+    window : (N,) int64
+        Window of each prompt.
+    points : (N, P, 2) float
+        x and y in the window's pixels.
+    labels : (N, P) int
+        Meaning of each point; see :meth:`Sam.decode`.
+    """
     sparse = _embed_points(prompt_encoder, points, labels)
     tokens = torch.cat([mask_decoder.iou_token.weight, mask_decoder.mask_tokens.weight], dim=0)
     tokens = torch.cat([tokens.expand(len(sparse), -1, -1), sparse], dim=1)

@@ -36,13 +36,29 @@ def corrected_labels(plan: RunPlan) -> str:
 
 
 def digest_of(edits: list[Edit], labels: str) -> str:
-    """What corrected labels were made from: the corrections, and the state of the labels they were made on."""
+    """What corrected labels were made from: the corrections, and the state of the labels they were made on.
+
+    Parameters
+    ----------
+    edits : sequence of Edit
+        The corrections.
+    labels : str
+        State of the labels they were made on.
+    """
     text = labels + "".join(edit.model_dump_json() for edit in edits)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def is_current(plan: RunPlan, digest: str) -> bool:
-    """Whether corrected labels are there and made from just this."""
+    """Whether corrected labels are there and made from just this.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run.
+    digest : str
+        From :func:`digest_of`.
+    """
     path = Path(corrected_labels(plan), "zarr.json")
     with suppress(InputError, AttributeError, KeyError):
         return bool(read_json(str(path))["attributes"]["mitoscale"]["corrections"] == digest)

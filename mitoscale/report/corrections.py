@@ -75,7 +75,15 @@ class Corrections:
 
     @classmethod
     def of(cls, plan: RunPlan, edits: Iterable[Edit]) -> Corrections:
-        """The labels of a run with these corrections."""
+        """The labels of a run with these corrections.
+
+        Parameters
+        ----------
+        plan : RunPlan
+            The run.
+        edits : iterable of Edit
+            Its corrections, in their order.
+        """
         tables = ObjectLists.of(plan.run)
         found = cls(plan, open_array(f"{plan.labels}/0", missing="fill"), tables)
         found._next = int(tables.objects["label"].max(initial=0)) + 1 if tables.objects else 1

@@ -41,7 +41,15 @@ class Editor:
         return self._keep("merge", objects=tuple(self._place(label) for label in dict.fromkeys(labels)))
 
     def split(self, label: int, first: Triple, second: Triple) -> Edit:
-        """Cut an object between two of its voxels (z, y, x); the second one's part becomes a new object."""
+        """Cut an object between two of its voxels (z, y, x); the second one's part becomes a new object.
+
+        Parameters
+        ----------
+        label : int
+            The object.
+        first, second : (z, y, x)
+            Two of its voxels, one on each side of the cut.
+        """
         for point in (first, second):
             self._within(point)
             found = self.corrected.label_at(self.nm(point))

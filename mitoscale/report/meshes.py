@@ -71,7 +71,15 @@ class Meshes:
 
 
 def mesh_of_changed(corrected: Corrections, label: int) -> bytes | None:
-    """The mesh of an object that a correction changed, from full resolution or every n-th voxel; None where there is none."""
+    """The mesh of an object that a correction changed, from full resolution or every n-th voxel; None where there is none.
+
+    Parameters
+    ----------
+    corrected : Corrections
+        The labels with corrections.
+    label : int
+        The object.
+    """
     known = corrected.box(label)
     if known is None or known[0].size > LARGEST:
         return None

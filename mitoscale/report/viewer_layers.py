@@ -47,7 +47,15 @@ def read_here(plan: RunPlan) -> Any:
 
 
 def image_layer(source: Any, normalisation: Normalisation | None) -> Any:
-    """The image, its grey window the one the networks see where that is known."""
+    """The image, its grey window the one the networks see where that is known.
+
+    Parameters
+    ----------
+    source : str
+        Address of the image for neuroglancer.
+    normalisation : Normalisation or None
+        Of the volume; None: neuroglancer's own window.
+    """
     if normalisation is None:
         return neuroglancer.ImageLayer(source=source)
     low, high = normalisation.low, normalisation.high
@@ -60,12 +68,32 @@ def image_layer(source: Any, normalisation: Normalisation | None) -> Any:
 
 
 def label_layer(sources: list[str], labels: np.ndarray) -> Any:
-    """The objects; one that is selected has its mesh in 3D."""
+    """The objects; one that is selected has its mesh in 3D.
+
+    Parameters
+    ----------
+    sources : list of str
+        Addresses of labels and meshes for neuroglancer.
+    labels : (N,) integer
+        Objects that are shown.
+    """
     return neuroglancer.SegmentationLayer(source=sources, **_look(labels))
 
 
 def corrected_layer(plan: RunPlan, data: Any, meshes: str, labels: np.ndarray) -> tuple[Any, Any]:
-    """The objects with corrections, and the volume that must be told when they change."""
+    """The objects with corrections, and the volume that must be told when they change.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run.
+    data : object
+        What neuroglancer reads the labels from.
+    meshes : str
+        Address of the meshes.
+    labels : (N,) integer
+        Objects that are shown.
+    """
     source = _local(plan, data, "segmentation")
     return neuroglancer.SegmentationLayer(source=[source, meshes], **_look(labels)), source.url
 
@@ -76,7 +104,15 @@ def _look(labels: np.ndarray) -> dict[str, Any]:
 
 
 def foreground_layer(plan: RunPlan, source: str) -> Any:
-    """The detector's probability; not shown until somebody asks, because it has one level alone."""
+    """The detector's probability; not shown until somebody asks, because it has one level alone.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run.
+    source : str
+        Address for neuroglancer.
+    """
     return neuroglancer.ImageLayer(source=neuroglancer.LayerDataSource(source, transform=_in_voxels(plan)), shader=_HEAT)
 
 
@@ -89,22 +125,56 @@ def detection_layer(source: str) -> Any:
 
 
 def other_layer(plan: RunPlan, other: LabelSource) -> Any:
-    """Labels that these are compared with."""
+    """Labels that these are compared with.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run.
+    other : LabelSource
+        The other labels.
+    """
     return neuroglancer.SegmentationLayer(source=_local(plan, _Other(other), "segmentation"), selected_alpha=0.25)
 
 
 def agreement_layer(plan: RunPlan, own: LabelSource, other: LabelSource) -> Any:
-    """Where both have an object, or only one has."""
+    """Where both have an object, or only one has.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run.
+    own, other : LabelSource
+        Labels of the run, and those they are compared with.
+    """
     return neuroglancer.ImageLayer(source=_local(plan, _Agreement(own, other), "image"), shader=_AGREEMENT)
 
 
 def zarr_address(root: str, name: str, folder: str) -> str:
-    """How neuroglancer finds a Zarr group or array that is served as ``files/NAME/``."""
+    """How neuroglancer finds a Zarr group or array that is served as ``files/NAME/``.
+
+    Parameters
+    ----------
+    root : str
+        Address of the server.
+    name : str
+        Name the folder is served under.
+    folder : str
+        Zarr group or array within it.
+    """
     return f"{root}/files/{name}/|zarr{3 if Path(folder, 'zarr.json').is_file() else 2}:"
 
 
 def check_alike(plan: RunPlan, other: LabelSource) -> None:
-    """Raise where other labels do not cover the same volume."""
+    """Raise where other labels do not cover the same volume.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run.
+    other : LabelSource
+        The other labels.
+    """
     if other.shape != plan.spec.shape:
         raise InputError(f"--with {other.path} has shape {other.shape}, the run's volume {plan.spec.shape}: is it of another?")
 

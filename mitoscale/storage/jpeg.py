@@ -41,6 +41,13 @@ def examine_jpeg(path: str) -> tuple[tuple[int, int], str]:
 def read_jpeg(path: str, rows: slice, columns: slice) -> np.ndarray:
     """Part of a JPEG, as (Y, X) uint8; all of it is decoded.
 
+    Parameters
+    ----------
+    path : str
+        The file.
+    rows, columns : slice
+        The part, ``start:stop``.
+
     Raises
     ------
     BlockError

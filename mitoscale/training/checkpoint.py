@@ -114,7 +114,15 @@ def load(path: Path, model: nn.Module, token: str) -> tuple[dict[str, Any], Trai
 
 
 def steps_in(path: Path, token: str) -> int:
-    """Steps that a checkpoint of the same settings has behind it; 0 where there is none, or none that can be read."""
+    """Steps that a checkpoint of the same settings has behind it; 0 where there is none, or none that can be read.
+
+    Parameters
+    ----------
+    path : Path
+        The checkpoint.
+    token : str
+        Settings of the training.
+    """
     try:
         state = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
         return int(state["standing"]["step"]) if state["token"] == token else 0

@@ -60,13 +60,28 @@ class EmbeddingCache:
         self.limit = limit
 
     def size(self, keys: Sequence[str], shape: tuple[int, int, int]) -> CacheSize:
-        """What these windows take, of embeddings of a (C, h, w) ``shape``."""
+        """What these windows take, of embeddings of a (C, h, w) ``shape``.
+
+        Parameters
+        ----------
+        keys : sequence of str
+            Keys of the windows.
+        shape : (C, h, w)
+            Of one embedding.
+        """
         bytes_each = _HEADER + 2 * int(np.prod(shape))
         present = sum(self._whole(self._path(key), bytes_each) for key in keys)
         return CacheSize(windows=len(keys), present=present, window_bytes=bytes_each)
 
     def make_room(self, size: CacheSize, keys: Sequence[str]) -> None:
         """Remove the longest unused files that are not among ``keys``, until the rest and the new ones fit the limit.
+
+        Parameters
+        ----------
+        size : CacheSize
+            From :meth:`size`.
+        keys : sequence of str
+            Windows that are needed now.
 
         Raises
         ------
@@ -142,7 +157,15 @@ class EmbeddingCache:
         return torch.from_numpy(np.stack(found))
 
     def missing(self, keys: Sequence[str], shape: tuple[int, int, int]) -> list[int]:
-        """Numbers of the windows that are not there; the others count as used now."""
+        """Numbers of the windows that are not there; the others count as used now.
+
+        Parameters
+        ----------
+        keys : sequence of str
+            Keys of the windows.
+        shape : (C, h, w)
+            Of one embedding.
+        """
         bytes_each = _HEADER + 2 * int(np.prod(shape))
         absent = []
         for i, key in enumerate(keys):
@@ -198,7 +221,17 @@ def window_key(encoder: str, image: np.ndarray) -> str:
 
 
 def encoded(model: Sam, images: Iterator[np.ndarray], batch: int) -> Iterator[np.ndarray]:
-    """The (C, h, w) float16 embedding of each (S, S) uint8 window, computed ``batch`` at a time."""
+    """The (C, h, w) float16 embedding of each (S, S) uint8 window, computed ``batch`` at a time.
+
+    Parameters
+    ----------
+    model : Sam
+        Its image encoder is used.
+    images : iterator of (S, S) uint8
+        Windows.
+    batch : int
+        Windows at a time.
+    """
     where = next(model.parameters()).device
     waiting: list[np.ndarray] = []
 

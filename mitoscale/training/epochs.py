@@ -8,6 +8,13 @@ import numpy as np
 def epoch_steps(count: int, batch: int) -> int:
     """Steps of an epoch.
 
+    Parameters
+    ----------
+    count : int
+        Samples.
+    batch : int
+        Samples a step.
+
     Examples
     --------
     >>> epoch_steps(10, 4)

@@ -19,12 +19,28 @@ SIDE = 128
 
 
 def report_pixels(shape: tuple[int, ...], spacing: Spacing) -> tuple[float, float]:
-    """Pixel size (y, x) in nm of a resized slice of a (Z, Y, X) volume."""
+    """Pixel size (y, x) in nm of a resized slice of a (Z, Y, X) volume.
+
+    Parameters
+    ----------
+    shape : (Z, Y, X)
+        Of the volume, in voxels.
+    spacing : (z, y, x)
+        Voxel size in nm.
+    """
     return spacing[1] * shape[1] / SIDE, spacing[2] * shape[2] / SIDE
 
 
 def initialise(model: UNet, seed: int) -> None:
-    """First weights as the report's library makes them (Glorot and Bengio 2010): uniform kernels, biases of 0."""
+    """First weights as the report's library makes them (Glorot and Bengio 2010): uniform kernels, biases of 0.
+
+    Parameters
+    ----------
+    model : UNet
+        Changed in place.
+    seed : int
+        Of the random numbers.
+    """
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):

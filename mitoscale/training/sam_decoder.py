@@ -90,7 +90,19 @@ class PromptedEmbeddings:
 
 
 def chosen_windows(count: int, windows: int, seed: int, step: int) -> list[tuple[int, int]]:
-    """Epoch and number of each window of a step; see :func:`~mitoscale.training.epochs.epoch_batch`."""
+    """Epoch and number of each window of a step; see :func:`~mitoscale.training.epochs.epoch_batch`.
+
+    Parameters
+    ----------
+    count : int
+        Windows there are.
+    windows : int
+        Windows a step.
+    seed : int
+        Of the order.
+    step : int
+        Number of the step, from 0.
+    """
     epoch, numbers = epoch_batch(count, windows, step, seed)
     return [(epoch, number) for number in numbers]
 

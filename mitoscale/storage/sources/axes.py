@@ -41,7 +41,15 @@ class AxisOrder:
         return self.picked(stored, 1)
 
     def picked(self, stored: Sequence[int], missing: int) -> Triple:
-        """What belongs to z, y and x of one number a stored axis."""
+        """What belongs to z, y and x of one number a stored axis.
+
+        Parameters
+        ----------
+        stored : sequence of int
+            One number a stored axis.
+        missing : int
+            Value of an axis that is not stored.
+        """
         z, y, x = (int(stored[self.names.index(n)]) if n in self.names else missing for n in "zyx")
         return z, y, x
 

@@ -84,6 +84,13 @@ class Hdf5Dataset:
 def open_hdf5(look: Look, reading: Reading) -> Hdf5Dataset:
     """Open a dataset; where a file has only one that can be a volume, its name may be left out.
 
+    Parameters
+    ----------
+    look : Look
+        What the path leads to.
+    reading : Reading
+        What the user has decided of it.
+
     Raises
     ------
     InputError

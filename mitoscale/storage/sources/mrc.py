@@ -27,6 +27,13 @@ _STACK = 401  # space group of several volumes in one file
 def open_mrc(look: Look, reading: Reading) -> PlainBytes:
     """Open a volume.
 
+    Parameters
+    ----------
+    look : Look
+        What the path leads to.
+    reading : Reading
+        What the user has decided of it.
+
     Raises
     ------
     InputError

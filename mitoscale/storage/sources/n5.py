@@ -24,6 +24,13 @@ _LISTED = 8
 def open_n5(look: Look, reading: Reading) -> StoredArray:
     """Open a dataset, or the finest level of a pyramid.
 
+    Parameters
+    ----------
+    look : Look
+        What the path leads to.
+    reading : Reading
+        What the user has decided of it.
+
     Raises
     ------
     InputError

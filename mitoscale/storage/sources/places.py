@@ -35,7 +35,15 @@ def absolute(path: str) -> str:
 
 
 def join(folder: str, name: str) -> str:
-    """What lies in a folder."""
+    """What lies in a folder.
+
+    Parameters
+    ----------
+    folder : str
+        Folder or address.
+    name : str
+        Name in it.
+    """
     return f"{folder.rstrip('/')}/{name.strip('/')}" if is_remote(folder) else os.path.join(folder, name)
 
 
@@ -59,6 +67,13 @@ def kvstore(path: str) -> dict[str, Any]:
 
 def read_json(folder: str, names: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     """The JSON files of these names that are in a folder; of an address all are asked for at once.
+
+    Parameters
+    ----------
+    folder : str
+        Folder or address.
+    names : sequence of str
+        Files that may be there.
 
     Raises
     ------

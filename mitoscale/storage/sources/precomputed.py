@@ -17,7 +17,15 @@ FILE = "info"
 
 
 def open_precomputed(look: Look, reading: Reading) -> StoredArray:
-    """Open the finest scale; its resolution is in nm, as the format says."""
+    """Open the finest scale; its resolution is in nm, as the format says.
+
+    Parameters
+    ----------
+    look : Look
+        What the path leads to.
+    reading : Reading
+        What the user has decided of it.
+    """
     info = look.metadata[FILE]
     found = open_stored(look.path, "neuroglancer_precomputed", "xyzc", reading, scale_index=0)
     try:

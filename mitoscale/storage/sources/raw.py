@@ -20,6 +20,13 @@ SUFFIXES = (".raw", ".bin", ".dat", ".vol")
 def open_raw(look: Look, reading: Reading) -> PlainBytes:
     """Open a file of ``--shape`` and ``--dtype``.
 
+    Parameters
+    ----------
+    look : Look
+        What the path leads to.
+    reading : Reading
+        What the user has decided of it.
+
     Raises
     ------
     InputError

@@ -95,7 +95,15 @@ class Kind:
 
 
 def check_within(region: Region, shape: Triple) -> None:
-    """Raise ValueError where a region leaves a volume."""
+    """Raise ValueError where a region leaves a volume.
+
+    Parameters
+    ----------
+    region : Region
+        What is read.
+    shape : (z, y, x)
+        Shape of the volume.
+    """
     if any(a < 0 or b > n for a, b, n in zip(region.start, region.stop, shape, strict=True)):
         raise ValueError(f"region {region} leaves the volume of shape {shape}")
 

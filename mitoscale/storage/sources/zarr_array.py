@@ -15,7 +15,15 @@ from mitoscale.storage.sources.voxel_size import from_attributes
 
 
 def open_zarr(look: Look, reading: Reading) -> StoredArray:
-    """Open an array; raises InputError where that cannot be, or its axes are not clear."""
+    """Open an array; raises InputError where that cannot be, or its axes are not clear.
+
+    Parameters
+    ----------
+    look : Look
+        What the path leads to.
+    reading : Reading
+        What the user has decided of it.
+    """
     third = "zarr.json" in look.metadata
     metadata = look.metadata["zarr.json" if third else ".zarray"]
     attributes = attributes_of(look.metadata)
