@@ -18,15 +18,16 @@ import sys
 import tempfile
 import time
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mitoscale.core.geometry import Region
-from mitoscale.core.grid import Block, BlockGrid, Face
+from mitoscale.core.geometry import Region, Triple
+from mitoscale.core.grid import SUPER_BLOCK, Block, BlockGrid, Face, index_of
 from mitoscale.ops.global_ids import LOCAL_BITS, MOST_FRAGMENTS, merge, pack
-from mitoscale.stages.merge import SUPER_BLOCK, merge_fragments
+from mitoscale.stages.merge import merge_fragments
 
 FRAGMENTS = 509
 """A prime, so that each block can number its fragments by another multiple."""
@@ -44,9 +45,9 @@ class Synthetic:
         self.seconds = 0.0
         self.edges_drawn = 0
 
-    def fragments(self, block: Block) -> np.ndarray:
-        """(N,) uint32."""
-        return np.arange(1, FRAGMENTS + 1, dtype=np.uint32)
+    def fragments(self, block: Block) -> dict[str, np.ndarray]:
+        """``local`` (N,) uint32."""
+        return {"local": np.arange(1, FRAGMENTS + 1, dtype=np.uint32)}
 
     def edges(self, face: Face) -> np.ndarray:
         """(E, 2) uint64."""
@@ -63,8 +64,9 @@ def super_blocks(made: Synthetic, scratch: str) -> dict[str, Any]:
     """What mitoscale does."""
     digests = np.zeros(len(made.grid), np.uint32)
 
-    def write(block: Block, local: np.ndarray, labels: np.ndarray) -> None:
-        digests[made.grid.number(block.index)] = zlib.crc32(labels.tobytes())
+    def write(corner: Triple, labelled: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+        for name, table in labelled.items():
+            digests[made.grid.number(index_of(name))] = zlib.crc32(table["label"].tobytes())
 
     numbers = merge_fragments(made.grid, fragments=made.fragments, edges=made.edges, write=write, scratch=scratch)
     return {
@@ -76,7 +78,7 @@ def super_blocks(made: Synthetic, scratch: str) -> dict[str, Any]:
 
 def one_piece(made: Synthetic, scratch: str) -> dict[str, Any]:
     """SciPy's connected components over all fragments at once."""
-    own = made.fragments(next(made.grid.blocks()))
+    own = made.fragments(next(made.grid.blocks()))["local"]
     raw = np.concatenate([pack(n, own) for n in range(len(made.grid))])
     edges = np.concatenate([made.edges(face) for face in made.grid.faces()])
     labels = merge(raw, edges).reshape(len(made.grid), FRAGMENTS)

@@ -6,7 +6,8 @@
 Two workers of one thread each on this machine; client and scheduler are one process, whose time and memory count. The product's
 own stage runner takes blocks from a grid, digests what each would read from the ledger of the stage before, submits, and
 writes a real ledger. Ways: ``one by one`` (a block a task), ``bundled`` (16 blocks a task), and, as the peer, ``plain Dask``:
-the same function over the same blocks with ``Client.map`` and ``as_completed``, all at once, no ledger, no retries.
+the same function over the same blocks with ``Client.map`` and ``as_completed``, all at once, no ledger, no retries. ``ends`` is
+what the client does alone after ``stitch`` and before ``relabel`` (see ``ends.py``); its times are of the processor.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 
 import psutil
 
+from ends import ends
 from mitoscale.cluster.clusters import Cluster, ClusterSettings, start
 from mitoscale.cluster.task_pool import IN_FLIGHT
 from mitoscale.core.result import BlockResult
@@ -32,7 +34,7 @@ from mitoscale.storage.events import EventLog
 from mitoscale.storage.layout import RunFolder
 from nothing import Simulated, result_of, simulated
 
-WAYS = {"one by one": 1, "bundled": 16, "plain Dask": 0}
+WAYS = {"one by one": 1, "bundled": 16, "plain Dask": 0, "ends": 0}
 """Blocks a task."""
 
 WORKERS = 2
@@ -96,6 +98,8 @@ def plain_dask(cluster: Cluster, run: Simulated, blocks: int) -> dict[str, Any]:
 def measured(way: str, blocks: int) -> dict[str, Any]:
     """Run one way in this process."""
     with tempfile.TemporaryDirectory() as folder:
+        if way == "ends":
+            return ends(folder, blocks)
         run = simulated(folder, blocks)
         ledger = {"ledger_ms_a_line": round(_write_convert(run), 4), **_reading(run)}
         with start(ClusterSettings(workers=WORKERS, threads=1, memory="1 GiB")) as cluster:

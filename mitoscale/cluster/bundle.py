@@ -15,11 +15,11 @@ from itertools import islice
 from typing import Any
 
 from mitoscale.core.errors import StoppedError
-from mitoscale.core.grid import Block, Face
+from mitoscale.core.grid import Block, CoarseShard, Face, SuperBlock
 from mitoscale.core.overhead import bundle_size
 from mitoscale.core.result import BlockResult
 
-Key = Block | Face
+Key = Block | Face | SuperBlock | CoarseShard
 """What one task works on."""
 
 Function = Callable[[Any], BlockResult]

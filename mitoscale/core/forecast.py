@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Triple
+from mitoscale.core.grid import SUPER_BLOCK
 from mitoscale.core.overhead import (
     BLOCK_SECONDS,
     BUSY,
@@ -27,9 +28,6 @@ from mitoscale.core.overhead import (
 )
 from mitoscale.core.plan import RunPlan
 from mitoscale.core.settings import STAGES
-
-SUPER_BLOCK = 16
-"""Blocks along each edge of what is merged at once."""
 
 FORMULA = (
     "hours = sum over stages of (seconds a voxel computed, measured) x (voxels computed by all blocks, margins included) / 3600; "
@@ -117,7 +115,9 @@ class Forecast:
     blocks: int
     """Blocks."""
     files: int
-    """Files (inodes) at the end, working files included."""
+    """Most files (inodes) while it runs, working files included."""
+    kept_files: int
+    """Files that stay after ``clean``."""
     stored_bytes: float
     """Bytes on the disk."""
     worker_bytes: float
@@ -205,6 +205,7 @@ def forecast(plan: RunPlan, costs: Calibration, slots: int) -> Forecast:
         voxels=voxels,
         blocks=blocks,
         files=plan.file_count,
+        kept_files=plan.kept_file_count,
         stored_bytes=costs.stored_per_voxel * voxels,
         worker_bytes=costs.worker_bytes,
         merge_bytes=64 * merged + 24 * fragments,

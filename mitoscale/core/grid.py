@@ -21,6 +21,9 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region, Triple
 
+SUPER_BLOCK = 12
+"""Blocks along each edge of a super-block, whose small tables share a file and whose fragments are merged at once."""
+
 _NAME = re.compile(r"z(\d+)_y(\d+)_x(\d+)")
 
 
@@ -62,6 +65,21 @@ def block_name(index: Triple) -> str:
     return f"z{z:03d}_y{y:03d}_x{x:03d}"
 
 
+def index_of(task: str) -> Triple:
+    """The index in the name of a block, or of a face's low block.
+
+    Examples
+    --------
+    >>> index_of("z003_y011_x007"), index_of("z000_y001_x000+x")
+    ((3, 11, 7), (0, 1, 0))
+    """
+    match = _NAME.match(task)
+    if match is None:
+        raise ValueError(f"{task!r} is not the name of a block or face")
+    z, y, x = map(int, match.groups())
+    return z, y, x
+
+
 class Face(BaseModel):
     """The plane between two blocks that are neighbours along one axis.
 
@@ -86,6 +104,40 @@ class Face(BaseModel):
     def name(self) -> str:
         """A stable name: the low block's name and the axis, such as ``z000_y001_x000+x``."""
         return f"{self.low.name}+{'zyx'[self.axis]}"
+
+
+class SuperBlock(BaseModel):
+    """A box of up to ``SUPER_BLOCK`` blocks along each axis."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    index: Triple
+    """Place (z, y, x) among the super-blocks, counted from 0."""
+
+    @property
+    def name(self) -> str:
+        """A stable name such as ``super_z000_y001_x000``."""
+        return f"super_{block_name(self.index)}"
+
+
+class CoarseShard(BaseModel):
+    """A shard of a coarser level of a pyramid, which spans several blocks."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    level: int
+    """The level, from 1."""
+    part: Block
+    """Place among the level's shards; its core is what is written, in the level's voxels."""
+
+    @property
+    def name(self) -> str:
+        """A stable name such as ``level1_z000_y001_x000``."""
+        return f"{COARSE}{self.level}_{self.part.name}"
+
+
+COARSE = "level"
+"""How names of :class:`CoarseShard` begin; those of blocks and faces do not."""
 
 
 class BlockGrid(BaseModel):
@@ -177,6 +229,15 @@ class BlockGrid(BaseModel):
         ranges = (range(f, f + n) for f, n in zip(self.first, self.counts, strict=True))
         for z, y, x in product(*ranges):
             yield self.block((z, y, x))
+
+    def super_block_of(self, index: Triple) -> Triple:
+        """The super-block (z, y, x) of the block at ``index``, counted from 0."""
+        z, y, x = ((i - f) // SUPER_BLOCK for i, f in zip(index, self.first, strict=True))
+        return z, y, x
+
+    def super_block_corners(self, edge: int = SUPER_BLOCK) -> Iterator[Triple]:
+        """All super-blocks, in the order of :meth:`super_blocks`, each by its place (z, y, x) counted from 0."""
+        yield from product(*(range(-(-n // edge)) for n in self.counts))
 
     def super_blocks(self, edge: int) -> Iterator[list[Block]]:
         """The blocks in boxes of up to ``edge`` of them along each axis, z slowest; a face's high block never comes before its low.

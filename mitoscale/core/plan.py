@@ -90,10 +90,20 @@ class RunPlan(BaseModel):
 
     @property
     def file_count(self) -> int:
-        """Files (inodes) at the end, working files included."""
-        blocks = len(self.grid)
-        arrays = len(self.spec.factors) * (1 if self.settings.convert.in_place else 2) + 2  # image, labels, foreground, fragments
-        return blocks * (arrays + 9) + 2 * self.grid.face_count + 3 * len(self.convert_grid)
+        """Most files (inodes) while it runs, working files included; see :attr:`kept_file_count`."""
+        blocks, rows = len(self.grid), len(self.convert_grid)
+        supers = 6 * sum(1 for _ in self.grid.super_block_corners())  # gathered tables of blocks and faces, and their labels
+        single = max(blocks, self.grid.face_count)  # of the stage that is at work; those of the others are gathered
+        return self.kept_file_count + 2 * blocks + single + supers + 3 * rows  # foreground and fragments; counts of convert
+
+    @property
+    def kept_file_count(self) -> int:
+        """Files (inodes) that stay after ``clean``: shards of image and labels."""
+        kinds = 1 if self.settings.convert.in_place else 2
+        return kinds * sum(
+            math.prod(-(-n // s) for n, s in zip(self.region.downsampled(factor).shape, self.spec.level_shards(level), strict=True))
+            for level, factor in enumerate(self.spec.factors)
+        )
 
     def moved_to(self, run: str) -> RunPlan:
         """The plan of a run folder that lies at ``run`` now: paths inside the folder follow it.

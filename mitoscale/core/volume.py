@@ -16,7 +16,7 @@ class VolumeSpec(BaseModel):
     >>> spec = VolumeSpec(shape=(20, 100, 100), dtype="uint8", spacing=(50.0, 5.0, 5.0),
     ...                   chunks=(8, 32, 32), shards=(16, 64, 64), factors=((1, 1, 1), (1, 2, 2)))
     >>> spec.level_shape(1), spec.level_spacing(1), spec.level_shards(1)
-    ((20, 50, 50), (50.0, 10.0, 10.0), (16, 32, 32))
+    ((20, 50, 50), (50.0, 10.0, 10.0), (16, 64, 64))
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,9 +62,9 @@ class VolumeSpec(BaseModel):
         return z, y, x
 
     def level_shards(self, level: int) -> Triple:
-        """Shard (z, y, x) of a level: it spans the same space on every level, so a block writes its own alone."""
-        z, y, x = (s // f for s, f in zip(self.shards, self.factors[level], strict=True))
-        return z, y, x
+        """Shard (z, y, x) of a level: as many voxels on each, so that there are few of the coarser ones."""
+        self.factors[level]  # raises where there is no such level
+        return self.shards
 
     def level_chunks(self, level: int) -> Triple:
         """Chunk (z, y, x) of a level: the wanted chunk, or the shard where that is smaller or does not divide."""

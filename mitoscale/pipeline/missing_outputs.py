@@ -7,7 +7,8 @@ from pathlib import Path
 from mitoscale.core.settings import STAGES
 from mitoscale.pipeline.run import Run
 from mitoscale.pipeline.state import FINISHED, StageState, finished, ledger_of
-from mitoscale.stages.outputs import files_of, places_gone, tasks_without_shards
+from mitoscale.stages.outputs import files_of, places_gone, tasks_without_shards, tasks_without_tables
+from mitoscale.stages.work_tables import STAGES_WITH_TABLES
 from mitoscale.storage.layout import RunFolder
 
 
@@ -42,6 +43,16 @@ def missing_shards(run: Run, name: str) -> list[str]:
     gone = list(tasks_without_shards(run.plan, name))
     done = StageState.of(run, name).done if gone else ()
     return [task for task in gone if task in done]
+
+
+def missing_tables(run: Run, name: str) -> list[str]:
+    """Tasks that an unfinished stage's ledger calls done and whose tables are gone."""
+    if finished(run, name) or name not in STAGES_WITH_TABLES:
+        return []
+    done = StageState.of(run, name).done
+    if name == "stitch":  # blocks that share no voxel have no table for their face
+        done = {face.name for face in run.plan.grid.faces() if face.low.halo.intersection(face.high.halo)} & done
+    return tasks_without_tables(run.plan, name, done)
 
 
 def first_missing(run: Run) -> str:

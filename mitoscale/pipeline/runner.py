@@ -12,7 +12,7 @@ from mitoscale.core.errors import InputError, StoppedError
 from mitoscale.core.event import Event
 from mitoscale.core.result import BlockResult
 from mitoscale.core.settings import STAGES
-from mitoscale.pipeline.missing_outputs import cleaned, missing_files, missing_shards, vanished
+from mitoscale.pipeline.missing_outputs import cleaned, missing_files, missing_shards, missing_tables, vanished
 from mitoscale.pipeline.observer import Observer, StageOutcome
 from mitoscale.pipeline.run import Run, check_format, load, locked
 from mitoscale.pipeline.stage_run import StageRun
@@ -90,6 +90,7 @@ def _execute(run: Run, names: Sequence[str], executor: Executor, observer: Obser
         check_ready(run, name)
         _check_can_be_made(run, name)
         lost = {(name, task): "a shard of it is gone" for task in missing_shards(run, name)}
+        lost.update({(name, task): "its tables are gone" for task in missing_tables(run, name)})
         _forget(run, lost, damages, events, observer)
         outcome = StageRun(run, name, executor, observer, events).execute()
         if outcome.damaged:

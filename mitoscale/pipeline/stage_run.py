@@ -8,13 +8,15 @@ from collections.abc import Iterator
 
 from mitoscale.cluster.executor import Executor
 from mitoscale.cluster.retries import Failure
-from mitoscale.core.errors import DamagedError
+from mitoscale.core.errors import DamagedError, StoppedError
 from mitoscale.core.event import Event
+from mitoscale.core.grid import block_name
 from mitoscale.core.result import BlockResult
 from mitoscale.pipeline.missing_outputs import missing_files
 from mitoscale.pipeline.observer import Observer, StageOutcome
 from mitoscale.pipeline.run import Run
-from mitoscale.pipeline.state import FINISHED, Inputs, StageState, closing_sum, inputs_digest, ledger_of, results
+from mitoscale.pipeline.state import FINISHED, LOST, Inputs, StageState, closing_sum, digest, inputs_digest, ledger_of, results
+from mitoscale.stages.pyramid import coarse_shards, spanned
 from mitoscale.stages.stage import Key, Stage
 from mitoscale.storage.events import EventLog
 from mitoscale.storage.ledger import LedgerEntry
@@ -94,10 +96,47 @@ class StageRun:
             failures = self.executor.run(
                 self.name, stage.process, todo, on_result=self._keep, on_event=self._hear, resource=stage.group
             )
+        lost = len(failures)
+        self._coarsen(stage)
+        failures += self._gather(stage)
         self._give_up([f for f in failures if f.damaged is None])
-        computed = total - len(current) - len(failures)
+        computed = total - len(current) - lost
         damaged = [DamagedError(*f.damaged, f.error) for f in failures if f.damaged is not None]
         return self._broken_off(stage, computed, damaged) if damaged else self._finish(stage, computed)
+
+    def _coarsen(self, stage: Stage) -> None:
+        """Make the coarser levels of what the tasks have written, where that is not what they were made of."""
+        if not stage.coarse_levels():
+            return
+        sums, made = results(self.run, self.name).sums, self.state.coarse
+        tasks = stage.plan.convert_grid if self.name == "convert" else stage.plan.grid
+        for level in stage.coarse_levels():
+            inputs: dict[str, str] = {}
+            stale = []
+            for key in coarse_shards(stage.plan, level):
+                beneath = map(block_name, tasks.meeting(spanned(stage.plan, key)))
+                inputs[key.name] = digest(sums.get(task, LOST) for task in beneath)
+                if made.get(key.name) != inputs[key.name]:
+                    stale.append(key)
+
+            def keep(result: BlockResult, inputs: dict[str, str] = inputs) -> None:
+                self.ledger.append(result, token=self.token, inputs=inputs[result.name])
+
+            failures = stale and self.executor.run(
+                self.name, stage.coarsen, stale, on_result=keep, on_event=self.events.append, resource="io"
+            )
+            if failures:
+                raise StoppedError(f"{self.name} {failures[0].name} fails ({failures[0].error}); start the same command again")
+
+    def _gather(self, stage: Stage) -> list[Failure]:
+        """Bring the tables of tasks together; those of a super-block that cannot be stay where they are."""
+        corners = list(stage.to_gather())
+        if not corners:
+            return []
+        failures = self.executor.run(
+            self.name, stage.gather, corners, on_result=lambda result: None, on_event=self.events.append, resource="io"
+        )
+        return [f for f in failures if f.damaged is not None]
 
     def _up_to_date(self, stage: Stage, inputs: Inputs) -> set[str]:
         """Tasks that are done and whose inputs are what they were."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from mitoscale.core.grid import COARSE
 from mitoscale.core.settings import STAGES
 from mitoscale.pipeline.run import Run
 from mitoscale.stages.stage import Key, Stage
@@ -49,20 +50,26 @@ class StageState:
     closing: LedgerEntry | None
     """The line that says the stage's end is done; None where it is not, or was begun again since."""
 
+    coarse: Mapping[str, str]
+    """Of each shard of a coarser level the digest of what it was made of."""
+
     @classmethod
     def of(cls, run: Run, stage: str) -> StageState:
         """Read it."""
         records: dict[str, Record] = {}
         counts: Counter[str] = Counter()
-        closing = None
+        closing, coarse = None, dict[str, str]()
         for entry in ledger_of(run, stage).latest(run.plan.settings.token(stage)):
             if entry.name == FINISHED:
                 closing = entry if entry.state == "done" else None
                 continue
+            if entry.name.startswith(COARSE):
+                coarse[entry.name] = entry.inputs if entry.state == "done" else ""
+                continue
             records[entry.name] = Record(sys.intern(entry.state), entry.checksum, entry.inputs)
             if entry.state == "done":
                 counts.update(entry.counts)
-        return cls(records=records, counts=dict(counts), closing=closing)
+        return cls(records=records, counts=dict(counts), closing=closing, coarse=coarse)
 
     @property
     def done(self) -> set[str]:

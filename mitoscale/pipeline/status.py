@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mitoscale.core.event import Event
+from mitoscale.core.grid import COARSE
 from mitoscale.core.network_cost import pixels_per_voxel
 from mitoscale.core.settings import STAGES
 from mitoscale.pipeline.missing_outputs import first_missing
@@ -131,6 +132,8 @@ class _Tally:
         for entry in entries:
             if entry.name == FINISHED:
                 self.closing = entry
+            elif entry.name.startswith(COARSE):
+                continue
             elif entry.state == "quarantined":
                 self.lost[entry.name] = last_line(entry.error)
             elif entry.state == "done":

@@ -22,6 +22,7 @@ from mitoscale.report.pictures import cuts, encode, save_png, view, volume_histo
 from mitoscale.report.stage_table import stage_table, stage_totals
 from mitoscale.stages.reading import read_written_table
 from mitoscale.stages.stage import Key, Stage
+from mitoscale.stages.work_tables import final_tables
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.atomic import replacing
 from mitoscale.storage.layout import read_json
@@ -202,7 +203,7 @@ class Report(Stage):
     def _final_table(self, number: int) -> Columns:
         """The fragments of a block with their final labels."""
         name = self.plan.grid.numbered(number).name
-        return read_written_table(f"{self.folder.final_tables}/{name}.parquet", stage="relabel", task="")
+        return final_tables(self.plan).read(name).tables["fragments"]
 
     def _seam_rates(self) -> Table:
         """Suspects among all that cross block faces, and among all that cross the middle planes of blocks."""

@@ -21,8 +21,8 @@ from mitoscale.core.plan import RunPlan
 from mitoscale.ops.downsample import mode_downsample
 from mitoscale.report.corrected_tables import write_tables
 from mitoscale.report.corrections import Corrections
-from mitoscale.stages.pyramid import write_levels
-from mitoscale.stages.stage import Stopwatch
+from mitoscale.stages.pyramid import coarse_shards, write_coarse
+from mitoscale.storage.arrays import open_array
 from mitoscale.storage.consolidated import consolidate_again
 from mitoscale.storage.layout import read_json, remove_tree, write_json
 
@@ -93,7 +93,12 @@ def write_corrected(plan: RunPlan, corrected: Corrections, digest: str) -> int:
     try:
         _link(plan, aside, blocks)
         for block in blocks:
-            write_levels(aside, plan.spec, block.core, corrected.read(block.core), mode_downsample, Stopwatch())
+            open_array(f"{aside}/0").write(block.core, corrected.read(block.core))
+        for level in range(1, len(plan.spec.factors)):
+            anew = _shards_of(plan, level, blocks)
+            for key in coarse_shards(plan, level):
+                if key.part.index in anew:
+                    write_coarse(aside, plan, key, mode_downsample)
         _describe(plan, aside, digest)
         write_tables(plan, corrected)
         old = f"{aside}.old"
@@ -123,9 +128,8 @@ def _touched(plan: RunPlan, corrected: Corrections) -> Iterator[Block]:
 def _link(plan: RunPlan, aside: str, blocks: list[Block]) -> None:
     """The run's labels under another name, without the shards that are written anew."""
     shutil.copytree(plan.labels, aside, ignore=lambda folder, names: [n for n in names if n == "c"])
-    for level, factor in enumerate(plan.spec.factors):
-        shards = plan.spec.level_shards(level)
-        anew = {index for block in blocks for index in _shards(block.core.downsampled(factor), shards)}
+    for level in range(len(plan.spec.factors)):
+        anew = _shards_of(plan, level, blocks)
         root = Path(plan.labels, str(level))
         for file in (root / "c").rglob("*"):
             if file.is_file() and tuple(map(int, file.relative_to(root / "c").parts)) not in anew:
@@ -135,6 +139,12 @@ def _link(plan: RunPlan, aside: str, blocks: list[Block]) -> None:
                     os.link(file, target)
                 except OSError:
                     shutil.copyfile(file, target)
+
+
+def _shards_of(plan: RunPlan, level: int, blocks: list[Block]) -> set[tuple[int, ...]]:
+    """Indices of a level's shards that blocks meet."""
+    factor, shards = plan.spec.factors[level], plan.spec.level_shards(level)
+    return {index for block in blocks for index in _shards(block.core.downsampled(factor), shards)}
 
 
 def _shards(region: Region, shards: tuple[int, int, int]) -> Iterator[tuple[int, ...]]:

@@ -11,15 +11,15 @@ from typing import ClassVar
 import numpy as np
 
 from mitoscale.core.geometry import Region
-from mitoscale.core.grid import Block
+from mitoscale.core.grid import Block, CoarseShard
 from mitoscale.core.provenance import Provenance
 from mitoscale.core.result import BlockResult
 from mitoscale.ops.downsample import mean_downsample
 from mitoscale.stages.grey import gather, write_part
 from mitoscale.stages.padding import with_whole_cells
-from mitoscale.stages.pyramid import write_levels
+from mitoscale.stages.pyramid import write_coarse
 from mitoscale.stages.stage import Key, Stage, Stopwatch
-from mitoscale.storage.arrays import checksum
+from mitoscale.storage.arrays import checksum, open_array
 from mitoscale.storage.layout import remove_tree
 from mitoscale.storage.ome import create_image
 
@@ -46,7 +46,7 @@ class Convert(Stage):
         return {}
 
     def process(self, key: Key) -> BlockResult:
-        """Read, write all levels, count."""
+        """Read, write the full level, count."""
         assert isinstance(key, Block)
         watch = Stopwatch()
         with watch.phase("read"):
@@ -57,10 +57,21 @@ class Convert(Stage):
             digest = checksum(np.ascontiguousarray(image))
         self.check_current()
         if not self.plan.settings.convert.in_place:
-            write_levels(self.folder.volume, self.plan.spec, key.core, image, mean_downsample, watch)
+            with watch.phase("write"):
+                open_array(f"{self.folder.volume}/0").write(key.core, np.ascontiguousarray(image))
+                watch.moved("written", image)
         with watch.phase("compute"):
             write_part(self.plan, key.name, key.core, with_cells)
         return BlockResult(name=key.name, checksum=digest, counts={"voxels": image.size, **watch.bytes}, seconds=watch.seconds)
+
+    def coarse_levels(self) -> range:
+        """Of a volume that is copied."""
+        return range(1, 1 if self.plan.settings.convert.in_place else len(self.plan.spec.factors))
+
+    def coarsen(self, key: CoarseShard) -> BlockResult:
+        """Means of the finer voxels."""
+        self.check_current()
+        return write_coarse(self.folder.volume, self.plan, key, mean_downsample)
 
     def finish(self, done: Collection[str], counts: Mapping[str, float]) -> dict[str, float]:
         """Refuse a volume without contrast now rather than in every later block."""

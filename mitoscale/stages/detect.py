@@ -17,12 +17,13 @@ from mitoscale.nets.predictors import CoreDetector, CoreForeground
 from mitoscale.nets.validate import checked_foreground
 from mitoscale.ops.centroids import deduplicate, detections_from_profiles, profiles
 from mitoscale.stages.network_view import NetworkView, network_view, read_block
-from mitoscale.stages.reading import read_written_table, seal, sealed
+from mitoscale.stages.reading import seal, sealed
 from mitoscale.stages.stage import Key, Stage, Stopwatch
+from mitoscale.stages.work_tables import tables_of
 from mitoscale.storage.arrays import checksum, open_array
 from mitoscale.storage.creation import create_array
 from mitoscale.storage.layout import remove_tree
-from mitoscale.storage.tables import Columns, appending, write_table
+from mitoscale.storage.tables import Columns, appending
 
 _COLUMNS = {"z": np.int64, "y": np.float64, "x": np.float64, "score": np.float32, "area": np.int64}
 
@@ -87,7 +88,7 @@ class Detect(Stage):
             self.check_current()
             open_array(self.folder.foreground).write(key.core, foreground)
             watch.moved("written", foreground)
-            write_table(f"{self.folder.detections_parts}/{key.name}.parquet", found, metadata=sealed(seals, self.token))
+            tables_of(self.plan, "detect").write(key.name, {"detections": found}, sealed(seals))
         return BlockResult(
             name=key.name,
             checksum=checksum(foreground),
@@ -151,7 +152,7 @@ class Detect(Stage):
         return {"detections": count}
 
     def _part(self, name: str) -> Columns:
-        return read_written_table(f"{self.folder.detections_parts}/{name}.parquet", stage="detect", task=name)
+        return tables_of(self.plan, "detect").read(name).tables["detections"]
 
     def _distinct(self, tables: list[Columns]) -> Columns:
         """Detections of a layer of blocks, each profile once."""

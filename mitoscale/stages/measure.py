@@ -14,12 +14,13 @@ from mitoscale.core.result import BlockResult
 from mitoscale.ops.boundaries import areas, boundaries, merge_boundaries
 from mitoscale.ops.object_table import finish_objects
 from mitoscale.ops.objects import merge_objects, partial_objects
-from mitoscale.stages.reading import read_written, read_written_table
+from mitoscale.stages.reading import read_written
 from mitoscale.stages.sorted_rows import SortedRows, label_ranges
 from mitoscale.stages.stage import Key, Stage, Stopwatch
+from mitoscale.stages.work_tables import final_tables, tables_of
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.layout import remove_tree
-from mitoscale.storage.tables import Columns, appending, write_table
+from mitoscale.storage.tables import Columns, appending
 
 
 class Measure(Stage):
@@ -47,7 +48,7 @@ class Measure(Stage):
             image = self.read_image(key.core)
             foreground = self._read("detect", self.folder.foreground, key.core)
             watch.moved("read", labels, image, foreground)
-            fragments = read_written_table(f"{self.folder.final_tables}/{key.name}.parquet", stage="relabel", task="")
+            fragments = final_tables(self.plan).read(key.name).tables["fragments"]
         with watch.phase("compute"):
             threshold = self.plan.settings.detect.threshold
             core = labels[key.core.within(around)]
@@ -55,13 +56,9 @@ class Measure(Stage):
             met = boundaries(labels, core=key.core, read=around)
         with watch.phase("write"):
             self.check_current()
-            write_table(f"{self.folder.objects_parts}/{key.name}.parquet", sums)
-            write_table(f"{self.folder.objects_parts}/{key.name}.boundaries.parquet", met)
+            tables_of(self.plan, "measure").write(key.name, {"sums": sums, "boundaries": met})
         counts = {"voxels": key.core.size, "objects": len(sums["label"]), **watch.bytes}
         return BlockResult(name=key.name, counts=counts, seconds=watch.seconds)
-
-    def _part(self, name: str, kind: str) -> Columns:
-        return read_written_table(f"{self.folder.objects_parts}/{name}{kind}.parquet", stage="measure", task=name)
 
     def _read(self, stage: str, array: str, region: Region) -> np.ndarray:
         return read_written(open_array(array), region, self.plan.grid, stage=stage, lost=self.lost.get(stage, frozenset()))
@@ -69,8 +66,8 @@ class Measure(Stage):
     def finish(self, done: Collection[str], counts: Mapping[str, float]) -> dict[str, float]:
         """Merge the sums a range of labels at a time, write the tables."""
         scratch, spacing = f"{self.folder.work}/sorted", self.plan.spec.spacing
-        sums = SortedRows(self._parts(done, ""), merge_objects, f"{scratch}/sums")
-        met = SortedRows(self._parts(done, ".boundaries"), merge_boundaries, f"{scratch}/boundaries")
+        sums = SortedRows(self._parts(done, "sums"), merge_objects, f"{scratch}/sums")
+        met = SortedRows(self._parts(done, "boundaries"), merge_boundaries, f"{scratch}/boundaries")
         numbers = dict.fromkeys(("objects", "volume_nm3", "object_voxels"), 0.0)
         metadata = {"mitoscale": Provenance.of(self.plan.settings).model_dump_json()}
         with (
@@ -91,4 +88,5 @@ class Measure(Stage):
         return numbers
 
     def _parts(self, done: Collection[str], kind: str) -> Iterator[Columns]:
-        return (self._part(name, kind) for name in sorted(done))
+        written = tables_of(self.plan, "measure")
+        return (written.read(name).tables[kind] for name in sorted(done))

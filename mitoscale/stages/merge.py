@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from mitoscale.core.grid import Block, BlockGrid, Face
+from mitoscale.core.geometry import Triple
+from mitoscale.core.grid import SUPER_BLOCK, Block, BlockGrid, Face
 from mitoscale.ops.global_ids import pack
 from mitoscale.ops.super_blocks import Merge, Numbers
 from mitoscale.storage.layout import remove_tree
-from mitoscale.storage.tables import read_table, write_table
-
-SUPER_BLOCK = 16
-"""Blocks along each edge of a super-block: 4096 at most, of whose faces one in sixteen is on its surface."""
+from mitoscale.storage.tables import Columns, read_table, write_table
 
 
 def merge_fragments(
     grid: BlockGrid,
     *,
-    fragments: Callable[[Block], np.ndarray],
+    fragments: Callable[[Block], Columns],
     edges: Callable[[Face], np.ndarray],
-    write: Callable[[Block, np.ndarray, np.ndarray], None],
+    write: Callable[[Triple, Mapping[str, Columns]], None],
     scratch: str,
     super_block: int = SUPER_BLOCK,
 ) -> Numbers:
@@ -33,11 +31,12 @@ def merge_fragments(
     grid : BlockGrid
         The blocks.
     fragments : callable
-        Gives (N,) uint32 local ids of a block's fragments, ascending; none where there is no such block.
+        Gives one row for each fragment of a block; ``local`` (N,) uint32 ascending, none where there is no such block.
     edges : callable
         Gives (E, 2) uint64 raw ids of the accepted edges of a face, the lower block's first.
     write : callable
-        Gets each block with its (N,) local ids and the (N,) uint64 label of each, once all are merged.
+        Gets each super-block, and by its blocks' names what ``fragments`` gave with the (N,) uint64 ``label`` of each, once all
+        are merged.
     scratch : str
         A folder for what is known of each super-block; made anew, and removed at the end.
     super_block : int
@@ -56,18 +55,21 @@ def merge_fragments(
     remove_tree(scratch)
     merge = Merge()
     for number, blocks in enumerate(grid.super_blocks(super_block)):
-        raw = _joined([pack(grid.number(block.index), fragments(block)) for block in blocks])
+        raw = _joined([pack(grid.number(block.index), fragments(block)["local"]) for block in blocks])
         found = [edges(face) for block in blocks for face in grid.faces_above(block)]
         root = merge.add(raw, np.concatenate([np.zeros((0, 2), np.uint64), *found]))
         write_table(_part(scratch, number), {"raw": raw, "root": root})
     numbers = merge.numbers()
-    for number, blocks in enumerate(grid.super_blocks(super_block)):
+    corners = grid.super_block_corners(super_block)
+    for number, (corner, blocks) in enumerate(zip(corners, grid.super_blocks(super_block), strict=True)):
         part = read_table(_part(scratch, number))
         labels = numbers.labels(part["raw"], part["root"])
+        labelled = {}
         for block in blocks:
-            local = fragments(block)
-            own = np.searchsorted(part["raw"], pack(grid.number(block.index), local))
-            write(block, local, labels[own])
+            table = fragments(block)
+            own = np.searchsorted(part["raw"], pack(grid.number(block.index), table["local"]))
+            labelled[block.name] = {**table, "label": labels[own]}
+        write(corner, labelled)
     remove_tree(scratch)
     return numbers
 

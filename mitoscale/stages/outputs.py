@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from mitoscale.core.grid import BlockGrid
 from mitoscale.core.plan import RunPlan
+from mitoscale.stages.work_tables import STAGES_WITH_TABLES, tables_of
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.stored_shards import stored_shards
 
@@ -56,6 +57,21 @@ def files_of(plan: RunPlan, stage: str) -> list[str]:
         "report": [folder.report],
     }
     return files.get(stage, [])
+
+
+def tasks_without_tables(plan: RunPlan, stage: str, done: Collection[str]) -> list[str]:
+    """Tasks that a stage has done and whose tables are in no file that can be opened.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run.
+    stage : str
+        One of :data:`mitoscale.core.settings.STAGES`.
+    done : collection of str
+        Names of the tasks that are done.
+    """
+    return tables_of(plan, stage).lacking(done) if stage in STAGES_WITH_TABLES else []
 
 
 def tasks_without_shards(plan: RunPlan, stage: str) -> Iterator[str]:

@@ -16,7 +16,8 @@ from mitoscale.core.geometry import Region
 from mitoscale.core.grid import BlockGrid, block_name
 from mitoscale.storage.arrays import Array, checksum
 from mitoscale.storage.sources.reader import Reader
-from mitoscale.storage.tables import Columns, read_table, table_metadata
+from mitoscale.storage.table_file import TaskTables
+from mitoscale.storage.tables import Columns, read_table
 
 Seals = dict[str, str]
 """Region as text -> checksum of what was written there."""
@@ -56,34 +57,14 @@ def table_checksum(columns: Columns) -> str:
     return checksum(np.frombuffer(joined.encode(), np.uint8))
 
 
-def sealed(seals: Mapping[str, str], token: str) -> dict[str, str]:
-    """Metadata for the table beside which seals are stored.
-
-    Parameters
-    ----------
-    seals : mapping
-        From :func:`seal`.
-    token : str
-        Of the settings with which the task was done.
-    """
-    return {"seals": json.dumps(dict(seals)), "token": token}
+def sealed(seals: Mapping[str, str]) -> dict[str, str]:
+    """The note with which seals are stored beside a task's tables."""
+    return {"seals": json.dumps(dict(seals))}
 
 
-def seals_of(path: str, *, stage: str, task: str, token: str) -> Seals:
-    """The seals a task stored with its table.
-
-    Raises
-    ------
-    DamagedError
-        If the table is missing, broken, or of a task with other settings, which ended after it had been cancelled.
-    """
-    try:
-        metadata = table_metadata(path)
-        seals: Seals = json.loads(metadata.get("seals", "{}"))
-    except InputError as error:
-        raise DamagedError(stage, task, str(error)) from error
-    if metadata.get("token", token) != token:  # none in the tables of earlier versions
-        raise DamagedError(stage, task, "it was written by a task with other settings")
+def seals_of(written: TaskTables) -> Seals:
+    """The seals that a task stored with its tables."""
+    seals: Seals = json.loads(written.note.get("seals", "{}"))
     return seals
 
 

@@ -1,4 +1,4 @@
-"""Relabel: each block's fragments get their objects' final labels and are written once, on all levels."""
+"""Relabel: each block's fragments get their objects' final labels and are written once, then the coarser levels."""
 
 from __future__ import annotations
 
@@ -10,30 +10,27 @@ from typing import ClassVar
 import numpy as np
 
 from mitoscale.core.errors import BlockError, DamagedError, InputError
-from mitoscale.core.grid import Block
+from mitoscale.core.grid import Block, CoarseShard
 from mitoscale.core.provenance import Provenance
 from mitoscale.core.result import BlockResult
 from mitoscale.ops.downsample import mode_downsample
 from mitoscale.ops.run_lengths import renamed
+from mitoscale.stages.fragment_slots import read_slot
 from mitoscale.stages.label_owner import check_owner
-from mitoscale.stages.pyramid import write_levels
-from mitoscale.stages.reading import read_written_table, table_checksum
+from mitoscale.stages.pyramid import write_coarse
+from mitoscale.stages.reading import table_checksum
 from mitoscale.stages.stage import Key, Stage, Stopwatch
+from mitoscale.stages.stitch import NO_FRAGMENTS
+from mitoscale.stages.work_tables import final_tables, label_tables
 from mitoscale.storage.arrays import checksum, open_array
 from mitoscale.storage.consolidated import consolidate_again
 from mitoscale.storage.exclusive import exclusively
 from mitoscale.storage.layout import LABELS, remove_tree
 from mitoscale.storage.ome import create_labels
-from mitoscale.storage.tables import Columns, write_table
+from mitoscale.storage.table_file import TaskTables
+from mitoscale.storage.tables import Columns
 
-_NOTHING: Columns = {
-    "local": np.zeros(0, np.uint32),
-    "label": np.zeros(0, np.uint64),
-    "core_voxels": np.zeros(0, np.int64),
-    "own_voxels": np.zeros(0, np.int64),
-    "changed_voxels": np.zeros(0, np.int64),
-    "score_sum": np.zeros(0),
-}
+_NOTHING: Columns = {**NO_FRAGMENTS, "label": np.zeros(0, np.uint64)}
 """The table of a block that was given up."""
 
 
@@ -50,33 +47,42 @@ class Relabel(Stage):
 
     def prepare(self, fresh: bool) -> Mapping[str, str]:
         """Drop small objects, number the rest from 1, create the labels; a block's digest is that of its own numbers."""
-        blocks = [b for b in self.plan.grid.blocks() if not self._is_lost(b)]
-        most = max((int(self._labels(b)["label"].max(initial=0)) for b in blocks), default=0)
-        voxels = np.zeros(most + 1, np.int64)
-        for block in blocks:
-            table = self._tables(block)
-            np.add.at(voxels, table["label"].astype(np.int64), table["core_voxels"])
-        least = self.plan.settings.relabel.min_volume_nm3 / math.prod(self.plan.spec.spacing)
-        kept = voxels >= max(least, 1)
+        kept = self._voxels() >= max(self.plan.settings.relabel.min_volume_nm3 / math.prod(self.plan.spec.spacing), 1)
         kept[0] = False
-        final = np.zeros(most + 1, np.uint64)
-        final[kept] = np.arange(1, int(kept.sum()) + 1, dtype=np.uint64)
         dtype = "uint32" if int(kept.sum()) < 2**32 else "uint64"
-        digests = {}
-        for block in blocks:
-            table = self._tables(block)
-            columns = {**table, "label": final[table["label"].astype(np.int64)]}
-            write_table(self._final(block.name), columns)
-            digests[block.name] = dtype + table_checksum(columns)
-        for block in self.plan.grid.blocks():
-            if self._is_lost(block):
-                write_table(self._final(block.name), _NOTHING)
+        digests = self._write_final(np.where(kept, np.cumsum(kept), 0).astype(np.uint64), dtype)
         labels = Path(self.plan.labels)
         busy = f"another run is making its labels in {labels.parent}; wait for it, then start again"
         with exclusively(labels.with_name(f".{labels.name}.lock"), busy):  # two runs may share a source
             check_owner(self.plan)
             if fresh or not self._exists(dtype):
                 self._create(dtype)
+        return digests
+
+    def _voxels(self) -> np.ndarray:
+        """(labels + 1,) int64: voxels of each object; read a super-block at a time, so that only this array grows."""
+        voxels = np.zeros(1, np.int64)
+        for corner in self.plan.grid.super_block_corners():
+            tables = [_NOTHING, *(found.tables["fragments"] for _, found in label_tables(self.plan).read_all(corner))]
+            label = np.concatenate([table["label"] for table in tables]).astype(np.int64)
+            most = int(label.max(initial=0)) + 1
+            if most > len(voxels):
+                voxels = np.concatenate([voxels, np.zeros(max(most, 2 * len(voxels)) - len(voxels), np.int64)])
+            voxels[:most] += np.bincount(label, np.concatenate([t["core_voxels"] for t in tables]), most).astype(np.int64)
+        return voxels
+
+    def _write_final(self, final: np.ndarray, dtype: str) -> dict[str, str]:
+        """Write all blocks' tables with the final label of each label; returns a digest of each."""
+        digests, written, lost = {}, final_tables(self.plan), self.lost.get("segment", frozenset())
+        for corner in self.plan.grid.super_block_corners():
+            tables = {}
+            for name, found in label_tables(self.plan).read_all(corner):
+                table = found.tables["fragments"]
+                columns = _NOTHING if name in lost else {**table, "label": final[table["label"].astype(np.int64)]}
+                tables[name] = TaskTables(tables={"fragments": columns})
+                if name not in lost:
+                    digests[name] = dtype + table_checksum(columns)
+            written.write_all(corner, tables)
         return digests
 
     def _create(self, dtype: str) -> None:
@@ -104,14 +110,24 @@ class Relabel(Stage):
                 final[table["local"]] = table["label"]
                 labels = renamed(fragments, final)
         self.check_current()
-        write_levels(self.plan.labels, self.plan.spec, key.core, labels, mode_downsample, watch)
+        with watch.phase("write"):
+            open_array(f"{self.plan.labels}/0").write(key.core, labels)
+            watch.moved("written", labels)
         counts = {"voxels": labels.size, "object_voxels": int(np.count_nonzero(labels)), **watch.bytes}
         return BlockResult(name=key.name, checksum=checksum(labels), counts=counts, seconds=watch.seconds)
 
+    def coarse_levels(self) -> range:
+        """All."""
+        return range(1, len(self.plan.spec.factors))
+
+    def coarsen(self, key: CoarseShard) -> BlockResult:
+        """The label that most of the finer voxels have."""
+        self.check_current()
+        return write_coarse(self.plan.labels, self.plan, key, mode_downsample)
+
     def _fragments(self, key: Block) -> np.ndarray:
-        core = key.core.shifted(tuple(-a for a in key.halo.start))  # type: ignore[arg-type]
         try:
-            return open_array(self.folder.fragments).read_in_slot(self.plan.grid.number(key.index), core)
+            return read_slot(self.plan, key, key.core)
         except BlockError as error:
             raise DamagedError("segment", key.name, str(error)) from error
 
@@ -137,17 +153,5 @@ class Relabel(Stage):
         except InputError:
             return False
 
-    def _final(self, name: str) -> str:
-        return f"{self.folder.final_tables}/{name}.parquet"
-
     def _final_table(self, name: str) -> Columns:
-        return read_written_table(self._final(name), stage="relabel", task="")
-
-    def _labels(self, block: Block) -> Columns:
-        return read_written_table(f"{self.folder.label_tables}/{block.name}.parquet", stage="stitch", task="")
-
-    def _tables(self, block: Block) -> Columns:
-        """Fragments of a block: local id, label, voxels in the core and how many are the segmenter's own."""
-        path = f"{self.folder.masks_parts}/{block.name}.parquet"
-        fragments = read_written_table(path, stage="segment", task=block.name)
-        return {**fragments, "label": self._labels(block)["label"]}
+        return final_tables(self.plan).read(name).tables["fragments"]

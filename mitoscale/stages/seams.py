@@ -18,9 +18,9 @@ from mitoscale.core.plan import RunPlan
 from mitoscale.ops.global_ids import pack, unpack
 from mitoscale.ops.seams import Contacts, contacts, counts, meeting_points, suspects
 from mitoscale.stages.block_states import BlockState, BlockStates
-from mitoscale.stages.reading import read_written_table
+from mitoscale.stages.work_tables import label_tables, tables_of
 from mitoscale.storage.layout import RunFolder
-from mitoscale.storage.tables import Columns, read_table, write_table
+from mitoscale.storage.tables import Columns, write_table
 
 KINDS = {
     "kind": str,
@@ -64,7 +64,9 @@ def middle_contacts(fragments: np.ndarray, block: Block) -> Columns:
             before = (slice(None),) * axis  # not take(): it copies the whole core first
             planes = contacts(core[(*before, middle - 1)], core[(*before, middle)])
             found.append({**planes, "axis": np.full(len(planes["v"]), axis)})
-    return {name: np.concatenate([f[name] for f in found]) for name in found[0]} if found else {}
+    nothing = contacts(core[:0, 0], core[:0, 0])
+    found.append({**nothing, "axis": np.zeros(0, np.int64)})
+    return {name: np.concatenate([f[name] for f in found]) for name in found[0]}
 
 
 def face_contacts(low: np.ndarray, high: np.ndarray, common: Region, face: Face) -> Columns:
@@ -139,6 +141,7 @@ class SeamReport:
         self._plan, self._done = plan, done
         self._folder, self._grid = RunFolder(plan.run), plan.grid
         self._states = BlockStates(plan)
+        self._segmented, self._stitched, self._labelled = tables_of(plan, "segment"), tables_of(plan, "stitch"), label_tables(plan)
         self._labels = lru_cache(maxsize=2 * plan.grid.counts[1] * plan.grid.counts[2] + 2)(self._read_labels)
         self.numbers: Counter[str] = Counter()
 
@@ -182,7 +185,8 @@ class SeamReport:
         self.numbers["faces_empty" if empty else "faces_compared"] += 1
         if empty or face.low.halo.intersection(face.high.halo) is None:
             return
-        found = read_written_table(contacts_path(self._folder, face), stage="stitch", task=face.name)
+        written = self._stitched.read(face.name).tables
+        found = written["contacts"]
         label = self._labels(face.low), self._labels(face.high)
         before, behind = (_label_of(t, found[side]) for t, side in zip(label, ("before", "behind"), strict=True))
         same = before == behind
@@ -190,17 +194,16 @@ class SeamReport:
         cut, fused = suspects(found, same)
         yield self._contact_rows("cut", face, found, cut, found["strength"])
         yield self._contact_rows("fused", face, found, fused, 1 - found["strength"])
-        yield from self._edge_rows(face, label, split, weakest)
+        yield from self._edge_rows(face, written["edges"], label, split, weakest)
 
     def _edge_rows(
-        self, face: Face, labels: tuple[Columns, Columns], split: set[int], weakest: dict[int, Columns]
+        self, face: Face, edges: Columns, labels: tuple[Columns, Columns], split: set[int], weakest: dict[int, Columns]
     ) -> Iterator[Columns]:
         """Edges of doubtful strength; the weakest edge of each object that holds fragments which touch as different is kept.
 
         A refused edge between fragments that are one object all the same leaves nothing in doubt.
         """
         settings = self._plan.settings.stitch
-        edges = read_written_table(f"{self._folder.edges}/{face.name}.parquet", stage="stitch", task=face.name)
         strength = edges["strength"]
         label, other = (_label_of(t, unpack(edges[side])[1]) for t, side in zip(labels, ("low", "high"), strict=True))
         doubt = 1 - np.abs(strength - settings.overlap)
@@ -224,35 +227,22 @@ class SeamReport:
 
     def _count_inside(self, block: Block) -> None:
         if self._states.of(block) is BlockState.SEGMENTED:
-            found = read_written_table(planes_path(self._folder, block), stage="segment", task=block.name)
-            if found:
-                table = self._labels(block)
-                same = _label_of(table, found["before"]) == _label_of(table, found["behind"])
-                self.numbers.update({f"inner_{name}": n for name, n in counts(found, same).items()})
+            found, table = self._segmented.read(block.name).tables["planes"], self._labels(block)
+            same = _label_of(table, found["before"]) == _label_of(table, found["behind"])
+            self.numbers.update({f"inner_{name}": n for name, n in counts(found, same).items()})
 
     def _touching_as_one(self, block: Block) -> list[int]:
         """Labels of which the block has two fragments that touch as different ones."""
         if self._states.of(block) is not BlockState.SEGMENTED:
             return []
-        path = f"{self._folder.masks_parts}/{block.name}.touching.parquet"
-        pairs = read_written_table(path, stage="segment", task=block.name)
+        pairs = self._segmented.read(block.name).tables["touching"]
         table = self._labels(block)
         a, b = (_label_of(table, pairs[c]) for c in ("a", "b"))
         found: list[int] = np.unique(a[a == b]).tolist()
         return found
 
     def _read_labels(self, block: Block) -> Columns:
-        return read_table(f"{self._folder.label_tables}/{block.name}.parquet")
-
-
-def contacts_path(folder: RunFolder, face: Face) -> str:
-    """Where the contacts of a face are kept."""
-    return f"{folder.edges}/{face.name}.contacts.parquet"
-
-
-def planes_path(folder: RunFolder, block: Block) -> str:
-    """Where the contacts at a block's middle planes are kept."""
-    return f"{folder.masks_parts}/{block.name}.planes.parquet"
+        return self._labelled.read(block.name).tables["fragments"]
 
 
 def _label_of(table: Columns, local: np.ndarray) -> np.ndarray:

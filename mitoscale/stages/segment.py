@@ -22,14 +22,15 @@ from mitoscale.ops.link import open_ends
 from mitoscale.ops.masks import Mask
 from mitoscale.ops.run_lengths import run_lengths, sizes, totals
 from mitoscale.ops.touching import touching_pairs
+from mitoscale.stages.fragment_slots import create_slots, write_slot
 from mitoscale.stages.network_view import network_view, read_block
 from mitoscale.stages.reading import check_seal, read_written, seal, sealed, seals_of, table_checksum
-from mitoscale.stages.seams import middle_contacts, planes_path
+from mitoscale.stages.seams import middle_contacts
 from mitoscale.stages.stage import Key, Stage, Stopwatch
+from mitoscale.stages.work_tables import tables_of
 from mitoscale.storage.arrays import open_array
-from mitoscale.storage.creation import create_array
 from mitoscale.storage.layout import remove_tree
-from mitoscale.storage.tables import Columns, write_table
+from mitoscale.storage.tables import Columns
 
 
 class _Fragments(NamedTuple):
@@ -70,17 +71,9 @@ class Segment(Stage):
         """Create the slots of the fragments."""
         make_segmenter(self.plan.settings.segment, self.plan.spec.spacing)
         if fresh:
-            chunks = self.plan.spec.chunks
-            slot = tuple(-(-n // c) * c for n, c in zip(self.plan.slot_shape, chunks, strict=True))
             remove_tree(self.folder.fragments)
-            remove_tree(self.folder.masks_parts)  # else a block that is given up now would seem to have these
-            create_array(
-                self.folder.fragments,
-                shape=(len(self.plan.grid), *slot),
-                dtype="uint32",
-                chunks=(1, *chunks),
-                shards=(1, *slot),
-            )
+            remove_tree(self.folder.masks_parts)
+            create_slots(self.plan)
         return {}
 
     def process(self, key: Key) -> BlockResult:
@@ -102,12 +95,11 @@ class Segment(Stage):
             planes = middle_contacts(fragments, key)
         with watch.phase("write"):
             self.check_current()
-            open_array(self.folder.fragments).write_slot(self.plan.grid.number(key.index), fragments)
+            write_slot(self.plan, key, fragments)
             watch.moved("written", fragments)
-            write_table(f"{self.folder.masks_parts}/{key.name}.parquet", table, metadata=sealed(seals, self.token))
             touching = {"a": pairs[:, 0], "b": pairs[:, 1]}
-            write_table(f"{self.folder.masks_parts}/{key.name}.touching.parquet", touching)
-            write_table(planes_path(self.folder, key), planes)
+            tables = {"fragments": table, "touching": touching, "planes": planes}
+            tables_of(self.plan, "segment").write(key.name, tables, sealed(seals))
         counts = {"voxels": key.core.size, "fragments": len(table["local"]), **found.counts, **watch.bytes}
         return BlockResult(
             name=key.name, checksum=table_checksum({**table, "fragments": fragments}), counts=counts, seconds=watch.seconds
@@ -116,14 +108,12 @@ class Segment(Stage):
     def _foreground(self, key: Block) -> np.ndarray:
         """(Z, Y, X) uint8 of the read region; what neighbours wrote is compared with their seals."""
         lost, region = self.lost.get("detect", frozenset()), key.halo
-        grid, array, token = self.plan.grid, open_array(self.folder.foreground), self.plan.settings.token("detect")
+        grid, array, written = self.plan.grid, open_array(self.folder.foreground), tables_of(self.plan, "detect")
         foreground = read_written(array, region, grid, stage="detect", lost=lost)
         for block in (grid.block(index) for index in grid.meeting(region)):
             part = block.core.intersection(region)
             if part is not None and block.name not in lost:
-                seals = seals_of(
-                    f"{self.folder.detections_parts}/{block.name}.parquet", stage="detect", task=block.name, token=token
-                )
+                seals = seals_of(written.read(block.name))
                 check_seal(foreground[part.within(region)], part, seals, stage="detect", task=block.name)
         return foreground
 

@@ -13,18 +13,19 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from mitoscale.core.geometry import Region
-from mitoscale.core.grid import Block, Face, block_name
+from mitoscale.core.grid import Block, CoarseShard, Face, SuperBlock, block_name
 from mitoscale.core.plan import RunPlan
 from mitoscale.core.reading import Reading
 from mitoscale.core.result import BlockResult
 from mitoscale.stages.current_settings import check_current
 from mitoscale.stages.reading import read_written
+from mitoscale.stages.work_tables import STAGES_WITH_TABLES, tables_of
 from mitoscale.storage.arrays import Array, open_array
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.sources.kinds import open_reader
 from mitoscale.storage.sources.reader import Reader
 
-Key = Block | Face
+Key = Block | Face | SuperBlock | CoarseShard
 """What one task works on."""
 
 
@@ -116,6 +117,25 @@ class Stage(BaseModel):
     def process(self, key: Key) -> BlockResult:
         """Do one task; when this returns, its data is durable."""
         raise TypeError(f"stage {self.name} has no tasks")
+
+    def coarse_levels(self) -> range:
+        """Levels of a pyramid that are made once all tasks are done, one after the other."""
+        return range(0)
+
+    def coarsen(self, key: CoarseShard) -> BlockResult:
+        """Write a shard of such a level."""
+        raise TypeError(f"stage {self.name} has no pyramid")
+
+    def gather(self, key: Key) -> BlockResult:
+        """Bring the tables of a super-block's tasks together in one file, once they are done."""
+        assert isinstance(key, SuperBlock)
+        tables_of(self.plan, self.name).gather(key.index)
+        return BlockResult(name=key.name)
+
+    def to_gather(self) -> Iterator[SuperBlock]:
+        """Super-blocks some of whose tasks have files of their own."""
+        if self.name in STAGES_WITH_TABLES:
+            yield from (SuperBlock(index=index) for index in tables_of(self.plan, self.name).loose())
 
     def finish(self, done: Collection[str], counts: Mapping[str, float]) -> dict[str, float]:
         """Bring the tasks' results together, on the client.

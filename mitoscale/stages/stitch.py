@@ -8,18 +8,29 @@ from typing import ClassVar
 import numpy as np
 
 from mitoscale.core.errors import BlockError, DamagedError
-from mitoscale.core.geometry import Region
+from mitoscale.core.geometry import Region, Triple
 from mitoscale.core.grid import Block, Face
 from mitoscale.core.result import BlockResult
 from mitoscale.ops.faces import face_edges
 from mitoscale.ops.global_ids import pack
+from mitoscale.stages.fragment_slots import read_slot
 from mitoscale.stages.merge import merge_fragments
-from mitoscale.stages.reading import check_seal, read_written_table, seals_of, table_checksum
-from mitoscale.stages.seams import SeamReport, contacts_path, edge_points, face_contacts
+from mitoscale.stages.reading import check_seal, seals_of, table_checksum
+from mitoscale.stages.seams import SeamReport, edge_points, face_contacts
 from mitoscale.stages.stage import Key, Stage, Stopwatch
-from mitoscale.storage.arrays import open_array
+from mitoscale.stages.work_tables import label_tables, tables_of
 from mitoscale.storage.layout import remove_tree
-from mitoscale.storage.tables import Columns, write_table
+from mitoscale.storage.table_file import TaskTables
+from mitoscale.storage.tables import Columns
+
+NO_FRAGMENTS: Columns = {
+    "local": np.zeros(0, np.uint32),
+    "core_voxels": np.zeros(0, np.int64),
+    "own_voxels": np.zeros(0, np.int64),
+    "changed_voxels": np.zeros(0, np.int64),
+    "score_sum": np.zeros(0),
+}
+"""The fragments of a block that was given up."""
 
 
 class Stitch(Stage):
@@ -80,8 +91,7 @@ class Stitch(Stage):
                 "accepted": edges["accepted"],
                 **points,
             }
-            write_table(f"{self.folder.edges}/{key.name}.parquet", columns)
-            write_table(contacts_path(self.folder, key), facing)
+            tables_of(self.plan, "stitch").write(key.name, {"edges": columns, "contacts": facing})
         counts = {"edges": int(edges["accepted"].sum()), "voxels": common.size, "open": float(self._is_open(key)), **watch.bytes}
         return BlockResult(name=key.name, checksum=table_checksum(columns), counts=counts, seconds=watch.seconds)
 
@@ -93,50 +103,38 @@ class Stitch(Stage):
         """(Z, Y, X) uint32 of what both blocks read; 0 where the block was given up."""
         if block.name in self.lost.get("segment", ()):
             return np.zeros(common.shape, np.uint32)
-        inside = common.shifted(tuple(-a for a in block.halo.start))  # type: ignore[arg-type]
         try:
-            found = open_array(self.folder.fragments).read_in_slot(self.plan.grid.number(block.index), inside)
+            found = read_slot(self.plan, block, common)
         except BlockError as error:
             raise DamagedError("segment", block.name, str(error)) from error
-        token = self.plan.settings.token("segment")
-        seals = seals_of(f"{self.folder.masks_parts}/{block.name}.parquet", stage="segment", task=block.name, token=token)
+        seals = seals_of(tables_of(self.plan, "segment").read(block.name))
         check_seal(found, common, seals, stage="segment", task=block.name)
         return found
 
     def finish(self, done: Collection[str], counts: Mapping[str, float]) -> dict[str, float]:
         """Merge all fragments over the accepted edges; one label table a block, and the seam report."""
 
+        segmented, labels = tables_of(self.plan, "segment"), label_tables(self.plan)
+
+        def fragments(block: Block) -> Columns:
+            """One row a fragment; none where the block was given up."""
+            lost = block.name in self.lost.get("segment", ())
+            return NO_FRAGMENTS if lost else segmented.read(block.name).tables["fragments"]
+
         def accepted(face: Face) -> np.ndarray:
             edges = self._edges(face, done)
             return np.stack([edges["low"], edges["high"]], axis=1)[edges["accepted"]]
 
-        merge_fragments(
-            self.plan.grid,
-            fragments=self._local_ids,
-            edges=accepted,
-            write=self._write_labels,
-            scratch=f"{self.folder.work}/merge",
-        )
+        def write(corner: Triple, labelled: Mapping[str, Columns]) -> None:
+            labels.write_all(corner, {name: TaskTables(tables={"fragments": table}) for name, table in labelled.items()})
+
+        merge_fragments(self.plan.grid, fragments=fragments, edges=accepted, write=write, scratch=f"{self.folder.work}/merge")
         return {"edges": counts.get("edges", 0.0), **SeamReport(self.plan, done).write()}
-
-    def _has_fragments(self, block: Block) -> bool:
-        return block.name not in self.lost.get("segment", ())
-
-    def _table(self, block: Block, kind: str) -> Columns:
-        return read_written_table(f"{self.folder.masks_parts}/{block.name}{kind}.parquet", stage="segment", task=block.name)
-
-    def _local_ids(self, block: Block) -> np.ndarray:
-        """(N,) uint32 of a block's fragments; none where it was given up."""
-        return self._table(block, "")["local"] if self._has_fragments(block) else np.zeros(0, np.uint32)
-
-    def _write_labels(self, block: Block, local: np.ndarray, labels: np.ndarray) -> None:
-        if self._has_fragments(block):
-            write_table(f"{self.folder.label_tables}/{block.name}.parquet", {"local": local, "label": labels})
 
     def _edges(self, face: Face, done: Container[str]) -> Columns:
         """The edges of a face, one table; empty where it has none."""
         if face.name in done and face.low.halo.intersection(face.high.halo) is not None:
-            return read_written_table(f"{self.folder.edges}/{face.name}.parquet", stage="stitch", task=face.name)
+            return tables_of(self.plan, "stitch").read(face.name).tables["edges"]
         return self._no_edges()
 
     def _no_edges(self) -> Columns:

@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
@@ -101,15 +102,12 @@ class Ledger:
         yield from (entry for number, entry in enumerate(self.lines(token)) if last.get(entry.name) == number)
 
     def last(self, name: str, token: str) -> LedgerEntry | None:
-        """The latest entry with a name and a token; quick, because other lines are not parsed."""
-        mark = f'"name":"{name}"'.encode()
-        found = None
-        for line in lines_of(self.path):
-            if mark in line:
-                with suppress(ValidationError):
-                    entry = LedgerEntry.model_validate_json(line)
-                    found = entry if entry.token == token and entry.name == name else found
-        return found
+        """The latest entry with a name and a token; what was found is remembered until the file changes."""
+        try:
+            status = self.path.stat()
+        except OSError:
+            return _last(self.path, name, token, 0, 0, 0)
+        return _last(self.path, name, token, status.st_ino, status.st_size, status.st_mtime_ns)
 
     def append(
         self,
@@ -174,3 +172,15 @@ class Ledger:
         file.flush()
         os.fsync(file.fileno())
         self._synced = time.monotonic()
+
+
+@lru_cache(maxsize=256)
+def _last(path: Path, name: str, token: str, inode: int, size: int, modified: int) -> LedgerEntry | None:
+    """As :meth:`Ledger.last`; other lines are not parsed. The last three arguments tell the file's states apart."""
+    mark, found = f'"name":"{name}"'.encode(), None
+    for line in lines_of(path):
+        if mark in line:
+            with suppress(ValidationError):
+                entry = LedgerEntry.model_validate_json(line)
+                found = entry if entry.token == token and entry.name == name else found
+    return found

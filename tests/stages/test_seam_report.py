@@ -11,14 +11,14 @@ import pytest
 from commands import Call, Finished, Stack, labels_of
 
 from mitoscale.cluster.executor import SerialExecutor
-from mitoscale.core.geometry import Region
 from mitoscale.core.result import BlockResult
 from mitoscale.core.settings import StitchSettings
 from mitoscale.ops.global_ids import unpack
 from mitoscale.pipeline import FINISHED, Observer, Run, execute, load, start
 from mitoscale.stages.block_states import BlockState, BlockStates
+from mitoscale.stages.fragment_slots import read_slot
 from mitoscale.stages.seams import KINDS
-from mitoscale.storage.arrays import open_array
+from mitoscale.stages.work_tables import tables_of
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.ledger import Ledger
 from mitoscale.storage.tables import Columns, read_table
@@ -72,14 +72,11 @@ def test_joins_that_were_not_made_are_listed_as_cuts_where_they_are(copy: str) -
 def test_each_edge_has_a_voxel_that_both_of_its_fragments_have(finished: Finished) -> None:
     """Also of fragments that meet only beside the face, in what both blocks have read."""
     run = load(finished.run)
-    folder, grid = RunFolder(finished.run), run.plan.grid
-    fragments = open_array(folder.fragments)
-    whole = {
-        block.name: fragments.read_in_slot(grid.number(block.index), Region.of_shape(block.halo.shape)) for block in grid.blocks()
-    }
+    plan, grid = run.plan, run.plan.grid
+    whole = {block.name: read_slot(plan, block, block.halo) for block in grid.blocks()}
     seen = beside = 0
     for face in grid.faces():
-        edges = read_table(f"{folder.edges}/{face.name}.parquet")
+        edges = tables_of(plan, "stitch").read(face.name).tables["edges"]
         for i, point in enumerate(zip(*(edges[axis].tolist() for axis in "zyx"), strict=True)):
             before = tuple(v - (n == face.axis) for n, v in enumerate(point))
             places = [(before, point), (point, point)]  # they face each other, or both lie there

@@ -1,0 +1,174 @@
+"""The small tables of a stage's blocks: one file for each task while the stage runs, one for each super-block afterwards.
+
+A task writes all its tables at once into one file. Once the tasks of a super-block are done their files are gathered in one,
+and removed. So there are few files, none of which two tasks write, and no folder holds more than those of a super-block. The
+file is made by :mod:`mitoscale.storage.table_file`: it tells the settings it was made with, and each task's part its checksum.
+What was written with other settings is passed over, and what is broken is told by the name of its task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from mitoscale.core.errors import DamagedError
+from mitoscale.core.geometry import Triple
+from mitoscale.core.grid import BlockGrid, index_of
+from mitoscale.storage.table_file import (
+    OtherSettingsError,
+    TaskTables,
+    UnfitFileError,
+    names_in,
+    packed,
+    part_of,
+    unpacked,
+    write_parts,
+)
+from mitoscale.storage.tables import Columns
+
+ENDING = ".tables"
+"""How the files' names end."""
+
+
+class BlockTables:
+    """The tables that the tasks of one stage write.
+
+    Parameters
+    ----------
+    folder : str
+        Where they lie.
+    grid : BlockGrid
+        The blocks; a face belongs to the super-block of its low block.
+    stage : str
+        The stage that writes them.
+    token : str
+        Of the settings they are made with.
+    by_tasks : bool
+        Whether its tasks write them; else the stage does, at its beginning or end, and is what is told where they are broken.
+    """
+
+    def __init__(self, folder: str, grid: BlockGrid, *, stage: str, token: str, by_tasks: bool = True) -> None:
+        self._folder, self._grid, self._stage, self._token = Path(folder), grid, stage, token
+        self._by_tasks = by_tasks
+
+    def write(self, task: str, tables: Mapping[str, Columns], note: Mapping[str, str] | None = None) -> None:
+        """Write all tables of a task, durably.
+
+        Parameters
+        ----------
+        task : str
+            Name of its block or face.
+        tables : mapping
+            Columns of each table by its name.
+        note : mapping, optional
+            Small texts to keep with them.
+        """
+        written = TaskTables(tables={name: dict(columns) for name, columns in tables.items()}, note=dict(note or {}))
+        write_parts(self._single(task), {task: packed(written)}, self._token)
+
+    def write_all(self, corner: Triple, tasks: Mapping[str, TaskTables]) -> None:
+        """Write the tables of all tasks of a super-block as one file.
+
+        Parameters
+        ----------
+        corner : (z, y, x)
+            The super-block.
+        tasks : mapping
+            Tables of each task.
+        """
+        write_parts(self._gathered(corner), {name: packed(task) for name, task in tasks.items()}, self._token)
+
+    def read(self, task: str) -> TaskTables:
+        """The tables of a task.
+
+        Raises
+        ------
+        DamagedError
+            If they are missing, broken, or written with other settings.
+        """
+        single = self._single(task)
+        try:
+            if self._by_tasks and single.exists():
+                with suppress(OtherSettingsError):  # of a task that was cancelled
+                    return unpacked(part_of(single, task, self._token))
+            return unpacked(part_of(self._gathered(self._grid.super_block_of(index_of(task))), task, self._token))
+        except UnfitFileError as error:
+            raise self._damaged(task, error) from error
+
+    def read_all(self, corner: Triple) -> Iterator[tuple[str, TaskTables]]:
+        """Name and tables of each task of a super-block that is gathered; DamagedError of the whole stage where that is broken."""
+        path = self._gathered(corner)
+        try:
+            for name in names_in(path, self._token):
+                yield name, unpacked(part_of(path, name, self._token))
+        except UnfitFileError as error:
+            raise self._damaged("", error) from error
+
+    def _damaged(self, task: str, error: Exception) -> DamagedError:
+        return DamagedError(self._stage, task if self._by_tasks else "", f"tables are gone, broken, or of other settings: {error}")
+
+    def loose(self) -> Iterator[Triple]:
+        """Super-blocks some of whose tasks have files of their own."""
+        return (corner for corner in self._grid.super_block_corners() if any(_files_in(self._single_folder(corner))))
+
+    def gather(self, corner: Triple) -> None:
+        """Bring the single files of a super-block together in one, and remove them.
+
+        Parameters
+        ----------
+        corner : (z, y, x)
+            The super-block.
+
+        Raises
+        ------
+        DamagedError
+            If one of them is broken.
+        """
+        gathered, found = self._gathered(corner), dict[str, bytes]()
+        with suppress(UnfitFileError):
+            for name in names_in(gathered, self._token):
+                with suppress(UnfitFileError):  # who reads it tells
+                    found[name] = part_of(gathered, name, self._token)
+        singles = list(_files_in(self._single_folder(corner)))
+        for path in singles:
+            name = path.name.removesuffix(ENDING)
+            try:
+                found[name] = part_of(path, name, self._token)
+            except OtherSettingsError:  # of a task that was cancelled
+                continue
+            except UnfitFileError as error:
+                raise self._damaged(name, error) from error
+        write_parts(gathered, dict(sorted(found.items())), self._token)
+        for path in singles:
+            path.unlink(missing_ok=True)
+
+    def lacking(self, tasks: Iterable[str]) -> list[str]:
+        """Those of some tasks of which no file that can be opened has tables."""
+        there: dict[Triple, set[str]] = {}
+        lacking = []
+        for task in tasks:
+            corner = self._grid.super_block_of(index_of(task))
+            if corner not in there:
+                there[corner] = {path.name.removesuffix(ENDING) for path in _files_in(self._single_folder(corner))}
+                with suppress(UnfitFileError):
+                    there[corner].update(names_in(self._gathered(corner), self._token))
+            if task not in there[corner]:
+                lacking.append(task)
+        return lacking
+
+    def _single_folder(self, corner: Triple) -> Path:
+        z, y, x = corner
+        return self._folder / f"z{z:03d}_y{y:03d}" / f"x{x:03d}"
+
+    def _single(self, task: str) -> Path:
+        return self._single_folder(self._grid.super_block_of(index_of(task))) / f"{task}{ENDING}"
+
+    def _gathered(self, corner: Triple) -> Path:
+        folder = self._single_folder(corner)
+        return folder.with_name(folder.name + ENDING)
+
+
+def _files_in(folder: Path) -> Iterator[Path]:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        yield from (path for path in folder.iterdir() if path.name.endswith(ENDING) and not path.name.startswith("."))
