@@ -11,7 +11,7 @@ from mitoscale.pipeline.cleaning import clean, taken_back
 from mitoscale.pipeline.log_file import LogFile
 from mitoscale.pipeline.missing_outputs import first_missing, missing_shards
 from mitoscale.pipeline.observer import Audience, Observer, StageOutcome
-from mitoscale.pipeline.run import FORMAT, Run, load, locked, make_plan, start
+from mitoscale.pipeline.run import FORMAT, Run, check_format, load, locked, make_plan, start
 from mitoscale.pipeline.run_settings import settings_for, with_request
 from mitoscale.pipeline.runner import check_ready, execute
 from mitoscale.pipeline.state import FINISHED, begun, closing_of, finished, quarantined, why_given_up
@@ -25,6 +25,7 @@ __all__ = [
     "Run",
     "StageOutcome",
     "begun",
+    "check_format",
     "check_ready",
     "clean",
     "closing_of",

@@ -34,8 +34,8 @@ from mitoscale.stages.stitch import Stitch
 from mitoscale.storage.exclusive import exclusively, files_of
 from mitoscale.storage.layout import RunFolder, check_writable, free_bytes, read_json, write_json
 
-FORMAT = 2
-"""Version of run.json; from 2 on, conversion keeps its grey statistics as tables."""
+FORMAT = 3
+"""Version of run.json. From 2 on, conversion keeps its grey statistics as tables; from 3 on, tables share files."""
 
 LOCK = ".lock"
 """File in a run folder that is held by whoever works on it."""
@@ -170,7 +170,7 @@ def load(run: str) -> Run:
 
 
 def check_format(folder: RunFolder) -> None:
-    """Raise InputError where a run was begun by an older version, whose statistics of grey values cannot be gone on from."""
+    """Raise InputError where a run was begun by an older version, whose working files cannot be gone on from."""
     begun = read_json(folder.run_json).get("format", 0)
     if begun < FORMAT:
         raise InputError(

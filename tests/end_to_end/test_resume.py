@@ -225,14 +225,16 @@ def test_given_up_blocks_end_with_3_and_are_computed_when_they_can_be(
     assert np.array_equal(labels_of(run), labels_of(finished.run))
 
 
-def test_a_run_of_an_older_version_is_refused_or_done_anew(copy: str, stack: Stack, mitoscale: Call) -> None:
+@pytest.mark.parametrize("older", [1, 2])
+def test_a_run_of_an_older_version_is_refused_or_done_anew(older: int, copy: str, stack: Stack, mitoscale: Call) -> None:
     path = Path(RunFolder(copy).run_json)
     content = json.loads(path.read_text())
-    path.write_text(json.dumps(content | {"format": 1, "value_range": None}))
+    path.write_text(json.dumps(content | {"format": older}))
     before = contents(copy)
-    for arguments in (["run", stack.image, copy, *stack.exact()], ["segment", copy, "--redo", "segment"]):
+    again = ["run", stack.image, copy, *stack.exact()]
+    for arguments in (again, ["segment", copy, "--redo", "segment"], ["report", copy], ["apply", copy]):
         ended = mitoscale(*arguments)
-        assert ended.code == 1 and "begun by an older mitoscale (format 1" in ended.err, ended.err
+        assert ended.code == 1 and f"begun by an older mitoscale (format {older}" in ended.err, ended.err
         assert len(ended.err.splitlines()) == 1 and contents(copy) == before
     ended = mitoscale("run", stack.image, copy, *stack.exact(), "--redo", "convert")
     assert ended.code == 0, ended.err

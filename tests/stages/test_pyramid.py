@@ -1,0 +1,135 @@
+"""Coarser levels of image and labels: what the finer level gives, whatever the shards, and also after a break or a change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from commands import Call, Stack, contents
+
+from mitoscale.core.geometry import Region
+from mitoscale.core.grid import CoarseShard
+from mitoscale.core.plan import RunPlan
+from mitoscale.ops.downsample import mean_downsample, mode_downsample
+from mitoscale.pipeline import load
+from mitoscale.stages.pyramid import coarse_shards
+from mitoscale.stages.relabel import Relabel
+from mitoscale.storage.arrays import open_array
+from mitoscale.storage.layout import RunFolder
+
+REGION = "3:32,5:121,0:120"
+"""Begins and ends in the middle of coarse voxels."""
+
+
+@pytest.fixture(autouse=True)
+def many_levels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes levels that are smaller than anybody needs, of a volume that tests have time for."""
+    monkeypatch.setattr("mitoscale.core.plan._SMALLEST_LEVEL", 8)
+
+
+def levels(plan: RunPlan, root: str) -> list[np.ndarray]:
+    """What each level has of the region."""
+    return [
+        open_array(f"{root}/{level}", missing="fill").read(plan.region.downsampled(factor))
+        for level, factor in enumerate(plan.spec.factors)
+    ]
+
+
+def padded(plan: RunPlan, level: int, values: np.ndarray) -> np.ndarray:
+    """With the first voxels standing for those of their coarse voxel that lie before the region."""
+    finer, coarser = plan.spec.factors[level], plan.spec.factors[level + 1]
+    start = plan.region.downsampled(finer).start
+    lead = [(a % (c // f), 0) for a, f, c in zip(start, finer, coarser, strict=True)]
+    return np.pad(values, lead, mode="edge")
+
+
+def check_levels(plan: RunPlan, root: str, downsample: Callable[..., np.ndarray]) -> list[np.ndarray]:
+    """Each level is the whole level before it, halved."""
+    found, factors = levels(plan, root), plan.spec.factors
+    assert len(found) == 4 and len(list(coarse_shards(plan, 1))) > 1 < len(list(plan.grid.blocks()))
+    for level in range(3):
+        step = tuple(c // f for f, c in zip(factors[level], factors[level + 1], strict=True))
+        assert 2 in step
+        np.testing.assert_array_equal(found[level + 1], downsample(padded(plan, level, found[level]), step), err_msg=f"{level + 1}")
+        assert found[level + 1].any()
+    return found
+
+
+def check_run(run: str, stack: Stack) -> list[np.ndarray]:
+    """All levels of a run's image and labels; returns those of the labels."""
+    plan = load(run).plan
+    image = check_levels(plan, RunFolder(run).volume, mean_downsample)
+    np.testing.assert_array_equal(image[0], tifffile.imread(stack.image)[plan.region.slices])
+    return check_levels(plan, plan.labels, mode_downsample)
+
+
+@pytest.fixture
+def arguments(stack: Stack, tmp_path: Path) -> list[str]:
+    """Of a run of small blocks, whose levels have several shards."""
+    return ["run", stack.image, str(tmp_path / "run"), *stack.exact(), "--block", "16,32,64", "--region", REGION]
+
+
+def test_each_level_is_the_finer_one_halved(mitoscale: Call, stack: Stack, arguments: list[str]) -> None:
+    ended = mitoscale(*arguments)
+    assert ended.code == 0, ended.err
+    labels = check_run(arguments[2], stack)
+    plan = load(arguments[2]).plan
+    truth = stack.phantom.labels[plan.region.slices]
+    np.testing.assert_array_equal(labels[0] > 0, truth > 0)
+    # The slow way, of one coarse voxel in the region's middle.
+    first, factor = np.array(plan.region.downsampled(plan.spec.factors[1]).start), np.array(plan.spec.factors[1])
+    at = np.argwhere(labels[1])[len(np.argwhere(labels[1])) // 2]
+    start = (at + first) * factor - np.array(plan.region.start)
+    group = labels[0][tuple(slice(a, a + f) for a, f in zip(start, factor, strict=True))]
+    values, counts = np.unique(group, return_counts=True)
+    assert counts[values == labels[1][tuple(at)]] == counts.max()
+
+
+@pytest.mark.parametrize("stage", ["convert", "relabel"])
+def test_a_run_that_was_broken_off_between_levels_goes_on(
+    stage: str, mitoscale: Call, stack: Stack, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert mitoscale(*arguments).code == 0
+    whole, run = check_run(arguments[2], stack), str(tmp_path / "again")
+    made: list[str] = []
+    write = f"mitoscale.stages.{stage}.write_coarse"
+    from mitoscale.stages.pyramid import write_coarse
+
+    def breaking(root: str, plan: RunPlan, key: CoarseShard, *rest: object) -> object:
+        made.append(key.name)
+        if len(made) == 3:
+            raise KeyboardInterrupt
+        return write_coarse(root, plan, key, *rest)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(write, breaking)
+        assert mitoscale(*arguments[:2], run, *arguments[3:]).code != 0
+    assert len(made) == 3
+    done = made[:2]
+    monkeypatch.setattr(write, lambda root, plan, key, *rest: (made.append(key.name), write_coarse(root, plan, key, *rest))[1])
+    ended = mitoscale(*arguments[:2], run, *arguments[3:])
+    assert ended.code == 0, ended.err
+    assert not set(done) & set(made[3:]), "those that were written before stay"
+    for mine, theirs in zip(check_run(run, stack), whole, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_other_labels_change_the_coarser_levels_where_they_differ(
+    mitoscale: Call, stack: Stack, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert mitoscale(*arguments).code == 0
+    run = arguments[2]
+    before, image = check_run(run, stack), contents(f"{RunFolder(run).volume}/1")
+    voxels = np.sort(np.bincount(before[0].ravel())[1:])
+    size = float(voxels[len(voxels) // 2]) * float(np.prod(load(run).plan.spec.spacing))
+    ended = mitoscale("relabel", run, "--redo", "relabel", "--min-volume", str(size))
+    assert ended.code == 0, ended.err
+    after = check_run(run, stack)
+    assert after[0].max() < before[0].max() and after[3].max() < before[3].max()
+    assert contents(f"{RunFolder(run).volume}/1") == image
+    monkeypatch.setattr(Relabel, "coarsen", lambda self, key: pytest.fail("nothing has changed"))
+    assert mitoscale("relabel", run).code == 0
+    assert Region.of_shape(after[3].shape).size == before[3].size
