@@ -163,7 +163,7 @@ def test_blocks_that_did_not_change_are_the_same_files(plan: RunPlan) -> None:
     linked = [file for file in shards if os.stat(file).st_nlink > 1]
     assert 0 < done.blocks < 8 and len(shards) - len(linked) == done.blocks * len(plan.spec.factors)
     assert contents(plan.labels) == before
-    assert open_reader(str(final)).spacing == plan.spec.spacing
+    assert open_reader(str(final), labels=True).spacing == plan.spec.spacing
     assert json.loads((final.parent / "zarr.json").read_text())["attributes"]["ome"]["labels"] == [
         "mitochondria",
         "mitochondria_corrected",
@@ -184,7 +184,7 @@ def test_a_killed_apply_leaves_the_earlier_one(plan: RunPlan, monkeypatch: pytes
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(writing, "write_levels", full)
+        patch.setattr(writing, "open_array", full)
         with pytest.raises(StoppedError, match="No space left"):
             apply_edits(plan, "labels")
     np.testing.assert_array_equal(whole(plan), earlier)

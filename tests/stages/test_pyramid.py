@@ -10,12 +10,13 @@ import pytest
 import tifffile
 from commands import Call, Stack, contents
 
-from mitoscale.core.geometry import Region
 from mitoscale.core.grid import CoarseShard
 from mitoscale.core.plan import RunPlan
 from mitoscale.ops.downsample import mean_downsample, mode_downsample
 from mitoscale.pipeline import load
-from mitoscale.stages.pyramid import coarse_shards
+from mitoscale.report.corrected import corrected_labels
+from mitoscale.report.editor import editing
+from mitoscale.stages.pyramid import coarse_shards, write_coarse
 from mitoscale.stages.relabel import Relabel
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.layout import RunFolder
@@ -96,7 +97,6 @@ def test_a_run_that_was_broken_off_between_levels_goes_on(
     whole, run = check_run(arguments[2], stack), str(tmp_path / "again")
     made: list[str] = []
     write = f"mitoscale.stages.{stage}.write_coarse"
-    from mitoscale.stages.pyramid import write_coarse
 
     def breaking(root: str, plan: RunPlan, key: CoarseShard, *rest: object) -> object:
         made.append(key.name)
@@ -132,4 +132,18 @@ def test_other_labels_change_the_coarser_levels_where_they_differ(
     assert contents(f"{RunFolder(run).volume}/1") == image
     monkeypatch.setattr(Relabel, "coarsen", lambda self, key: pytest.fail("nothing has changed"))
     assert mitoscale("relabel", run).code == 0
-    assert Region.of_shape(after[3].shape).size == before[3].size
+
+
+def test_corrected_labels_have_coarser_levels_of_their_own(mitoscale: Call, stack: Stack, arguments: list[str]) -> None:
+    assert mitoscale(*arguments).code == 0
+    plan = load(arguments[2]).plan
+    before = check_levels(plan, plan.labels, mode_downsample)
+    label = int(np.argmax(np.bincount(before[3].ravel())[1:])) + 1
+    with editing(plan) as editor:
+        editor.delete([label])
+    ended = mitoscale("apply", arguments[2])
+    assert ended.code == 0, ended.err
+    corrected = check_levels(plan, corrected_labels(plan), mode_downsample)
+    np.testing.assert_array_equal(corrected[0], np.where(before[0] == label, 0, before[0]))
+    assert not (corrected[3] == label).any() and (before[3] == label).any()
+    assert (check_levels(plan, plan.labels, mode_downsample)[3] == before[3]).all(), "the run's own stay"
