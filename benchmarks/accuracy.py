@@ -114,7 +114,7 @@ def figures(results: Path) -> str:
 SAM alone on slices {alone["slices"]} of `epfl`, prompted from truth in 256 px windows, without gate and fallback: mean IoU \
 **{alone["box_iou"]:.3f}** from boxes and
 **{alone["point_iou"]:.3f}** from points over {alone["profiles"]} profiles (`benchmarks/sam_prompts.py`). \
-{changed}"""
+{changed}""".rstrip()
 
 
 def write_pages(text: str) -> None:
