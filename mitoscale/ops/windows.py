@@ -42,7 +42,7 @@ def cover(boxes: np.ndarray, size: int, context: int, bounds: np.ndarray) -> lis
 
     Examples
     --------
-    >>> boxes = np.array([[10, 10, 30, 30], [40, 60, 60, 90], [20, 200, 50, 230.0]])
+    >>> boxes = np.array([[20, 20, 30, 30], [40, 60, 60, 90], [20, 200, 50, 230.0]])
     >>> [(w.start, w.boxes) for w in cover(boxes, 128, 16, np.array([[0, 0], [256, 256]]))]
     [((0, 0), [0, 1]), ((0, 128), [2])]
     """
