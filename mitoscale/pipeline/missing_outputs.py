@@ -21,6 +21,13 @@ def vanished(run: Run, name: str) -> dict[str, str]:
     """Stages up to one of which an array or folder is gone though tasks have written into it, each with its path.
 
     Of a cleaned run only what stays for good is asked for.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    name : str
+        Last stage that is looked at.
     """
     without_work = cleaned(run)
     work = RunFolder(run.plan.run).work
@@ -33,13 +40,29 @@ def vanished(run: Run, name: str) -> dict[str, str]:
 
 
 def missing_files(run: Run, name: str) -> list[str]:
-    """Files that a stage has made at its end and that are not there any more."""
+    """Files that a stage has made at its end and that are not there any more.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    name : str
+        One of ``STAGES``.
+    """
     gone = [path for path in files_of(run.plan, name) if not Path(path).is_file()]
     return gone if gone and finished(run, name) else []
 
 
 def missing_shards(run: Run, name: str) -> list[str]:
-    """Tasks that a stage's ledger calls done and of which a shard that stays for good is gone."""
+    """Tasks that a stage's ledger calls done and of which a shard that stays for good is gone.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    name : str
+        One of ``STAGES``.
+    """
     gone = list(tasks_without_shards(run.plan, name))
     done = StageState.of(run, name).done if gone else ()
     return [task for task in gone if task in done]

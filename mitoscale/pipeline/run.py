@@ -70,7 +70,19 @@ class Run:
 
 
 def make_plan(source: Source, run: str, settings: RunSettings, labels_into_source: bool = False) -> RunPlan:
-    """The plan for a source and settings."""
+    """The plan for a source and settings.
+
+    Parameters
+    ----------
+    source : Source
+        The volume.
+    run : str
+        Folder of the run.
+    settings : RunSettings
+        Its settings.
+    labels_into_source : bool
+        Whether labels are written into the source OME-Zarr.
+    """
     core = settings.convert.core
     factors = pyramid_factors(source.shape, source.spacing, core)
     spec = VolumeSpec(
@@ -96,6 +108,13 @@ def make_plan(source: Source, run: str, settings: RunSettings, labels_into_sourc
 
 def start(plan: RunPlan, redo: str | None = None) -> Run:
     """Make a run folder, or go on with one.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run.
+    redo : str, optional
+        Stage that is done again, with all after it.
 
     Raises
     ------

@@ -104,7 +104,15 @@ def _execute(run: Run, names: Sequence[str], executor: Executor, observer: Obser
 
 
 def check_ready(run: Run, name: str) -> None:
-    """Raise InputError where a stage before this one is not finished."""
+    """Raise InputError where a stage before this one is not finished.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    name : str
+        Stage that is to run.
+    """
     for earlier in STAGES[: STAGES.index(name)]:
         if not finished(run, earlier):
             raise InputError(f"{name}: {earlier} is not done in {run.plan.run}; run mitoscale {earlier} first")

@@ -24,7 +24,15 @@ LOST = "lost"
 
 
 def ledger_of(run: Run, stage: str) -> Ledger:
-    """The ledger of a stage."""
+    """The ledger of a stage.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    stage : str
+        One of ``STAGES``.
+    """
     return Ledger(RunFolder(run.plan.run).ledger(stage))
 
 
@@ -55,7 +63,15 @@ class StageState:
 
     @classmethod
     def of(cls, run: Run, stage: str) -> StageState:
-        """Read it."""
+        """Read it.
+
+        Parameters
+        ----------
+        run : Run
+            The run.
+        stage : str
+            One of ``STAGES``.
+        """
         records: dict[str, Record] = {}
         counts: Counter[str] = Counter()
         closing, coarse = None, dict[str, str]()
@@ -115,7 +131,15 @@ class Results(NamedTuple):
 
 
 def results(run: Run, stage: str) -> Results:
-    """Read a stage's results from its ledger."""
+    """Read a stage's results from its ledger.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    stage : str
+        One of ``STAGES``.
+    """
     sums: dict[str, str] = {}
     lost: set[str] = set()
     for entry in ledger_of(run, stage).lines(run.plan.settings.token(stage)):
@@ -135,7 +159,15 @@ def closing_sum(records: Mapping[str, Record]) -> str:
 
 
 def inputs_digest(run: Run, stage: str) -> str | None:
-    """Digest of all that earlier stages have done; None where one of them is not finished."""
+    """Digest of all that earlier stages have done; None where one of them is not finished.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    stage : str
+        One of ``STAGES``.
+    """
     sums: list[str] = []
     for earlier in STAGES[: STAGES.index(stage)]:
         closing = closing_of(run, earlier)
@@ -146,13 +178,29 @@ def inputs_digest(run: Run, stage: str) -> str | None:
 
 
 def closing_of(run: Run, stage: str) -> LedgerEntry | None:
-    """The stage's closing line; None where its end is not done."""
+    """The stage's closing line; None where its end is not done.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    stage : str
+        One of ``STAGES``.
+    """
     last = ledger_of(run, stage).last(FINISHED, run.plan.settings.token(stage))
     return last if last is not None and last.state == "done" else None
 
 
 def finished(run: Run, stage: str) -> bool:
-    """Whether a stage is done with the run's settings, from what earlier stages have written by now."""
+    """Whether a stage is done with the run's settings, from what earlier stages have written by now.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    stage : str
+        One of ``STAGES``.
+    """
     inputs, closing = inputs_digest(run, stage), closing_of(run, stage)
     return inputs is not None and closing is not None and closing.inputs == inputs
 
@@ -170,7 +218,17 @@ def quarantined(run: Run) -> dict[str, list[str]]:
 
 
 def why_given_up(run: Run, stage: str, task: str) -> str:
-    """The last line of what a task raised that was given up."""
+    """The last line of what a task raised that was given up.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    stage : str
+        One of ``STAGES``.
+    task : str
+        A task that was given up.
+    """
     entry = ledger_of(run, stage).last(task, run.plan.settings.token(stage))
     return last_line(entry.error) if entry else ""
 

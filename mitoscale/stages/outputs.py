@@ -34,7 +34,15 @@ def arrays_of(plan: RunPlan, stage: str) -> list[str]:
 
 
 def folders_of(plan: RunPlan, stage: str) -> list[str]:
-    """Paths of the folders into which every task of a stage writes tables."""
+    """Paths of the folders into which every task of a stage writes tables.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run.
+    stage : str
+        One of ``STAGES``.
+    """
     folder = RunFolder(plan.run)
     folders = {
         "convert": [folder.grey_parts],
@@ -47,7 +55,15 @@ def folders_of(plan: RunPlan, stage: str) -> list[str]:
 
 
 def files_of(plan: RunPlan, stage: str) -> list[str]:
-    """Paths of the files that a stage makes at its end, for people."""
+    """Paths of the files that a stage makes at its end, for people.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run.
+    stage : str
+        One of ``STAGES``.
+    """
     folder = RunFolder(plan.run)
     files = {
         "convert": [folder.grey, folder.slices],
@@ -96,6 +112,14 @@ def tasks_without_shards(plan: RunPlan, stage: str) -> Iterator[str]:
 
 
 def places_gone(plan: RunPlan, stage: str) -> Iterator[str]:
-    """Paths of a stage's arrays and folders that are not there; an array is there as long as its metadata is."""
+    """Paths of a stage's arrays and folders that are not there; an array is there as long as its metadata is.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run.
+    stage : str
+        One of ``STAGES``.
+    """
     yield from (path for path in arrays_of(plan, stage) if not Path(path, "zarr.json").is_file())
     yield from (path for path in folders_of(plan, stage) if not Path(path).is_dir())

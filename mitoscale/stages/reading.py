@@ -41,6 +41,17 @@ def seal(data: np.ndarray, covers: Region, parts: Iterable[Region]) -> Seals:
 def check_seal(data: np.ndarray, part: Region, seals: Mapping[str, str], *, stage: str, task: str) -> None:
     """Raise where what was read is not what was written; a region that nobody sealed passes.
 
+    Parameters
+    ----------
+    data : (Z, Y, X) array
+        What was read.
+    part : Region
+        Where that is.
+    seals : mapping
+        Of each sealed region its checksum.
+    stage, task : str
+        Who wrote it.
+
     Raises
     ------
     DamagedError
@@ -69,7 +80,15 @@ def seals_of(written: TaskTables) -> Seals:
 
 
 def read_written_table(path: str, *, stage: str, task: str) -> Columns:
-    """A table that a task wrote; raises DamagedError where it is missing or broken."""
+    """A table that a task wrote; raises DamagedError where it is missing or broken.
+
+    Parameters
+    ----------
+    path : str
+        The task's table.
+    stage, task : str
+        Who wrote it.
+    """
     try:
         return read_table(path)
     except InputError as error:

@@ -52,12 +52,25 @@ class SortedRows:
                     append({name: values[start : start + _GROUP] for name, values in run.items()})
 
     def rows(self, low: int, high: int) -> Columns:
-        """The merged rows with labels from ``low`` to below ``high``."""
+        """The merged rows with labels from ``low`` to below ``high``.
+
+        Parameters
+        ----------
+        low, high : int
+            Half-open range of labels.
+        """
         return self._merge([read_rows(run, "label", low, high) for run in self._runs])
 
 
 def label_ranges(last: int, step: int = 1 << 17) -> Iterator[tuple[int, int]]:
     """Half-open ranges that cover the labels 1 .. ``last``; one where there is none.
+
+    Parameters
+    ----------
+    last : int
+        Largest label.
+    step : int
+        Labels of a range.
 
     Examples
     --------

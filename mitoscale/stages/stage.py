@@ -80,7 +80,15 @@ class Stage(BaseModel):
         return (("convert", block_name(index)) for index in self.plan.convert_grid.meeting(region))
 
     def block_tasks(self, stage: str, region: Region) -> Iterator[tuple[str, str]]:
-        """The tasks of a stage whose cores meet a region, for :meth:`reads`."""
+        """The tasks of a stage whose cores meet a region, for :meth:`reads`.
+
+        Parameters
+        ----------
+        stage : str
+            The stage that wrote.
+        region : Region
+            What is read.
+        """
         return ((stage, block_name(index)) for index in self.plan.grid.meeting(region))
 
     def keys(self) -> Iterable[Key]:

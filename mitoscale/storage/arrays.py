@@ -180,7 +180,15 @@ class Array:
         self._write(region.slices, data)
 
     def write_index(self, where: tuple[slice, ...], data: np.ndarray) -> None:
-        """Write part of an N-D array, one ``start:stop`` slice a dimension; raises what :meth:`write` does."""
+        """Write part of an N-D array, one ``start:stop`` slice a dimension; raises what :meth:`write` does.
+
+        Parameters
+        ----------
+        where : tuple of slice
+            One ``start:stop`` a dimension.
+        data : array
+            Of that shape.
+        """
         self._write(where, data)
 
     def write_slot(self, index: int, data: np.ndarray) -> None:

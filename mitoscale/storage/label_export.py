@@ -61,6 +61,15 @@ def export_tiff(labels: Array, path: str, spacing: Spacing) -> None:
 def export_slices(labels: Array, folder: str, spacing: Spacing) -> None:
     """Write labels as a folder of TIFF slices ``000000.tif``, ``000001.tif`` ...; see :func:`export_tiff`.
 
+    Parameters
+    ----------
+    labels : Array
+        (Z, Y, X) labels.
+    folder : str
+        Must not hold files.
+    spacing : (z, y, x)
+        Voxel size in nm.
+
     Raises
     ------
     InputError

@@ -160,6 +160,13 @@ class RunFolder:
 def write_json(path: str, content: Any) -> None:
     """Write JSON atomically, making the folder where it is missing.
 
+    Parameters
+    ----------
+    path : str
+        File to write.
+    content : object
+        What JSON can hold.
+
     Raises
     ------
     StoppedError

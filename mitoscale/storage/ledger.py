@@ -102,7 +102,15 @@ class Ledger:
         yield from (entry for number, entry in enumerate(self.lines(token)) if last.get(entry.name) == number)
 
     def last(self, name: str, token: str) -> LedgerEntry | None:
-        """The latest entry with a name and a token; what was found is remembered until the file changes."""
+        """The latest entry with a name and a token; what was found is remembered until the file changes.
+
+        Parameters
+        ----------
+        name : str
+            Name of a task.
+        token : str
+            Settings it was done with.
+        """
         try:
             status = self.path.stat()
         except OSError:
@@ -120,6 +128,21 @@ class Ledger:
         inputs: str = "",
     ) -> None:
         """Add a line; it is on disk within a second, and when the ledger is closed.
+
+        Parameters
+        ----------
+        result : BlockResult
+            What the task returned.
+        token : str
+            Settings it was done with.
+        attempt : int
+            How often it was tried.
+        state : str
+            What became of it.
+        error : str
+            Why, where it failed.
+        inputs : str
+            Digest of what it was done from.
 
         Raises
         ------

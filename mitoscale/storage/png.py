@@ -41,6 +41,13 @@ def examine_png(path: str) -> tuple[tuple[int, int], str]:
 def read_png(path: str, rows: slice, columns: slice) -> np.ndarray:
     """Part of a PNG, as (Y, X) uint8 or uint16; all of it is decoded.
 
+    Parameters
+    ----------
+    path : str
+        The file.
+    rows, columns : slice
+        The part, ``start:stop``.
+
     Raises
     ------
     BlockError

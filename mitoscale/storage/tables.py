@@ -22,6 +22,17 @@ def write_table(
 ) -> None:
     """Write columns as Parquet; ``durable`` waits until they are on the disk.
 
+    Parameters
+    ----------
+    path : str
+        File to write, whole or not at all.
+    columns : mapping of str to (N,) array
+        Its columns.
+    metadata : mapping of str to str, optional
+        Kept with the schema.
+    durable : bool
+        Whether to wait until it is on the disk.
+
     Raises
     ------
     StoppedError
@@ -35,7 +46,15 @@ def write_table(
 
 
 def write_csv(path: str, columns: Mapping[str, np.ndarray]) -> None:
-    """Write columns as comma-separated text with a header line; see :func:`write_table`."""
+    """Write columns as comma-separated text with a header line; see :func:`write_table`.
+
+    Parameters
+    ----------
+    path : str
+        File to write, whole or not at all.
+    columns : mapping of str to (N,) array
+        Its columns.
+    """
     table = pa.table({name: pa.array(values) for name, values in columns.items()})
     with replacing(path) as part:
         pyarrow.csv.write_csv(table, part)
@@ -89,6 +108,15 @@ def read_rows(path: str, column: str, low: int, high: int) -> Columns:
     """The rows of a table, sorted by an integer column, in which it is from ``low`` to below ``high``.
 
     Only the row groups that may hold such rows are read.
+
+    Parameters
+    ----------
+    path : str
+        The table.
+    column : str
+        Its sorted column.
+    low, high : int
+        Half-open range.
 
     Raises
     ------

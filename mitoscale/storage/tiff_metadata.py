@@ -19,6 +19,13 @@ _MOST_COLOURS = 4  # more channels than these are slices that were saved under t
 def promised_slices(tif: tifffile.TiffFile, path: str) -> int | None:
     """How many slices ImageJ's, OME's or tifffile's metadata say there are; None where nothing is said.
 
+    Parameters
+    ----------
+    tif : tifffile.TiffFile
+        The open file.
+    path : str
+        What errors call it.
+
     Raises
     ------
     InputError
