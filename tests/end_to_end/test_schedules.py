@@ -79,5 +79,6 @@ def test_workers_that_are_killed(workers: int, undisturbed: str, tmp_path: Path)
     (tmp_path / "attempts").mkdir()
     with start(ClusterSettings(workers=workers, threads=1, memory="1 GiB", worker_ttl="60 s")) as cluster:
         again(run, Deadly(cluster.executor, str(tmp_path / "attempts"), seed=workers))
-    assert len(list((tmp_path / "attempts").iterdir())) == 8 + 12 + 8
+    # Every block and face, and the tasks that gather their tables.
+    assert len(list((tmp_path / "attempts").iterdir())) >= sum(map(load(run).plan.task_count, STAGES))
     assert_same(run, undisturbed)
