@@ -16,13 +16,11 @@ def apply(run: str) -> None:
     Example:  mitoscale apply RUN
     """
     from mitoscale.core.errors import InputError
-    from mitoscale.pipeline import check_format, closing_of, finished, load, locked
+    from mitoscale.pipeline import closing_of, finished, load, locked
     from mitoscale.report.applying import apply_edits
     from mitoscale.report.editor import told
-    from mitoscale.storage.layout import RunFolder
 
     there = load(run)
-    check_format(RunFolder(there.plan.run))
     with locked(there.plan.run):
         closing = closing_of(there, "relabel")
         if closing is None or not finished(there, "measure"):

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pydantic import SkipValidation, ValidationError
+from pydantic import SkipValidation
 
 from mitoscale.core.errors import BlockError, InputError
 from mitoscale.core.geometry import Region, Triple
-from mitoscale.core.plan import RunPlan
 from mitoscale.core.reading import Reading
 from mitoscale.stages.outputs import tasks_without_shards
-from mitoscale.storage.layout import RunFolder, read_json
+from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.ledger import Ledger
 from mitoscale.storage.ome import is_ome_zarr
+from mitoscale.storage.run_json import read_plan
 from mitoscale.storage.sources.kinds import look_at, open_reader
 from mitoscale.storage.sources.ome_zarr import attributes_of
 from mitoscale.storage.sources.reader import Reader
@@ -140,10 +140,7 @@ def _made_here(path: str) -> bool:
 def _labels_of_run(path: str) -> tuple[str, Region | None]:
     """The labels group of a run whose relabel stage has ended, and the part it worked on."""
     run = RunFolder(os.path.abspath(path))
-    try:
-        plan = RunPlan.model_validate(read_json(run.run_json)["plan"])
-    except (KeyError, TypeError, ValidationError) as error:
-        raise InputError(f"{run.run_json} is damaged ({str(error).splitlines()[0]}): run it again in a new folder") from error
+    plan = read_plan(run)
     written = Ledger(run.ledger("relabel")).entries(plan.settings.token("relabel"))
     missing = [block.name for block in plan.grid.blocks() if block.name not in written]
     if missing:
@@ -151,7 +148,7 @@ def _labels_of_run(path: str) -> tuple[str, Region | None]:
             f"run {path} has labels in {len(plan.grid) - len(missing)} of {len(plan.grid)} blocks; "
             "finish it with mitoscale run, or mitoscale relabel"
         )
-    without = tasks_without_shards(plan.moved_to(run.path), "relabel")
+    without = tasks_without_shards(plan, "relabel")
     gone = [name for name in without if written[name].state == "done"]
     if gone:
         raise InputError(

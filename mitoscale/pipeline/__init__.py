@@ -11,21 +11,19 @@ from mitoscale.pipeline.cleaning import clean, taken_back
 from mitoscale.pipeline.log_file import LogFile
 from mitoscale.pipeline.missing_outputs import first_missing, missing_shards
 from mitoscale.pipeline.observer import Audience, Observer, StageOutcome
-from mitoscale.pipeline.run import FORMAT, Run, check_format, load, locked, make_plan, start
+from mitoscale.pipeline.run import Run, load, locked, make_plan, start
 from mitoscale.pipeline.run_settings import settings_for, with_request
 from mitoscale.pipeline.runner import check_ready, execute
 from mitoscale.pipeline.state import FINISHED, begun, closing_of, finished, quarantined, why_given_up
 
 __all__ = [
     "FINISHED",
-    "FORMAT",
     "Audience",
     "LogFile",
     "Observer",
     "Run",
     "StageOutcome",
     "begun",
-    "check_format",
     "check_ready",
     "clean",
     "closing_of",

@@ -10,12 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from mitoscale.core.encoding import check_encoding
 from mitoscale.core.errors import InputError, StoppedError
 from mitoscale.core.plan import RunPlan, pyramid_factors
-from mitoscale.core.provenance import Provenance
 from mitoscale.core.settings import STAGES, RunSettings
 from mitoscale.core.volume import VolumeSpec
 from mitoscale.nets.factories import make_detector, make_segmenter
@@ -32,10 +29,8 @@ from mitoscale.stages.source import Source
 from mitoscale.stages.stage import Stage
 from mitoscale.stages.stitch import Stitch
 from mitoscale.storage.exclusive import exclusively, files_of
-from mitoscale.storage.layout import RunFolder, check_writable, free_bytes, read_json, write_json
-
-FORMAT = 3
-"""Version of run.json. From 2 on, conversion keeps its grey statistics as tables; from 3 on, tables share files."""
+from mitoscale.storage.layout import RunFolder, check_writable, free_bytes
+from mitoscale.storage.run_json import read_plan, write_plan
 
 LOCK = ".lock"
 """File in a run folder that is held by whoever works on it."""
@@ -121,31 +116,26 @@ def start(plan: RunPlan, redo: str | None = None) -> Run:
     InputError
         If the folder cannot be written, holds another volume, or other settings that ``redo`` does not cover; it is left as it was.
     """
-    folder = RunFolder(plan.run)
+    folder, older = RunFolder(plan.run), redo == "convert"
     check_encoding(plan.run, plan.image, plan.labels, plan.settings.convert.source)
     # Wrong weights or factories are told before anything is made.
     make_detector(plan.settings.detect, plan.spec.spacing)
     make_segmenter(plan.settings.segment, plan.spec.spacing)
     check_writable(plan.run)
     if Path(folder.run_json).exists():
-        _check_same(load(plan.run).plan, plan, redo, folder)  # before the lock: wrong input leaves the folder as it was
+        _check_same(read_plan(folder, older=older), plan, redo)  # before the lock: wrong input leaves the folder as it was
     else:
         _check_new(plan)
         _make_folder(folder.path)
     with locked(folder.path):  # nobody changes it between this comparison and the writing
         if Path(folder.run_json).exists():
-            old = load(plan.run).plan
-            _check_same(old, plan, redo, folder)
+            old = read_plan(folder, older=older)
+            _check_same(old, plan, redo)
             plan = plan.model_copy(update={"owner": old.owner})
             cleaned = Path(folder.ledger("detect")).exists() and not Path(folder.work).is_dir()
             if cleaned and redo and redo != "convert":
                 raise InputError(f"--redo {redo}: the working files of {plan.run} were cleaned; use --redo convert")
-        content = {
-            "format": FORMAT,
-            "plan": plan.model_dump(mode="json"),
-            "provenance": Provenance.of(plan.settings).model_dump(mode="json"),
-        }
-        write_json(folder.run_json, content)
+        write_plan(folder, plan)
     return Run(plan=plan)
 
 
@@ -171,37 +161,14 @@ def load(run: str) -> Run:
     Raises
     ------
     InputError
-        If there is none, or it comes from a newer version.
+        If there is none, or it comes from another version.
     """
-    folder = RunFolder(os.path.abspath(run))
-    if not Path(folder.path).is_dir():
-        raise InputError(f"there is no folder {run}; give that of a run, or start one with mitoscale run or convert")
-    if not Path(folder.run_json).exists():
-        raise InputError(f"{run} is no run folder: it has no run.json; start one with mitoscale run or convert")
-    content = read_json(folder.run_json)
-    try:
-        if content.get("format", 0) > FORMAT:
-            raise InputError(f"{folder.run_json} has format {content['format']}, this version reads {FORMAT}: update mitoscale")
-        plan = RunPlan.model_validate(content["plan"])
-    except (AttributeError, KeyError, TypeError, ValidationError) as error:
-        raise InputError(f"{folder.run_json} is damaged ({str(error).splitlines()[0]}): start in a new folder") from error
-    return Run(plan=plan.moved_to(folder.path))
+    return Run(plan=read_plan(RunFolder(os.path.abspath(run))))
 
 
-def check_format(folder: RunFolder) -> None:
-    """Raise InputError where a run was begun by an older version, whose working files cannot be gone on from."""
-    begun = read_json(folder.run_json).get("format", 0)
-    if begun < FORMAT:
-        raise InputError(
-            f"{folder.path} was begun by an older mitoscale (format {begun} of run.json, now {FORMAT}): finish it with that "
-            "version, add --redo convert to mitoscale run to do all of it again, or give another RUN"
-        )
-
-
-def _check_same(old: RunPlan, new: RunPlan, redo: str | None, folder: RunFolder) -> None:
+def _check_same(old: RunPlan, new: RunPlan, redo: str | None) -> None:
     """Raise where other settings are wanted than those that work was done with."""
-    if redo != "convert":
-        check_format(folder)
+    folder = RunFolder(new.run)
     check_owner(old)
     a, b = old.settings.convert, new.settings.convert
     if a.fingerprint != b.fingerprint:

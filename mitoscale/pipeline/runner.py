@@ -14,7 +14,7 @@ from mitoscale.core.result import BlockResult
 from mitoscale.core.settings import STAGES
 from mitoscale.pipeline.missing_outputs import cleaned, missing_files, missing_shards, missing_tables, vanished
 from mitoscale.pipeline.observer import Observer, StageOutcome
-from mitoscale.pipeline.run import Run, check_format, load, locked
+from mitoscale.pipeline.run import Run, load, locked
 from mitoscale.pipeline.stage_run import StageRun
 from mitoscale.pipeline.state import FINISHED, finished, ledger_of
 from mitoscale.storage.events import EventLog
@@ -59,7 +59,6 @@ def execute(run: Run, names: Sequence[str], executor: Executor, observer: Observ
     with locked(folder.path):
         if load(folder.path).plan.settings != run.plan.settings:  # between its start and here nobody held the lock
             raise InputError(f"another command has changed the settings of {folder.path}; start the same command again")
-        check_format(folder)
         events = EventLog(folder.events)
         if redo:
             for name in STAGES[STAGES.index(redo) :]:

@@ -232,7 +232,10 @@ def test_a_run_of_an_older_version_is_refused_or_done_anew(older: int, copy: str
     path.write_text(json.dumps(content | {"format": older}))
     before = contents(copy)
     again = ["run", stack.image, copy, *stack.exact()]
-    for arguments in (again, ["segment", copy, "--redo", "segment"], ["report", copy], ["apply", copy]):
+    named = [[name, copy] for name in ("report", "apply", "status", "clean", "retry", "view", "plan")]
+    out = str(Path(copy).parent / "out")
+    more = [["evaluate", copy, stack.image], ["export", copy, "--to", out], ["suggest", copy, "--out", out], ["edit", copy, "list"]]
+    for arguments in (again, ["segment", copy, "--redo", "segment"], *named, *more):
         ended = mitoscale(*arguments)
         assert ended.code == 1 and f"begun by an older mitoscale (format {older}" in ended.err, ended.err
         assert len(ended.err.splitlines()) == 1 and contents(copy) == before

@@ -24,9 +24,10 @@ from mitoscale.core.volume import VolumeSpec
 from mitoscale.evaluation.evaluate import evaluate, score
 from mitoscale.evaluation.label_reading import read_labels
 from mitoscale.storage.arrays import open_array
-from mitoscale.storage.layout import RunFolder, write_json
+from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.ledger import Ledger
 from mitoscale.storage.ome import create_image, create_labels
+from mitoscale.storage.run_json import write_plan
 
 KEYS = {"foreground", "objects_3d", "objects_2d", "voi_split", "voi_merge", "arand"}
 SHAPE = (4, 8, 12)
@@ -53,7 +54,7 @@ def run_with(labels: np.ndarray, path: Path, blocks: int | None = None) -> Path:
     plan = RunPlan(run=str(path), image=f"{folder.volume}/0", labels=folder.labels, spec=spec, settings=settings)
     create_image(folder.volume, spec.model_copy(update={"dtype": "uint8"}), name="a")
     create_labels(folder.volume, "mitochondria", spec)
-    write_json(folder.run_json, {"format": 1, "plan": plan.model_dump(mode="json")})
+    write_plan(folder, plan)
     ledger = Ledger(folder.ledger("relabel"))
     for block in list(plan.grid.blocks())[:blocks]:
         open_array(f"{folder.labels}/0").write(block.core, labels[block.core.slices])
