@@ -151,7 +151,12 @@ FAULTS: dict[str, Fault] = {
     "float-one-voxel": one_voxel,
     "drift-over-z": drifting,
     "mosaic": mosaic,
+    "missing-slice": lambda image, truth: (image, truth),
+    "six-missing-slices": lambda image, truth: (image, truth),
 }
+
+MISSING = {"missing-slice": (11,), "six-missing-slices": (9, 10, 11, 12, 13, 14)}
+"""Slices whose files are not in the folder that is read."""
 
 
 @contextmanager
@@ -173,12 +178,19 @@ def mitoscale(*arguments: str) -> str:
     return out.getvalue()
 
 
-def scored(folder: Path, image: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
-    """Run and evaluate one volume."""
-    tifffile.imwrite(folder / "image.tif", image)
+def scored(folder: Path, image: np.ndarray, truth: np.ndarray, missing: tuple[int, ...]) -> dict[str, Any]:
+    """Run and evaluate one volume; where slices are missing it is a folder of slices."""
+    source, options = folder / "image.tif", ["--voxel-size", "5,5,5", "--segmenter", "unet"]
+    if missing:
+        source, options = folder / "image", [*options, "--fill-gaps"]
+        source.mkdir()
+        for z in sorted(set(range(len(image))) - set(missing)):
+            tifffile.imwrite(source / f"{z:03d}.tif", image[z])
+    else:
+        tifffile.imwrite(source, image)
     tifffile.imwrite(folder / "truth.tif", truth)
     run = str(folder / "run")
-    said = mitoscale("convert", str(folder / "image.tif"), run, "--voxel-size", "5,5,5", "--segmenter", "unet")
+    said = mitoscale("convert", str(source), run, *options)
     for stage in STAGES[1:-1]:  # all that mitoscale run does, but the report
         mitoscale(stage, run)
     scores = json.loads(mitoscale("evaluate", run, str(folder / "truth.tif"), "--json"))
@@ -213,7 +225,7 @@ def benchmark() -> None:
     results = {}
     for name in arguments.only.split(",") if arguments.only else FAULTS:
         with tempfile.TemporaryDirectory(prefix="mitoscale-faults-") as folder:
-            results[name] = scored(Path(folder), *FAULTS[name](image, truth))
+            results[name] = scored(Path(folder), *FAULTS[name](image, truth), MISSING.get(name, ()))
         print(name, results[name], flush=True)
     arguments.out.write_text(json.dumps({"slices": arguments.slices, "results": results}, indent=1) + "\n")
     print(table(results))

@@ -10,7 +10,7 @@ import click
 
 from mitoscale.cli.options import Numbers
 
-_NAMES = ("channel", "time", "series", "axes", "shape", "dtype")
+_NAMES = ("channel", "time", "series", "axes", "shape", "dtype", "fill_gaps")
 
 
 def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -20,7 +20,7 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def with_reading(**values: Any) -> Any:
         from mitoscale.core.reading import Reading
 
-        return command(reading=Reading(**{name: values.pop(name) for name in _NAMES}), **values)
+        return command(reading=Reading(**{name: values.pop(name) for name in _NAMES if name in values}), **values)
 
     number = click.IntRange(min=0)
     described: Callable[..., Any] = with_reading
@@ -36,3 +36,9 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         described = option(described)
     return described
+
+
+def gaps_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--fill-gaps``, beside :func:`reading_options`, where networks see neighbours in place of a missing slice."""
+    text = "Slices may be missing by number in a folder or glob: their neighbours stand for them (up to 30 nm, or two slices)."
+    return click.option("--fill-gaps", is_flag=True, help=text)(command)

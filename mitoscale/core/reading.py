@@ -30,6 +30,8 @@ class Reading(BaseModel):
     """Shape (z, y, x) of raw bytes; with ``axes``, in that order."""
     dtype: str | None = None
     """NumPy dtype of raw bytes, with its byte order where that matters, such as ``uint8`` or ``>u2``."""
+    fill_gaps: bool = False
+    """Slices whose numbers are missing in a folder or glob are allowed: their neighbours stand for them."""
 
     def of_truth(self, dtype: str | None) -> Reading:
         """How the volume's truth is read: the same shape where it is raw bytes too, and nothing else in common.
@@ -45,5 +47,6 @@ class Reading(BaseModel):
 
     def described(self) -> str:
         """The options that say the same on the command line; empty where nothing was decided."""
-        values = self.model_dump(exclude_none=True)
-        return " ".join(f"--{name} {','.join(map(str, value)) if name == 'shape' else value}" for name, value in values.items())
+        values = self.model_dump(exclude_none=True, exclude={"fill_gaps"})
+        said = [f"--{name} {','.join(map(str, value)) if name == 'shape' else value}" for name, value in values.items()]
+        return " ".join(said + ["--fill-gaps"] * self.fill_gaps)

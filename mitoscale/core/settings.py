@@ -40,6 +40,8 @@ class ConvertSettings(Settings):
     """Chunk (z, y, x) in voxels."""
     region: Region
     """The part of the volume that is worked on."""
+    missing: tuple[int, ...] = ()
+    """Slices that the source does not have, and ``Reading.fill_gaps`` allows."""
     percentiles: tuple[float, float] = (0.2, 99.8)
     """Percentiles of the volume's grey values that become 0 and 255."""
     invert: bool = False

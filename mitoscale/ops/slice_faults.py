@@ -37,6 +37,8 @@ class SliceFacts:
 
     padding: np.ndarray
     """Part that is padding, 0..1."""
+    missing: np.ndarray
+    """Bool: the source has no such slice."""
     cells: np.ndarray
     """Cells that are compared with other slices."""
     mean: np.ndarray
@@ -64,17 +66,18 @@ def slice_states(facts: SliceFacts) -> np.ndarray:
     Returns
     -------
     (Z,) str
-        ``good``, ``lost``, ``partly lost``, ``duplicate``, ``elsewhere``, ``blurred``, ``brightness``, or ``jump`` (it is good,
-        but from it on everything lies elsewhere).
+        ``good``, ``missing``, ``lost``, ``partly lost``, ``duplicate``, ``elsewhere``, ``blurred``, ``brightness``, or ``jump``
+        (it is good, but from it on everything lies elsewhere).
     """
     depth = len(facts.padding)
     states = np.full(depth, "good", dtype="<U12")
-    missing = facts.padding - _beside(facts.padding)
-    states[missing >= _LOST] = "partly lost"
-    states[(missing >= _LOST) & (facts.padding >= _BLACK)] = "lost"
+    without = facts.padding - _beside(facts.padding)
+    states[without >= _LOST] = "partly lost"
+    states[(without >= _LOST) & (facts.padding >= _BLACK)] = "lost"
+    states[facts.missing] = "missing"
     usual = np.nanmedian(facts.next) if np.isfinite(facts.next).any() else np.nan
     for z in range(1, depth):
-        if states[z] != "good" or states[z - 1] in ("lost", "partly lost"):
+        if states[z] != "good" or states[z - 1] in ("lost", "partly lost", "missing"):
             continue
         if facts.digest[z] == facts.digest[z - 1] and facts.padding[z] < _BLACK:
             states[z] = "duplicate"

@@ -39,6 +39,7 @@ def settings_for(source: Source, request: RunRequest, threads: int) -> RunSettin
         core=core,
         chunks=chunks_of(core),
         region=Region.parse(request.region, source.shape) if request.region else Region.of_shape(source.shape),
+        missing=source.missing,
         invert=bool(request.invert),
     )
     return with_request(RunSettings(convert=convert, threads=threads), request)

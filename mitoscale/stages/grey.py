@@ -112,7 +112,8 @@ def gather(plan: RunPlan, tasks: Collection[str]) -> VolumeGrey:
     name = f"convert: {settings.source}"
     grey = grey_of(tissue if known else whole, name, percentiles=settings.percentiles, invert=settings.invert)
     if known and padding.digest:
-        share = int(padding.pixels.sum()) / plan.region.size
+        there = ~np.isin(np.arange(plan.region.start[0], plan.region.stop[0]), settings.missing)
+        share = int(padding.pixels[there].sum()) / plan.region.size
         values = tuple(map(float, values_of(padding.bins, dtype)))
         grey = grey.model_copy(update={"padding_share": share, "padding_values": values, "padding_digest": padding.digest})
     area = plan.region.shape[1] * plan.region.shape[2]

@@ -18,11 +18,26 @@ from mitoscale.stages.reading import read_written_table
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.tables import write_table
 
-_REPLACED = ("lost", "partly lost", "duplicate", "elsewhere", "blurred")
+_REPLACED = ("lost", "partly lost", "missing", "duplicate", "elsewhere", "blurred")
 """States of slices that the networks do not see."""
 
 _FURTHEST_NM, _FURTHEST = 30.0, 2
-"""Over how many nm, but over two slices at least, neighbours stand for slices between them."""
+
+
+def most_beside(step_nm: float) -> int:
+    """How many slices beside each other their neighbours can stand for: as many as 30 nm hold, and two at least.
+
+    Parameters
+    ----------
+    step_nm : float
+        From slice to slice.
+
+    Examples
+    --------
+    >>> most_beside(5.0), most_beside(50.0)
+    (6, 2)
+    """
+    return max(_FURTHEST, int(_FURTHEST_NM / step_nm))
 
 
 def write_slices(plan: RunPlan, task: str, core: Region, image: np.ndarray, runs: Runs) -> None:
@@ -75,7 +90,8 @@ def gather_slices(
         place = part.pop("z") - first
         for name, values in part.items():
             sums.setdefault(name, np.zeros(depth, values.dtype))[place] += values
-    facts = _facts(sums, padding)
+    missing = np.isin(np.arange(first, first + depth), plan.settings.convert.missing)
+    facts = _facts(sums, padding, missing)
     states = slice_states(facts)
     replaced = _replaced(states, first, plan.spec.spacing[0])
     brightness = tuple(_as_beside(facts, int(z), first) for z in np.flatnonzero(states == "brightness"))
@@ -103,7 +119,7 @@ def gather_slices(
     return replaced, brightness, dict(sorted(counts.items()))
 
 
-def _facts(sums: Sums, padding: np.ndarray) -> SliceFacts:
+def _facts(sums: Sums, padding: np.ndarray, missing: np.ndarray) -> SliceFacts:
     cells = sums["tissue"].astype(float)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = sums["sum"] / cells
@@ -111,6 +127,7 @@ def _facts(sums: Sums, padding: np.ndarray) -> SliceFacts:
         sharpness = sums["edges"] / cells / variance
     return SliceFacts(
         padding=padding,
+        missing=missing,
         cells=cells,
         mean=mean,
         deviation=np.sqrt(np.maximum(variance, 0)),
@@ -131,7 +148,7 @@ def _replaced(states: np.ndarray, first: int, step_nm: float) -> tuple[ReplacedS
         if not 0 < place < len(good):
             continue  # nothing is known of one side
         before, after = int(good[place - 1]), int(good[place])
-        if after - before - 1 <= max(_FURTHEST, int(_FURTHEST_NM / step_nm)):
+        if after - before - 1 <= most_beside(step_nm):
             whole = states[z] != "partly lost"
             result.append(ReplacedSlice(z=int(z) + first, before=before + first, after=after + first, whole=whole))
     return tuple(result)

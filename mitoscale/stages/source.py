@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Spacing, Triple
 from mitoscale.core.reading import Reading
+from mitoscale.stages.slices import most_beside
 from mitoscale.storage.sources.finite import check_finite
 from mitoscale.storage.sources.kinds import open_reader
 from mitoscale.storage.sources.plain_bytes import PlainBytes
 from mitoscale.storage.sources.reader import PartialSpacing, Reader
 from mitoscale.storage.sources.stored_array import StoredArray
+from mitoscale.storage.tiff import TiffSource
 
 _ANSWER = "--voxel-size Z,Y,X in nm, for example --voxel-size 5,5,5"
 _PIXEL_NM, _SLICE_NM = (0.1, 500.0), (0.1, 10_000.0)
 """What y and x, and what z may measure: mitochondria are 200 nm across and more."""
 _ORDER = 10.0
 """From this ratio of y and x on they are taken for another order of the axes."""
+_NAMED = 5
+"""Slices that are told of many."""
 _SAME = 0.01
 """Up to this relative difference two voxel sizes are the same."""
 
@@ -42,6 +47,8 @@ class Source:
     """Digest that tells it from others."""
     level0: str | None
     """The array with level 0 of a local OME-Zarr, which is read where it lies; None for all else, which is converted."""
+    missing: tuple[int, ...] = ()
+    """Slices that are not there, and for which neighbours shall stand."""
     notes: tuple[str, ...] = ()
     """What people should know before hours are spent, one line each."""
 
@@ -69,6 +76,8 @@ def open_source(path: str, voxel_size: Spacing | None, reading: Reading | None =
         raise InputError(f"source {reader.path} is no file of raw bytes; leave out --shape and --dtype")
     spacing = voxel_size or _told(reader)
     check_spacing(spacing, reader.path)
+    missing = reader.missing if isinstance(reader, TiffSource) else ()
+    _check_gaps(reader.path, missing, spacing)
     if reader.dtype.startswith("float"):
         check_finite(reader)
     return Source(
@@ -80,7 +89,8 @@ def open_source(path: str, voxel_size: Spacing | None, reading: Reading | None =
         origin=reader.origin,
         fingerprint=reader.fingerprint,
         level0=reader.array if isinstance(reader, StoredArray) and reader.in_place else None,
-        notes=_notes(reader, voxel_size),
+        missing=missing,
+        notes=(*_notes(reader, voxel_size), *_gap_notes(reader.path, missing)),
     )
 
 
@@ -139,6 +149,26 @@ def _notes(reader: Reader, voxel_size: Spacing | None) -> tuple[str, ...]:
     if all(abs(given - told) <= _SAME * told for given, told in pairs):
         return ()
     return (f"{reader.path} tells a voxel of {_shown(reader.spacing)} nm (z,y,x); the given one, {_shown(voxel_size)} nm, counts",)
+
+
+def _check_gaps(path: str, missing: tuple[int, ...], spacing: Spacing) -> None:
+    """Raise where more slices beside each other are missing than neighbours can stand for."""
+    most = most_beside(spacing[0])
+    for _, beside in groupby(enumerate(missing), key=lambda pair: pair[1] - pair[0]):
+        gap = [z for _, z in beside]
+        if len(gap) > most:
+            raise InputError(
+                f"source {path}: slices {gap[0]} to {gap[-1]} (counted from 0) are missing beside each other; of {spacing[0]:g} nm "
+                f"each, --fill-gaps fills at most {most}: restore them, or run the parts before and behind apart, each by a glob"
+            )
+
+
+def _gap_notes(path: str, missing: tuple[int, ...]) -> tuple[str, ...]:
+    if not missing:
+        return ()
+    named = ", ".join(map(str, missing[:_NAMED])) + (f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else "")
+    slices = "slice is" if len(missing) == 1 else "slices are"
+    return (f"{len(missing)} {slices} missing in {path} (number {named}, counted from 0): their neighbours stand for them",)
 
 
 def _shown(spacing: Spacing | PartialSpacing) -> str:

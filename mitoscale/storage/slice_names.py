@@ -6,6 +6,7 @@ import glob
 import os
 import re
 from collections import Counter
+from itertools import islice
 
 from mitoscale.core.errors import InputError
 
@@ -16,9 +17,11 @@ _DIGITS = re.compile(r"(\d+)")
 _LETTERS = re.compile(r"[a-z]+")
 _CHANNELS = ("c", "ch", "channel", "w", "chan")
 _TILES = ("r", "row", "col", "x", "y", "tile")
+_NAMED = 5
+"""Names or numbers that are told of many."""
 
 
-def find_slices(source: str, channel: int | None = None) -> tuple[str, ...]:
+def find_slices(source: str, channel: int | None = None, fill_gaps: bool = False) -> tuple[str, ...]:
     """Absolute paths of the file, of the slices in the folder, or of what the glob matches, in natural order.
 
     Parameters
@@ -27,6 +30,8 @@ def find_slices(source: str, channel: int | None = None) -> tuple[str, ...]:
         What was named.
     channel : int, optional
         Of names that vary in a channel's number those with this one.
+    fill_gaps : bool
+        Slices may be missing: an empty path stands for each.
 
     Raises
     ------
@@ -50,8 +55,12 @@ def find_slices(source: str, channel: int | None = None) -> tuple[str, ...]:
     slices = sorted((f for f in slices if os.path.isfile(f)), key=lambda f: natural_key(os.path.basename(f)))
     if not slices:
         raise InputError(f"{hint}; give a TIFF file, a folder of slices, or a quoted glob")
-    kept = set(check_series([os.path.basename(f) for f in slices], channel))
-    return tuple(f for f in slices if os.path.basename(f) in kept)
+    kept = check_series([os.path.basename(f) for f in slices], channel, fill_gaps)
+    if "" in kept:
+        paths = {os.path.basename(f): f for f in slices}
+        return tuple(paths.get(name, "") for name in kept)
+    among = set(kept)
+    return tuple(f for f in slices if os.path.basename(f) in among)
 
 
 def natural_key(name: str) -> tuple[tuple[int, str], ...]:
@@ -67,7 +76,7 @@ def natural_key(name: str) -> tuple[tuple[int, str], ...]:
     return (*key, (0, name))
 
 
-def check_series(names: list[str], channel: int | None = None) -> list[str]:
+def check_series(names: list[str], channel: int | None = None, fill_gaps: bool = False) -> list[str]:
     """The names that are one stack; raises if a series of numbered names is not complete, or is more than one stack.
 
     Where several numbers vary (a slice number and a time, say), one that counts without gaps is enough; equal steps, such as
@@ -79,6 +88,8 @@ def check_series(names: list[str], channel: int | None = None) -> list[str]:
         File names, without folders; names without numbers are not checked.
     channel : int, optional
         The channel that is wanted, where names count channels.
+    fill_gaps : bool
+        Slices may be missing: in the order of their numbers, an empty name stands for each.
 
     Raises
     ------
@@ -103,7 +114,7 @@ def check_series(names: list[str], channel: int | None = None) -> list[str]:
     if any(_complete(c) for c in distinct):
         return names
     if not distinct and len(varying) > 1:
-        return _one_channel(names, numbered, channel)
+        return _one_channel(names, numbered, channel, fill_gaps)
     numbers = min(distinct or varying, key=lambda c: max(c) - min(c))
     doubled = [name for name, n in zip(names, numbers, strict=True) if numbers.count(n) > 1] if not distinct else []
     if doubled:
@@ -111,12 +122,19 @@ def check_series(names: list[str], channel: int | None = None) -> list[str]:
     step = _step(numbers)
     if step is None:
         return names
-    present = set(numbers)
-    missing = [str(n) for n in range(min(numbers), max(numbers) + 1, step) if n not in present]
-    raise InputError(
-        f"{len(missing)} of the slices {min(numbers)}..{max(numbers)} missing in the series of {names[0]}:"
-        f" number {_some(missing)}; restore it, or renumber the files if the gap is meant"
-    )
+    there = dict(zip(numbers, names, strict=True))
+    whole = range(min(there), max(there) + 1, step)
+    missing = len(whole) - len(there)
+    said = f"{missing} of the slices {whole[0]}..{whole[-1]} missing in the series of {names[0]}"
+    if not fill_gaps:
+        first = islice((n for n in whole if n not in there), _NAMED)
+        raise InputError(
+            f"{said}: number {', '.join(map(str, first))}{_more(missing)}; restore it, renumber the files if the gap is meant, "
+            "or let its neighbours stand for it with mitoscale run --fill-gaps"
+        )
+    if missing >= len(there):
+        raise InputError(f"{said}: as many are there, or fewer; --fill-gaps is for single ones: are the numbers those of slices?")
+    return [there.get(n, "") for n in whole]
 
 
 def _complete(numbers: list[int]) -> bool:
@@ -136,7 +154,7 @@ def _step(numbers: list[int]) -> int | None:
     return least if 2 * steps.count(least) >= len(steps) and not any(s % least for s in steps) else None
 
 
-def _one_channel(names: list[str], numbered: list[tuple[list[int], str]], channel: int | None) -> list[str]:
+def _one_channel(names: list[str], numbered: list[tuple[list[int], str]], channel: int | None, fill_gaps: bool) -> list[str]:
     """Of names in which no number alone counts the slices, those of one channel; raises where that is not clear."""
     keys = [(_LETTERS.findall(text.lower()) or [""])[-1] for _, text in numbered]
     values = [sorted(set(c)) for c, _ in numbered]
@@ -150,8 +168,12 @@ def _one_channel(names: list[str], numbered: list[tuple[list[int], str]], channe
     if channel not in values[at[0]]:
         raise InputError(f"{said}: choose a channel with --channel, one of {_some(list(map(str, values[at[0]])))}, or with a glob")
     kept = [name for name, number in zip(names, numbered[at[0]][0], strict=True) if number == channel]
-    return check_series(kept)
+    return check_series(kept, fill_gaps=fill_gaps)
 
 
 def _some(items: list[str]) -> str:
-    return ", ".join(items[:5]) + (f" and {len(items) - 5} more" if len(items) > 5 else "")
+    return ", ".join(items[:_NAMED]) + _more(len(items))
+
+
+def _more(count: int) -> str:
+    return f" and {count - _NAMED} more" if count > _NAMED else ""

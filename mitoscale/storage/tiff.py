@@ -46,7 +46,7 @@ class TiffSource:
     path: str
     """The file, folder or glob."""
     paths: tuple[str, ...]
-    """Absolute path of each slice, or of the one file with all of them."""
+    """Absolute path of each slice, or of the one file with all of them; empty for a slice that is missing."""
     shape: Triple
     """(z, y, x) in voxels."""
     dtype: str
@@ -67,7 +67,12 @@ class TiffSource:
     @property
     def fingerprint(self) -> str:
         """Digest of names, sizes and content, 64 hex digits; see :mod:`mitoscale.storage.sources.fingerprint`."""
-        return fingerprint.of_files(self.paths)
+        return fingerprint.of_files([path for path in self.paths if path])
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """Numbers of the slices that are not there, from 0; they read as the least value of the dtype."""
+        return tuple(z for z, path in enumerate(self.paths) if not path)
 
     def read(self, region: Region) -> np.ndarray:
         """Voxels of a region; only the slices, strips and tiles that it meets are read.
@@ -96,7 +101,7 @@ class TiffSource:
             return result
         for target, number in zip(result, range(z.start, z.stop), strict=True):
             path, page = self._place(number)
-            target[:] = self._file(path).read(page, rows, columns, self.as_stored)
+            target[:] = self._file(path).read(page, rows, columns, self.as_stored) if path else _least(self.dtype)
         return result
 
     def _place(self, z: int) -> tuple[str, int]:
@@ -124,7 +129,7 @@ def open_tiff(source: str, reading: Reading | None = None) -> TiffSource:
     source : str
         A TIFF file with one or more pages, a folder of slices (.tif, .tiff, .png, .jpg), or a glob.
     reading : Reading, optional
-        Which series, channel and time.
+        Which series, channel and time, and whether slices may be missing.
 
     Raises
     ------
@@ -133,11 +138,11 @@ def open_tiff(source: str, reading: Reading | None = None) -> TiffSource:
         pages differ in shape or dtype; or a number of the series is missing or there twice.
     """
     reading = reading or Reading()
-    paths = find_slices(source, reading.channel)
+    paths = find_slices(source, reading.channel, reading.fill_gaps)
     first = _opened(paths[0], reading)
     if len(paths) > 1 and {page.path for page in first.pages} == set(paths):
         paths = paths[:1]  # files of one set, whose order the first one tells
-    for path in paths:
+    for path in filter(None, paths):
         file = first if path == paths[0] else _opened(path, reading)
         if len(paths) > 1 and file.shape[0] > 1:
             raise InputError(
@@ -175,6 +180,10 @@ def _opened(path: str, reading: Reading) -> _File:
 def _kept(path: str, size: int, modified: int, reading: Reading) -> _File:
     """A file's headers, kept between blocks; size and time tell it from a later file of the same name."""
     return _opened(path, reading)
+
+
+def _least(dtype: str) -> float:
+    return 0 if dtype.startswith("float") else int(np.iinfo(dtype).min)
 
 
 def _check_alike(first: str, wanted: tuple[tuple[int, int], str], other: str, found: tuple[tuple[int, int], str]) -> None:

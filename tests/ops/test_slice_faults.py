@@ -20,8 +20,8 @@ def tissue(step: float = 4.0) -> np.ndarray:
     return (128 + 30 * smooth / smooth.std() + rng.normal(0, 8, smooth.shape)).clip(1, 254).astype(np.uint8)
 
 
-def states(image: np.ndarray) -> list[str]:
-    """The state of each slice."""
+def states(image: np.ndarray, missing: tuple[int, ...] = ()) -> list[str]:
+    """The state of each slice; some are not there."""
     runs = flat_runs(image)
     sums = slice_sums(image, runs, len(image))
     flat = np.array([((runs["x1"] - runs["x0"]) * (runs["z"] == z)).sum() for z in range(len(image))])
@@ -31,6 +31,7 @@ def states(image: np.ndarray) -> list[str]:
         variance = sums["squares"] / cells - mean**2
         facts = SliceFacts(
             padding=flat * CELL**2 / image[0].size,
+            missing=np.isin(np.arange(len(image)), missing),
             cells=cells,
             mean=mean,
             deviation=np.sqrt(variance),
@@ -84,6 +85,13 @@ def test_neighbouring_faults_and_borders_that_stay() -> None:
     image[6:8], image[12] = 0, 0
     image[:, :24] = 0  # a border that all slices have
     assert states(image) == good(z6="lost", z7="lost", z12="lost")
+
+
+def test_a_missing_slice_is_missing_whatever_it_holds() -> None:
+    image = tissue()
+    image[6:8] = 0
+    assert states(image, (6,)) == good(z6="missing", z7="lost")
+    assert states(tissue(), (3,)) == good(z3="missing")
 
 
 def test_where_most_seems_bad_nothing_is() -> None:

@@ -180,6 +180,38 @@ def test_a_lost_slice_is_listed_and_its_labels_are_those_between_its_neighbours(
     assert "tables/slices.parquet" in grey.told()[1]
 
 
+def test_slices_that_a_folder_lacks_are_filled_where_that_is_allowed(mitoscale: Call, tmp_path: Path) -> None:
+    """Files of three slices are gone: refused, then filled, listed and told; a gap that is too long makes nothing."""
+    image, folder = textured(), tmp_path / "slices"
+    folder.mkdir()
+    for z in range(SHAPE[0]):
+        write_tiff(str(folder / f"s{z + 1:02d}.tif"), image[z : z + 1], (20.0, 10.0, 10.0))
+    truth = np.zeros(SHAPE, np.uint8)
+    truth[:, 20:60, 30:90] = 1
+    absent = np.isin(np.arange(SHAPE[0]), (2, 6, 7))
+    np.save(tmp_path / "truth.npy", np.where(absent[:, None, None], 0, truth))
+    for z in np.flatnonzero(absent):
+        (folder / f"s{z + 1:02d}.tif").unlink()
+    run, size = str(tmp_path / "run"), ("--voxel-size", "20,10,10")
+    ended = mitoscale("convert", str(folder), run, *size)
+    assert ended.code == 1 and "number 3, 7, 8; restore it" in ended.err and "--fill-gaps" in ended.err
+    oracle = ("--detector", "known_truth:detector", "--detector-option", f"truth={tmp_path / 'truth.npy'}")
+    options = ("--segmenter", "unet", "--min-volume", "1", "--block", "5,64,64", "--fill-gaps", *size, *oracle)
+    ended = mitoscale("run", str(folder), run, *options)
+    assert ended.code == 0, ended.err
+    assert "3 slices are missing" in ended.err and "number 2, 6, 7, counted from 0" in ended.err
+    assert "3 missing; for 3 their neighbours stand" in ended.out and "3 missing" in Path(run, "report.html").read_text()
+    table = read_table(RunFolder(run).slices)
+    assert np.array_equal(table["state"] == "missing", absent) and np.array_equal(table["replaced"], absent)
+    assert table["from_before"][absent].tolist() == [1, 5, 5] and table["from_after"][absent].tolist() == [3, 8, 8]
+    labels = labels_of(run)
+    assert np.array_equal(labels > 0, truth > 0) and len(np.unique(labels)) == 2
+    (folder / "s06.tif").unlink()
+    ended = mitoscale("convert", str(folder), str(tmp_path / "other"), *size, "--fill-gaps")
+    assert ended.code == 1 and "slices 5 to 7 (counted from 0)" in ended.err and "fills at most 2" in ended.err
+    assert not (tmp_path / "other").exists()
+
+
 def test_what_the_network_sees_of_a_bad_slice(convert: Callable[..., str]) -> None:
     """A black slice looks as the mean of its neighbours, one of other brightness as it would have been."""
     image = textured()

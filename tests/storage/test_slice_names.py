@@ -63,6 +63,22 @@ def test_good_series(names: list[str]) -> None:
     check_series(names)
 
 
+@given(st.integers(0, 200), st.integers(1, 7), st.sets(st.integers(0, 60), min_size=3), st.booleans())
+def test_missing_slices_are_filled_where_that_is_allowed(first: int, step: int, kept: set[int], second_number: bool) -> None:
+    """Each kept name stands at its number's place, and the others are empty, whatever else is counted in the names."""
+    whole = sorted(kept | {min(kept) + 1, max(kept) + 1, max(kept) + 2})  # steps of one are among them
+    names = {n: f"em_{first + step * n:04d}{f'_t{1000 + n * n * 37}' if second_number else ''}.tif" for n in whole}
+    count = whole[-1] - whole[0] + 1
+    given_names = sorted(names.values(), key=natural_key)
+    if 2 * sum(b - a == 1 for a, b in zip(whole, whole[1:], strict=False)) < len(whole) - 1:
+        assert check_series(given_names, fill_gaps=True) == given_names  # they count nothing, as time stamps do
+    elif count >= 2 * len(whole):
+        with pytest.raises(InputError, match="are the numbers those of slices"):
+            check_series(given_names, fill_gaps=True)
+    else:
+        assert check_series(given_names, fill_gaps=True) == [names.get(n, "") for n in range(whole[0], whole[-1] + 1)]
+
+
 def test_a_channel_is_chosen_and_checked() -> None:
     names = [f"z{z}_ch{c}.tif" for z in range(3) for c in range(2)]
     assert check_series(names, 1) == ["z0_ch1.tif", "z1_ch1.tif", "z2_ch1.tif"]

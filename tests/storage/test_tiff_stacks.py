@@ -129,3 +129,19 @@ def _split(stream: bytes) -> tuple[bytes, bytes]:
             rest += stream[at : at + length]
         at += length
     return b"\xff\xd8" + tables + b"\xff\xd9", b"\xff\xd8" + rest + stream[at:]
+
+
+def test_missing_slices_are_empty_where_they_are_allowed(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(-90, 90, (7, 5, 6)).astype(np.int8)
+    for z in (0, 1, 3, 4, 6):
+        tifffile.imwrite(tmp_path / f"s{z + 8}.tif", image[z])
+    with pytest.raises(InputError, match=r"number 10, 13; restore it.*mitoscale run --fill-gaps"):
+        open_reader(str(tmp_path))
+    source = open_reader(str(tmp_path), Reading(fill_gaps=True))
+    assert source.missing == (2, 5) and source.shape == (7, 5, 6)
+    expected = image.copy()
+    expected[[2, 5]] = -128
+    assert np.array_equal(source.read(Region.of_shape(source.shape)), expected)
+    assert np.array_equal(source.read(Region(start=(2, 1, 2), stop=(4, 3, 6))), expected[2:4, 1:3, 2:6])
+    (tmp_path / "s10.tif").write_bytes((tmp_path / "s9.tif").read_bytes())
+    assert open_reader(str(tmp_path), Reading(fill_gaps=True)).fingerprint != source.fingerprint
