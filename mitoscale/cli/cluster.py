@@ -30,7 +30,7 @@ def check(file: str, store: str | None, weights: tuple[str, ...], wait: int, as_
 
     from mitoscale.cli.worker_table import show_workers
     from mitoscale.cluster.cluster_file import load_cluster
-    from mitoscale.pipeline.cluster_check import check_cluster
+    from mitoscale.pipeline.cluster_diagnostics import check_cluster
 
     found = check_cluster(load_cluster(file), store, weights, wait)
     if as_json:

@@ -37,8 +37,7 @@ def plan(
     Example:  mitoscale plan stack.tif --voxel-size 5,5,5 --cluster cluster.yaml
     A few real blocks are computed to know what yours take. Exits with 1, naming stage, need and limit, where it cannot fit.
     """
-    from mitoscale.cli.forecast_text import as_text
     from mitoscale.cli.launch import cluster_settings
-    from mitoscale.cli.planning import planned
+    from mitoscale.cli.planning import as_text, planned
 
     click.echo(as_text(planned(src, blocks, into, request, cluster_settings(cluster, workers))))

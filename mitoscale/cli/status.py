@@ -20,7 +20,7 @@ def status(run: str, watch: bool, every: float, as_json: bool) -> None:
     \b
     Example:  mitoscale status RUN --watch
     """
-    from mitoscale.cli.progress_text import as_object, as_text
+    from mitoscale.cli.progress import as_object, as_text
     from mitoscale.pipeline import load
     from mitoscale.pipeline.status import progress
 

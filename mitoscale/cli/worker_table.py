@@ -6,7 +6,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from mitoscale.pipeline.cluster_check import ClusterCheck
+from mitoscale.pipeline.cluster_diagnostics import ClusterCheck
 
 
 def show_workers(check: ClusterCheck) -> None:

@@ -15,9 +15,9 @@ from mitoscale.core.errors import BlockError, InputError
 from mitoscale.core.geometry import Region, Spacing, Triple
 from mitoscale.nets.bioimageio_model import Axis, Model, source_file
 from mitoscale.nets.bioimageio_steps import after, before
+from mitoscale.nets.foreign_windows import Windows
 from mitoscale.nets.gpu_lock import turn
 from mitoscale.nets.torchscript import failure, load_torchscript
-from mitoscale.nets.windows import Windows
 
 _LARGEST = {"z": (64, 1), "y": (256, 1024), "x": (256, 1024)}
 """Largest window edge in pixels, of models of volumes and of slices, where a model lets choose."""

@@ -20,9 +20,9 @@ from torch.nn import functional
 
 from mitoscale.core.errors import BlockError, InputError
 from mitoscale.core.geometry import Region, Spacing
+from mitoscale.nets.foreign_windows import Windows
 from mitoscale.nets.gpu_lock import turn
 from mitoscale.nets.torchscript import failure, load_torchscript
-from mitoscale.nets.windows import Windows
 
 _RENDER_STEPS = 2
 """How often the network doubles the resolution of its logits: from a quarter to its pixels."""

@@ -1,8 +1,8 @@
 """SAM as a segmenter: masks of the slices of a region from their prompts.
 
-Each slice gets as few windows as hold all that is asked for in it whole (:mod:`mitoscale.ops.windows`); slices without prompts get
-none. The windows of all slices form one stream of batches, and the prompts of a batch are decoded together. A mask that is cut by
-its window is asked for again from one around it; a profile larger than a window in parts, which share its number.
+Each slice gets as few windows as hold all that is asked for in it whole (:mod:`mitoscale.ops.window_cover`); slices without prompts
+get none. The windows of all slices form one stream of batches, and the prompts of a batch are decoded together. A mask that is cut
+by its window is asked for again from one around it; a profile larger than a window in parts, which share its number.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mitoscale.nets.sam_questions import MEANING, Ask, Question, questions_of
 from mitoscale.ops.masks import Mask
 from mitoscale.ops.prompts import Prompts
 from mitoscale.ops.resample import coarse_range, interpolation, mirrored, to_network
-from mitoscale.ops.windows import centred, cover
+from mitoscale.ops.window_cover import centred, cover
 
 _STABILITY_OFFSET = 1.0
 """Logits above and below 0 between which a stable mask hardly changes (Kirillov et al. 2023, appendix)."""

@@ -13,13 +13,13 @@ import torch
 
 from mitoscale.core.geometry import Region, Spacing
 from mitoscale.nets.blending import blended
+from mitoscale.nets.block_window import WindowAxis, same_size, window_axis
 from mitoscale.nets.device import autocast
 from mitoscale.nets.device_work import DeviceClock, batch_pixels, from_device, to_device
 from mitoscale.nets.gpu_lock import turn
 from mitoscale.nets.margin import margin_pixels
 from mitoscale.nets.predictors import CoreForeground
 from mitoscale.nets.unet import UNet
-from mitoscale.nets.window import WindowAxis, same_size, window_axis
 
 ORIENTATIONS: tuple[tuple[int, ...], ...] = ((), (-2, -1), (-1,), (-2,))
 """Axes along which a slice is turned round for the network; slice z takes number z modulo 4."""

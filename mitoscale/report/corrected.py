@@ -23,8 +23,8 @@ from mitoscale.report.corrected_tables import write_tables
 from mitoscale.report.corrections import Corrections
 from mitoscale.stages.pyramid import coarse_shards, write_coarse
 from mitoscale.storage.arrays import open_array
-from mitoscale.storage.consolidated import consolidate_again
 from mitoscale.storage.layout import read_json, remove_tree, write_json
+from mitoscale.storage.ome import consolidate_again
 
 NAME = "mitochondria_corrected"
 """Name of the corrected labels beside the run's own."""

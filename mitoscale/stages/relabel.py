@@ -23,10 +23,9 @@ from mitoscale.stages.stage import Key, Stage, Stopwatch
 from mitoscale.stages.stitch import NO_FRAGMENTS
 from mitoscale.stages.work_tables import final_tables, label_tables
 from mitoscale.storage.arrays import checksum, open_array
-from mitoscale.storage.consolidated import consolidate_again
 from mitoscale.storage.exclusive import exclusively
 from mitoscale.storage.layout import LABELS, remove_tree
-from mitoscale.storage.ome import create_labels
+from mitoscale.storage.ome import consolidate_again, create_labels
 from mitoscale.storage.table_file import TaskTables
 from mitoscale.storage.tables import Columns
 

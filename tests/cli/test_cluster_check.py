@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from commands import Ended, begin, call, contents, finish
 
-from mitoscale.pipeline.probe import Probe
+from mitoscale.pipeline.cluster_diagnostics import Probe
 
 
 def check(tmp_path: Path, text: str, *options: str) -> Ended:

@@ -12,7 +12,7 @@ from distributed import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mitoscale.cluster.adaptive import Demand
+from mitoscale.cluster.autoscaling import Demand
 from mitoscale.cluster.groups import Adaptive, Group, Queue
 from mitoscale.cluster.scheduler import scheduler_with, security_of
 from mitoscale.cluster.settings import ClusterSettings, Tls

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mitoscale.nets.window import same_size, window_axis
+from mitoscale.nets.block_window import same_size, window_axis
 from mitoscale.ops.resample import coarse_range
 
 STRIDES = st.sampled_from([2, 16, 32])

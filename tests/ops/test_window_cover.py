@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mitoscale.ops.windows import SNAP, centred, cover
+from mitoscale.ops.window_cover import SNAP, centred, cover
 
 SIZE, CONTEXT = 256, 16
 BOUNDS = np.array([[70, 130], [710, 770]])
