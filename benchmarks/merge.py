@@ -18,16 +18,16 @@ import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mitoscale.core.geometry import Region, Triple
-from mitoscale.core.grid import SUPER_BLOCK, Block, BlockGrid, Face, index_of
-from mitoscale.ops.global_ids import LOCAL_BITS, MOST_FRAGMENTS, merge, pack
-from mitoscale.stages.merge import merge_fragments
+from mitoscale.core.grid import SUPER_BLOCK, BlockGrid
+from mitoscale.core.super_blocks import faces_from, indices_in
+from mitoscale.ops.global_ids import LOCAL_BITS, MOST_FRAGMENTS, merge, pack, unpack
+from mitoscale.stages.merge import MergedLabels, merge_fragments
 
 FRAGMENTS = 509
 """A prime, so that each block can number its fragments by another multiple."""
@@ -45,14 +45,13 @@ class Synthetic:
         self.seconds = 0.0
         self.edges_drawn = 0
 
-    def fragments(self, block: Block) -> dict[str, np.ndarray]:
-        """``local`` (N,) uint32."""
-        return {"local": np.arange(1, FRAGMENTS + 1, dtype=np.uint32)}
+    def fragments(self) -> np.ndarray:
+        """(N,) uint32 local ids of any block."""
+        return np.arange(1, FRAGMENTS + 1, dtype=np.uint32)
 
-    def edges(self, face: Face) -> np.ndarray:
-        """(E, 2) uint64."""
+    def edges(self, low: int, high: int) -> np.ndarray:
+        """(E, 2) uint64 of a face between the blocks of these numbers."""
         began = time.perf_counter()
-        low, high = (self.grid.number(b.index) for b in (face.low, face.high))
         objects = np.random.default_rng((low, high)).permutation(FRAGMENTS)[: self.per_face]
         ends = [pack(n, (1 + (objects * (1 + n % (FRAGMENTS - 1)) + n) % FRAGMENTS).astype(np.uint32)) for n in (low, high)]
         self.seconds += time.perf_counter() - began
@@ -62,13 +61,20 @@ class Synthetic:
 
 def super_blocks(made: Synthetic, scratch: str) -> dict[str, Any]:
     """What mitoscale does."""
-    digests = np.zeros(len(made.grid), np.uint32)
+    grid, labels = made.grid, MergedLabels(scratch)
 
-    def write(corner: Triple, labelled: Mapping[str, Mapping[str, np.ndarray]]) -> None:
-        for name, table in labelled.items():
-            digests[made.grid.number(index_of(name))] = zlib.crc32(table["label"].tobytes())
+    def edges(corner: Triple) -> np.ndarray:
+        return np.concatenate([np.zeros((0, 2), np.uint64), *(made.edges(f.low, f.high) for f in faces_from(grid, corner))])
 
-    numbers = merge_fragments(made.grid, fragments=made.fragments, edges=made.edges, write=write, scratch=scratch)
+    def fragments(corner: Triple) -> np.ndarray:
+        return np.concatenate([pack(grid.number(index), made.fragments()) for index in indices_in(grid, corner)])
+
+    numbers = merge_fragments(grid, fragments=fragments, edges=edges, labels=labels)
+    digests = np.zeros(len(grid), np.uint32)
+    for corner in grid.super_block_corners():
+        raw, label = labels.of(corner)
+        for first in range(0, len(raw), FRAGMENTS):
+            digests[int(unpack(raw[first : first + 1])[0][0])] = zlib.crc32(label[first : first + FRAGMENTS].tobytes())
     return {
         "objects": numbers.count,
         "shared_by_super_blocks": len(numbers.shared),
@@ -78,9 +84,8 @@ def super_blocks(made: Synthetic, scratch: str) -> dict[str, Any]:
 
 def one_piece(made: Synthetic, scratch: str) -> dict[str, Any]:
     """SciPy's connected components over all fragments at once."""
-    own = made.fragments(next(made.grid.blocks()))["local"]
-    raw = np.concatenate([pack(n, own) for n in range(len(made.grid))])
-    edges = np.concatenate([made.edges(face) for face in made.grid.faces()])
+    raw = np.concatenate([pack(n, made.fragments()) for n in range(len(made.grid))])
+    edges = np.concatenate([made.edges(f.low, f.high) for c in made.grid.super_block_corners() for f in faces_from(made.grid, c)])
     labels = merge(raw, edges).reshape(len(made.grid), FRAGMENTS)
     digests = np.array([zlib.crc32(row.tobytes()) for row in labels], np.uint32)
     return {"objects": int(labels.max()), "digest": zlib.crc32(digests.tobytes())}

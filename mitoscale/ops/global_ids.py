@@ -46,6 +46,23 @@ def pack(block: int, local: np.ndarray) -> np.ndarray:
     return (np.uint64(block) << np.uint64(LOCAL_BITS)) | local.astype(np.uint64)
 
 
+def pack_each(blocks: np.ndarray, local: np.ndarray) -> np.ndarray:
+    """Raw ids of fragments of several blocks, where :func:`pack` has already taken each block's.
+
+    Parameters
+    ----------
+    blocks : (N,) integer
+        Number of the block of each fragment.
+    local : (N,) unsigned
+        Local ids.
+
+    Returns
+    -------
+    (N,) uint64
+    """
+    return (blocks.astype(np.uint64) << np.uint64(LOCAL_BITS)) | local.astype(np.uint64)
+
+
 def unpack(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Block numbers and local ids of raw ids, both (N,) uint64; see :func:`pack`."""
     return raw >> np.uint64(LOCAL_BITS), raw & np.uint64(2**LOCAL_BITS - 1)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import StrEnum
 
-from mitoscale.core.grid import Block, Face
+import numpy as np
+
+from mitoscale.core.grid import Block, index_of
 from mitoscale.core.plan import RunPlan
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.ledger import Ledger, LedgerEntry
@@ -26,7 +29,7 @@ class BlockState(StrEnum):
 
 
 class BlockStates:
-    """What became of each block, from the ledger of segment.
+    """What became of each block, from the ledger of segment; one byte a block.
 
     Parameters
     ----------
@@ -35,22 +38,39 @@ class BlockStates:
     """
 
     def __init__(self, plan: RunPlan) -> None:
-        entries = Ledger(RunFolder(plan.run).ledger("segment")).latest(plan.settings.token("segment"))
-        self._state = {entry.name: _state(entry) for entry in entries}
         self._grid = plan.grid
+        self.codes = np.full(len(plan.grid), _CODES[BlockState.MISSING], np.uint8)
+        """(blocks,) uint8: by number the place of each block's state in :class:`BlockState`."""
+        for entry in Ledger(RunFolder(plan.run).ledger("segment")).lines(plan.settings.token("segment")):
+            with suppress(ValueError):  # a closing line
+                self.codes[self._grid.number(index_of(entry.name))] = _CODES[_state(entry)]
 
     def of(self, block: Block) -> BlockState:
         """The state of a block."""
         if not self._grid.contains(block.index):
             return BlockState.SKIPPED
-        return self._state.get(block.name, BlockState.MISSING)
+        return self.numbered(self._grid.number(block.index))
 
-    def unknown(self, face: Face) -> BlockState | None:
-        """Why nobody knows what goes on across a face; None where both blocks are done."""
-        for block in (face.low, face.high):
-            if self.of(block) in (BlockState.GIVEN_UP, BlockState.MISSING):
-                return self.of(block)
+    def numbered(self, number: int) -> BlockState:
+        """The state of the block with a number."""
+        return _STATES[self.codes[number]]
+
+    def unknown(self, low: int, high: int) -> BlockState | None:
+        """Why nobody knows what goes on across a face; None where both blocks are done.
+
+        Parameters
+        ----------
+        low, high : int
+            Numbers of the blocks beside it.
+        """
+        for number in (low, high):
+            if (state := self.numbered(number)) in (BlockState.GIVEN_UP, BlockState.MISSING):
+                return state
         return None
+
+
+_STATES = tuple(BlockState)
+_CODES = {state: code for code, state in enumerate(_STATES)}
 
 
 def _state(entry: LedgerEntry) -> BlockState:

@@ -2,26 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from mitoscale.core.geometry import Triple
-from mitoscale.core.grid import SUPER_BLOCK, Block, BlockGrid, Face
-from mitoscale.ops.global_ids import pack
+from mitoscale.core.grid import SUPER_BLOCK, BlockGrid
 from mitoscale.ops.super_blocks import Merge, Numbers
 from mitoscale.storage.layout import remove_tree
-from mitoscale.storage.tables import Columns, read_table, write_table
+from mitoscale.storage.tables import read_table, write_table
+
+
+class MergedLabels:
+    """The label of each fragment, kept on disk by super-block.
+
+    Parameters
+    ----------
+    folder : str
+        Where; made anew by :func:`merge_fragments`.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def of(self, corner: Triple) -> tuple[np.ndarray, np.ndarray]:
+        """Raw ids of a super-block's fragments, (N,) uint64 ascending, and the (N,) uint64 label of each."""
+        part = read_table(self.path(corner))
+        return part["raw"], part["label"]
+
+    def path(self, corner: Triple) -> str:
+        """The file of a super-block."""
+        z, y, x = corner
+        return str(Path(self.folder, f"{z:03d}", f"{y:03d}", f"{x:03d}.parquet"))
+
+    def remove(self) -> None:
+        """Remove all."""
+        remove_tree(self.folder)
 
 
 def merge_fragments(
     grid: BlockGrid,
     *,
-    fragments: Callable[[Block], Columns],
-    edges: Callable[[Face], np.ndarray],
-    write: Callable[[Triple, Mapping[str, Columns]], None],
-    scratch: str,
+    fragments: Callable[[Triple], np.ndarray],
+    edges: Callable[[Triple], np.ndarray],
+    labels: MergedLabels,
     super_block: int = SUPER_BLOCK,
 ) -> Numbers:
     """Merge fragments over edges and number the objects.
@@ -31,14 +56,11 @@ def merge_fragments(
     grid : BlockGrid
         The blocks.
     fragments : callable
-        Gives one row for each fragment of a block; ``local`` (N,) uint32 ascending, none where there is no such block.
+        Gives the (N,) uint64 raw ids of a super-block's fragments, ascending.
     edges : callable
-        Gives (E, 2) uint64 raw ids of the accepted edges of a face, the lower block's first.
-    write : callable
-        Gets each super-block, and by its blocks' names what ``fragments`` gave with the (N,) uint64 ``label`` of each, once all
-        are merged.
-    scratch : str
-        A folder for what is known of each super-block; made anew, and removed at the end.
+        Gives (E, 2) uint64 raw ids of the accepted edges of all faces whose low block is in a super-block, its id first.
+    labels : MergedLabels
+        Where to keep what is found.
     super_block : int
         Blocks along each edge of a super-block.
 
@@ -52,32 +74,14 @@ def merge_fragments(
     InputError
         If an edge names a fragment that is not there.
     """
-    remove_tree(scratch)
+    labels.remove()
     merge = Merge()
-    for number, blocks in enumerate(grid.super_blocks(super_block)):
-        raw = _joined([pack(grid.number(block.index), fragments(block)["local"]) for block in blocks])
-        found = [edges(face) for block in blocks for face in grid.faces_above(block)]
-        root = merge.add(raw, np.concatenate([np.zeros((0, 2), np.uint64), *found]))
-        write_table(_part(scratch, number), {"raw": raw, "root": root})
+    for corner in grid.super_block_corners(super_block):
+        raw = fragments(corner)
+        write_table(labels.path(corner), {"raw": raw, "root": merge.add(raw, edges(corner))}, durable=False)
     numbers = merge.numbers()
-    corners = grid.super_block_corners(super_block)
-    for number, (corner, blocks) in enumerate(zip(corners, grid.super_blocks(super_block), strict=True)):
-        part = read_table(_part(scratch, number))
-        labels = numbers.labels(part["raw"], part["root"])
-        labelled = {}
-        for block in blocks:
-            table = fragments(block)
-            own = np.searchsorted(part["raw"], pack(grid.number(block.index), table["local"]))
-            labelled[block.name] = {**table, "label": labels[own]}
-        write(corner, labelled)
-    remove_tree(scratch)
+    for corner in grid.super_block_corners(super_block):
+        part = read_table(labels.path(corner))
+        found = numbers.labels(part["raw"], part["root"])
+        write_table(labels.path(corner), {"raw": part["raw"], "label": found}, durable=False)
     return numbers
-
-
-def _joined(raw: list[np.ndarray]) -> np.ndarray:
-    """(N,) uint64 ascending."""
-    return np.sort(np.concatenate([np.zeros(0, np.uint64), *raw]))
-
-
-def _part(scratch: str, number: int) -> str:
-    return str(Path(scratch, f"{number:06d}.parquet"))

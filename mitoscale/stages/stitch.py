@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import ClassVar
 
 import numpy as np
 
 from mitoscale.core.errors import BlockError, DamagedError
 from mitoscale.core.geometry import Region, Triple
-from mitoscale.core.grid import Block, Face
+from mitoscale.core.grid import Block, Face, block_name
 from mitoscale.core.result import BlockResult
+from mitoscale.core.super_blocks import faces_from, indices_in
 from mitoscale.ops.faces import face_edges
 from mitoscale.ops.global_ids import pack
 from mitoscale.stages.fragment_slots import read_slot
-from mitoscale.stages.merge import merge_fragments
+from mitoscale.stages.merge import MergedLabels, merge_fragments
 from mitoscale.stages.reading import check_seal, seals_of, table_checksum
-from mitoscale.stages.seams import SeamReport, edge_points, face_contacts
+from mitoscale.stages.seam_report import SeamReport
+from mitoscale.stages.seams import edge_points, face_contacts
 from mitoscale.stages.stage import Key, Stage, Stopwatch
 from mitoscale.stages.work_tables import label_tables, tables_of
 from mitoscale.storage.layout import remove_tree
@@ -113,30 +115,39 @@ class Stitch(Stage):
 
     def finish(self, done: Collection[str], counts: Mapping[str, float]) -> dict[str, float]:
         """Merge all fragments over the accepted edges; one label table a block, and the seam report."""
+        plan, grid = self.plan, self.plan.grid
+        segmented, stitched = tables_of(plan, "segment"), tables_of(plan, "stitch")
+        lost = self.lost.get("segment", frozenset())
 
-        segmented, labels = tables_of(self.plan, "segment"), label_tables(self.plan)
+        def tables(corner: Triple) -> Iterator[tuple[Triple, Columns]]:
+            """Index and fragments of each block; none where it was given up."""
+            names = {block_name(index): index for index in indices_in(grid, corner)}
+            there = [name for name in names if name not in lost]
+            found = segmented.read_many(corner, there, ("fragments",))
+            for name, index in names.items():
+                yield index, NO_FRAGMENTS if name in lost else next(found)[1].tables["fragments"]
 
-        def fragments(block: Block) -> Columns:
-            """One row a fragment; none where the block was given up."""
-            lost = block.name in self.lost.get("segment", ())
-            return NO_FRAGMENTS if lost else segmented.read(block.name).tables["fragments"]
+        def fragments(corner: Triple) -> np.ndarray:
+            return _joined([pack(grid.number(index), table["local"]) for index, table in tables(corner)])
 
-        def accepted(face: Face) -> np.ndarray:
-            edges = self._edges(face, done)
-            return np.stack([edges["low"], edges["high"]], axis=1)[edges["accepted"]]
+        def accepted(corner: Triple) -> np.ndarray:
+            names = [face.name for face in faces_from(grid, corner) if grid.margin[face.axis] and face.name in done]
+            edges = [task.tables["edges"] for _, task in stitched.read_many(corner, names, ("edges",))]
+            return np.stack([_joined([table[end][table["accepted"]] for table in edges]) for end in ("low", "high")], axis=1)
 
-        def write(corner: Triple, labelled: Mapping[str, Columns]) -> None:
-            labels.write_all(corner, {name: TaskTables(tables={"fragments": table}) for name, table in labelled.items()})
+        labels, written = MergedLabels(f"{self.folder.work}/merge"), label_tables(plan)
+        merge_fragments(grid, fragments=fragments, edges=accepted, labels=labels)
+        for corner in grid.super_block_corners():
+            label, at, labelled = labels.of(corner)[1], 0, {}
+            for index, table in tables(corner):
+                own, at = label[at : at + len(table["local"])], at + len(table["local"])
+                labelled[block_name(index)] = TaskTables(tables={"fragments": {**table, "label": own}})
+            written.write_all(corner, labelled)
+        numbers = SeamReport(plan, done, labels).write()
+        labels.remove()
+        return {"edges": counts.get("edges", 0.0), **numbers}
 
-        merge_fragments(self.plan.grid, fragments=fragments, edges=accepted, write=write, scratch=f"{self.folder.work}/merge")
-        return {"edges": counts.get("edges", 0.0), **SeamReport(self.plan, done).write()}
 
-    def _edges(self, face: Face, done: Container[str]) -> Columns:
-        """The edges of a face, one table; empty where it has none."""
-        if face.name in done and face.low.halo.intersection(face.high.halo) is not None:
-            return tables_of(self.plan, "stitch").read(face.name).tables["edges"]
-        return self._no_edges()
-
-    def _no_edges(self) -> Columns:
-        kinds = {"low": np.uint64, "high": np.uint64, "strength": np.float32, "accepted": np.bool_}
-        return {name: np.zeros(0, kind) for name, kind in kinds.items()}
+def _joined(raw: list[np.ndarray]) -> np.ndarray:
+    """(N,) uint64."""
+    return np.concatenate([np.zeros(0, np.uint64), *raw])

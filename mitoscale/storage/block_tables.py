@@ -8,7 +8,7 @@ What was written with other settings is passed over, and what is broken is told 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from mitoscale.storage.table_file import (
     names_in,
     packed,
     part_of,
+    parts_of,
     unpacked,
     write_parts,
 )
@@ -95,6 +96,35 @@ class BlockTables:
             return unpacked(part_of(self._gathered(self._grid.super_block_of(index_of(task))), task, self._token))
         except UnfitFileError as error:
             raise self._damaged(task, error) from error
+
+    def read_many(self, corner: Triple, tasks: Collection[str], only: Collection[str]) -> Iterator[tuple[str, TaskTables]]:
+        """Name and tables of some tasks of a super-block, in their order; much faster than one by one where they are gathered.
+
+        Parameters
+        ----------
+        corner : (z, y, x)
+            The super-block.
+        tasks : collection of str
+            Names of tasks of that super-block.
+        only : collection of str
+            The tables that are wanted.
+
+        Raises
+        ------
+        DamagedError
+            As :meth:`read`.
+        """
+        single = {path.name.removesuffix(ENDING) for path in _files_in(self._single_folder(corner))}
+        left = iter(tasks)
+        together = [] if single.intersection(tasks) else tasks
+        try:
+            for name, part in parts_of(self._gathered(corner), together, self._token):
+                next(left)
+                yield name, unpacked(part, only)
+        except UnfitFileError:
+            pass  # whose they are is found below
+        for name in left:
+            yield name, self.read(name)
 
     def read_all(self, corner: Triple) -> Iterator[tuple[str, TaskTables]]:
         """Name and tables of each task of a super-block that is gathered; DamagedError of the whole stage where that is broken."""

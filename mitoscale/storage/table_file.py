@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -53,18 +53,34 @@ def packed(task: TaskTables) -> bytes:
     return _LENGTH.pack(len(head), len(head) + len(body)) + squeezed
 
 
-def unpacked(part: bytes) -> TaskTables:
-    """The tables in a part whose checksum was compared."""
+def unpacked(part: bytes, only: Collection[str] | None = None) -> TaskTables:
+    """The tables in a part whose checksum was compared.
+
+    Parameters
+    ----------
+    part : bytes
+        From a file.
+    only : collection of str, optional
+        The tables that are wanted; by default all.
+    """
     length, size = _LENGTH.unpack_from(part)
     raw: bytes = pa.decompress(part[_LENGTH.size :], decompressed_size=size, codec="zstd", asbytes=True)
     head, at = json.loads(raw[:length]), length
     tables: dict[str, Columns] = {}
     for table, columns in head["tables"].items():
-        tables[table] = {}
-        for name, (kind, count) in columns.items():
-            tables[table][name] = np.frombuffer(raw, np.dtype(kind), count, at).copy()
-            at += count * np.dtype(kind).itemsize
+        found = {}
+        wanted = only is None or table in only
+        for name, (text, count) in columns.items():
+            kind = _dtype(text)
+            if wanted:
+                found[name] = np.frombuffer(raw, kind, count, at).copy()
+            at += count * kind.itemsize
+        if wanted:
+            tables[table] = found
     return TaskTables(tables=tables, note=head["note"])
+
+
+_dtype = lru_cache(maxsize=256)(np.dtype)
 
 
 def write_parts(path: Path, parts: Mapping[str, bytes], token: str) -> None:
@@ -129,19 +145,40 @@ def part_of(path: Path, task: str, token: str) -> bytes:
     UnfitFileError
         As :func:`names_in`, or if it has no part of the task.
     """
+    return next(parts_of(path, [task], token))[1]
+
+
+def parts_of(path: Path, tasks: Iterable[str], token: str) -> Iterator[tuple[str, bytes]]:
+    """Name and part of some tasks, their checksums compared; the file is opened once.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    tasks : iterable of str
+        Names of tasks.
+    token : str
+        Of the settings it must be made with.
+
+    Raises
+    ------
+    UnfitFileError
+        As :func:`part_of`.
+    """
     places = _places(path, token)
-    if task not in places:
-        raise UnfitFileError(f"{path} has no tables of {task}")
-    at, size, expected = places[task]
     try:
         with open(path, "rb") as file:
-            file.seek(at)
-            part = file.read(size)
+            for task in tasks:
+                if task not in places:
+                    raise UnfitFileError(f"{path} has no tables of {task}")
+                at, size, expected = places[task]
+                file.seek(at)
+                part = file.read(size)
+                if xxhash.xxh3_128_hexdigest(part) != expected:
+                    raise UnfitFileError(f"{path}: what it holds of {task} is not what was written")
+                yield task, part
     except OSError as error:
         raise UnfitFileError(f"{path} ({error.strerror})") from error
-    if xxhash.xxh3_128_hexdigest(part) != expected:
-        raise UnfitFileError(f"{path}: what it holds of {task} is not what was written")
-    return part
 
 
 def _places(path: Path, token: str) -> dict[str, tuple[int, int, str]]:
@@ -155,7 +192,7 @@ def _places(path: Path, token: str) -> dict[str, tuple[int, int, str]]:
     return places
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=24)  # a row of super-blocks of two stages; a stage's blocks go along x
 def _index(path: str, modified: int, inode: int, size: int) -> tuple[str, dict[str, tuple[int, int, str]]]:
     """Token and places; the last three arguments tell a file from a later one."""
     with open(path, "rb") as file:

@@ -151,6 +151,23 @@ def read_table(path: str) -> Columns:
     return {name: table[name].to_numpy() for name in table.column_names}
 
 
+def pieces_of(path: str) -> Iterator[Columns]:
+    """All columns, a row group at a time: as :func:`appending` has written them.
+
+    Raises
+    ------
+    InputError
+        If the table is missing or damaged.
+    """
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for i in range(file.num_row_groups):
+                table = file.read_row_group(i)
+                yield {name: table[name].to_numpy() for name in table.column_names}
+    except (OSError, pa.ArrowInvalid) as error:
+        raise _broken(path, error) from error
+
+
 def table_metadata(path: str) -> dict[str, str]:
     """The key-value metadata of a table.
 

@@ -17,7 +17,7 @@ from mitoscale.ops.global_ids import unpack
 from mitoscale.pipeline import FINISHED, Observer, Run, execute, load, start
 from mitoscale.stages.block_states import BlockState, BlockStates
 from mitoscale.stages.fragment_slots import read_slot
-from mitoscale.stages.seams import KINDS
+from mitoscale.stages.seam_report import KINDS
 from mitoscale.stages.work_tables import tables_of
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.ledger import Ledger
