@@ -16,7 +16,7 @@ from mitoscale.cluster.executor import SerialExecutor
 from mitoscale.core.errors import EXIT_QUARANTINED, InputError
 from mitoscale.dashboard.watch import Watch
 from mitoscale.nets.factories import preload_models
-from mitoscale.pipeline import Audience, LogFile, Run, StageOutcome, execute
+from mitoscale.pipeline import Audience, LogFile, Observer, Run, StageOutcome, execute
 from mitoscale.stages.grey import read_grey
 from mitoscale.stages.source import Source
 
@@ -73,7 +73,21 @@ def _on_cluster(
             settings = run.plan.settings
             cluster.preload(partial(preload_models, settings.detect, settings.segment, run.plan.spec.spacing))
         with watched(run, stages, cluster) as watch:
-            return execute(run, stages, cluster.executor, Audience(bars, watch, LogFile(run.plan.run)), redo=redo)
+            audience = Audience(bars, _Grey(run), watch, LogFile(run.plan.run))
+            return execute(run, stages, cluster.executor, audience, redo=redo)
+
+
+class _Grey(Observer):
+    """Tells what is unusual in a volume as soon as it is converted, before the networks take hours for it."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def stage_finished(self, outcome: StageOutcome) -> None:
+        """See :class:`mitoscale.pipeline.Observer`."""
+        if outcome.name == "convert" and not outcome.damaged:
+            for line in read_grey(self._run.plan).told():
+                click.echo(f"grey       {line}")
 
 
 def cluster_settings(file: str | None, workers: int | None) -> ClusterSettings:
@@ -155,9 +169,6 @@ def summarise(run: Run, outcomes: list[StageOutcome], seconds: float) -> None:
             share = asked["changed_voxels"] / max(asked["mask_voxels"], 1)
             of = f"asked for {asked['prompts']:.0f} of {asked['profiles']:.0f} profiles, where the detector is unsure"
             click.echo(f"masks      {share:.1%} of their voxels changed by the segmenter ({of})")
-    if "convert" in numbers:
-        for line in read_grey(run.plan).told():
-            click.echo(f"grey       {line}")
     click.echo(f"time       {seconds:.1f} s, {rate:.2f} Mvoxel/s over {len(outcomes)} stage{'s' if len(outcomes) > 1 else ''}")
     if measured is not None:
         click.echo(f"labels     {run.plan.labels}")

@@ -68,9 +68,19 @@ class VolumeGrey(BaseModel):
     slice_states: dict[str, int] = Field(default_factory=dict)
     """How many slices are bad, for each way of being so."""
 
+    bright_membranes: bool = False
+    """Whether membranes seem bright to the networks, where they should be dark."""
+
+    def stamp(self) -> str:
+        """All of it that results depend on, as text."""
+        return self.model_dump_json(exclude={"bright_membranes"})
+
     def told(self) -> list[str]:
         """What a user should know, a line each; nothing of a volume without faults."""
         norm, lines = self.normalisation, []
+        if self.bright_membranes:
+            cure = "leave out --invert" if norm.invert else "add --invert"
+            lines.append(f"membranes seem bright, and the networks know dark ones: look at the picture; if they are, {cure}")
         if self.padding_share:
             lines.append(f"{_percent(self.padding_share)} of the voxels are padding: they do not count, and nothing is found there")
         if self.extreme_share:

@@ -15,7 +15,8 @@ from mitoscale.core.grid import Block, CoarseShard
 from mitoscale.core.provenance import Provenance
 from mitoscale.core.result import BlockResult
 from mitoscale.ops.downsample import mean_downsample
-from mitoscale.stages.grey import gather, write_part
+from mitoscale.stages.grey import gather, keep, write_part
+from mitoscale.stages.membranes import membranes_seem_bright
 from mitoscale.stages.padding import with_whole_cells
 from mitoscale.stages.pyramid import write_coarse
 from mitoscale.stages.stage import Key, Stage, Stopwatch
@@ -75,7 +76,8 @@ class Convert(Stage):
 
     def finish(self, done: Collection[str], counts: Mapping[str, float]) -> dict[str, float]:
         """Refuse a volume without contrast now rather than in every later block."""
-        gather(self.plan, done)
+        grey = gather(self.plan, done)
+        keep(self.plan, grey.model_copy(update={"bright_membranes": membranes_seem_bright(self.plan, grey, self.open_image())}))
         return {"voxels": counts.get("voxels", 0.0)}
 
     def _read(self, region: Region) -> np.ndarray:

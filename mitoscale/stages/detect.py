@@ -50,7 +50,7 @@ class Detect(Stage):
 
     def stamp(self) -> str:
         """Normalisation and padding."""
-        return self.grey.model_dump_json()
+        return self.grey.stamp()
 
     def prepare(self, fresh: bool) -> Mapping[str, str]:
         """Create the foreground."""

@@ -84,7 +84,7 @@ def write_part(plan: RunPlan, task: str, core: Region, image: np.ndarray) -> Non
 
 
 def gather(plan: RunPlan, tasks: Collection[str]) -> VolumeGrey:
-    """Bring the parts of all tasks together, and keep the result for later stages; in memory that does not grow with the volume.
+    """Bring the parts of all tasks together; in memory that does not grow with the volume.
 
     Parameters
     ----------
@@ -118,13 +118,24 @@ def gather(plan: RunPlan, tasks: Collection[str]) -> VolumeGrey:
         grey = grey.model_copy(update={"padding_share": share, "padding_values": values, "padding_digest": padding.digest})
     area = plan.region.shape[1] * plan.region.shape[2]
     replaced, brightness, states = gather_slices(plan, tasks, padding.pixels / area if known else np.zeros(plan.region.shape[0]))
-    grey = grey.model_copy(update={"replaced": replaced, "brightness": brightness, "slice_states": states})
+    return grey.model_copy(update={"replaced": replaced, "brightness": brightness, "slice_states": states})
+
+
+def keep(plan: RunPlan, grey: VolumeGrey) -> None:
+    """Write what was found for later stages.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run.
+    grey : VolumeGrey
+        Of its volume.
+    """
     write_json(RunFolder(plan.run).grey, grey.model_dump(mode="json"))
-    return grey
 
 
 def read_grey(plan: RunPlan) -> VolumeGrey:
-    """What :func:`gather` found.
+    """What conversion found.
 
     Raises
     ------

@@ -101,7 +101,7 @@ def network_view(plan: RunPlan, grey: VolumeGrey, image: np.ndarray, block: Bloc
     for other in grey.brightness:
         if first <= other.z < last:
             seen[other.z - first] = grey.normalisation.mapped(other.gain, other.offset).apply(image[other.z - first])
-    padding = _padding(plan, grey, image, block.halo)
+    padding = padding_in(plan, grey, image, block.halo)
     inner = block.core.within(block.halo)
     replaced = {}
     for bad in grey.replaced:
@@ -121,8 +121,20 @@ def network_view(plan: RunPlan, grey: VolumeGrey, image: np.ndarray, block: Bloc
     return NetworkView(whole=seen, asked=asked, image=part, hidden=hidden, replaced=replaced)
 
 
-def _padding(plan: RunPlan, grey: VolumeGrey, image: np.ndarray, region: Region) -> np.ndarray:
-    """(Z, Y, X) bool."""
+def padding_in(plan: RunPlan, grey: VolumeGrey, image: np.ndarray, region: Region) -> np.ndarray:
+    """(Z, Y, X) bool: where a region is padding, to the pixel.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run.
+    grey : VolumeGrey
+        Of its volume.
+    image : (Z, Y, X)
+        Grey values of the region, as they are stored.
+    region : Region
+        The region.
+    """
     if not grey.padding_digest:
         return np.zeros(image.shape, bool)
     padding = read_padding(plan, region)

@@ -65,7 +65,7 @@ class Segment(Stage):
 
     def stamp(self) -> str:
         """Normalisation and padding."""
-        return self.grey.model_dump_json()
+        return self.grey.stamp()
 
     def prepare(self, fresh: bool) -> Mapping[str, str]:
         """Create the slots of the fragments."""

@@ -1,0 +1,56 @@
+"""Whether a volume's membranes seem bright, judged from a few windows of it once it is converted."""
+
+from __future__ import annotations
+
+from itertools import product
+
+from scipy import ndimage
+
+from mitoscale.core.errors import BlockError
+from mitoscale.core.geometry import Region
+from mitoscale.core.grey import VolumeGrey
+from mitoscale.core.plan import RunPlan
+from mitoscale.ops.dark_lines import line_sums, seem_bright
+from mitoscale.ops.padding import CELL, mirrored
+from mitoscale.stages.network_view import padding_in
+from mitoscale.storage.arrays import Array
+from mitoscale.storage.sources.reader import Reader
+
+_WINDOW = (1, 384, 384)
+"""Voxels of a window."""
+_WINDOWS = (3, 3, 3)
+"""Windows along each axis, at most."""
+
+
+def membranes_seem_bright(plan: RunPlan, grey: VolumeGrey, image: Array | Reader) -> bool:
+    """Whether more bright lines than dark ones are seen in windows all over the region, as the networks see them.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run.
+    grey : VolumeGrey
+        Of its volume.
+    image : Array or Reader
+        Level 0; windows that cannot be read are left out.
+    """
+    found = []
+    for start in product(*map(_starts, plan.region.start, plan.region.stop, _WINDOW, _WINDOWS)):
+        stop = tuple(min(a + n, b) for a, n, b in zip(start, _WINDOW, plan.region.stop, strict=True))
+        region = Region(start=start, stop=stop)
+        try:
+            stored = image.read(region)
+        except BlockError:
+            continue
+        nothing = padding_in(plan, grey, stored, region)[0]
+        seen = mirrored(grey.normalisation.apply(stored)[0], nothing)
+        tissue = ~ndimage.binary_dilation(nothing, iterations=CELL) if nothing.any() else ~nothing
+        found.append(line_sums(seen, plan.spec.spacing[1:], tissue))
+    return seem_bright(found)
+
+
+def _starts(low: int, high: int, length: int, most: int) -> list[int]:
+    """Where windows begin: evenly spread, and only as many as fit side by side."""
+    free = max(high - low - length, 0)
+    count = min(most, -(-(high - low) // length))
+    return [low + int(free * (2 * i + 1) / (2 * count)) for i in range(count)]
