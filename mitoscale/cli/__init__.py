@@ -40,9 +40,9 @@ _COMMANDS = {
     "clean": "mitoscale.cli.clean",
 }
 _HELP = {
-    "run": "Everything, from TIFF or OME-Zarr to labels, tables and report.",
+    "run": "Everything, from a volume to labels, tables and report.",
     "demo": "The whole pipeline on a phantom with known truth.",
-    "convert": "Only the first stage: TIFF to OME-Zarr.",
+    "convert": "Only the first stage: a volume becomes an OME-Zarr.",
     "detect": "One stage: foreground and detections.",
     "segment": "One stage: detections to fragments.",
     "stitch": "One stage: fragments of neighbouring blocks to objects.",
@@ -57,7 +57,7 @@ _HELP = {
     "plan": "What a run will take: bytes, files, memory, hours.",
     "status": "What of a run is done, given up, and left.",
     "retry": "Heal what a run had to give up.",
-    "weights": "List weights, download Meta's SAM.",
+    "weights": "List weights, download those of others.",
     "cluster": "Try what cluster.yaml says.",
     "view": "Image and labels in the browser.",
     "edit": "Correct labels: merge, split, delete, add, accept.",

@@ -81,7 +81,7 @@ class RunPlan(BaseModel):
         return z, y, x
 
     def task_count(self, stage: str) -> int:
-        """Number of tasks of a stage."""
+        """Tasks of a stage; the far fewer that gather tables and make coarser levels are not among them."""
         if stage == "convert":
             return len(self.convert_grid)
         if stage == "stitch":

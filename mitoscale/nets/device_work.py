@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 _CPU_PIXELS = 2**17
-"""Pixels of a U-Net's first level computed at once on a CPU: more are not faster there."""
+"""Pixels of a U-Net's first level computed at once on a CPU: enough to keep its threads busy, and little memory."""
 
 _SHARE = 8
 """A batch takes this part of a GPU's memory: several tasks share it, and blocks lie there too."""

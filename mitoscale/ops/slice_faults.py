@@ -1,8 +1,7 @@
 """Which slices of a volume are lost or bad, from what is known of each and of how like it is to its neighbours.
 
 Every rule compares a slice with those beside it, so that a volume of thick sections, blurred throughout or dark throughout, has no
-bad slices. The thresholds were chosen on other slices than those on which results are reported, and so that none of seven clean
-volumes of five laboratories has a fault.
+bad slices. The thresholds were chosen on other slices than those on which results are reported (``benchmarks/faults.py``).
 """
 
 from __future__ import annotations

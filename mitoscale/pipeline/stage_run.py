@@ -123,7 +123,7 @@ class StageRun:
                 self.ledger.append(result, token=self.token, inputs=inputs[result.name])
 
             failures = stale and self.executor.run(
-                self.name, stage.coarsen, stale, on_result=keep, on_event=self.events.append, resource="io"
+                self.name, stage.coarsen, stale, on_result=keep, on_event=self._hear, resource="io"
             )
             if failures:
                 raise StoppedError(f"{self.name} {failures[0].name} fails ({failures[0].error}); start the same command again")
@@ -134,7 +134,7 @@ class StageRun:
         if not corners:
             return []
         failures = self.executor.run(
-            self.name, stage.gather, corners, on_result=lambda result: None, on_event=self.events.append, resource="io"
+            self.name, stage.gather, corners, on_result=lambda result: None, on_event=self._hear, resource="io"
         )
         return [f for f in failures if f.damaged is not None]
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from mitoscale.core.errors import MitoscaleError
 from mitoscale.core.geometry import Region, Triple
 from mitoscale.core.plan import RunPlan
 from mitoscale.core.provenance import Provenance
@@ -108,10 +107,7 @@ class _Measure:
 
 def _voxels(path: str, region: Region) -> np.ndarray | None:
     """Voxels, or None where the array was removed by clean."""
-    try:
-        return open_array(path, missing="fill").read(region)
-    except MitoscaleError:
-        return None
+    return open_array(path, missing="fill").read(region) if Path(path).is_dir() else None
 
 
 def _partners(pairs: Columns, touched: set[int]) -> set[int]:

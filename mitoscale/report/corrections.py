@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from mitoscale.core.edit import Edit, ObjectPlace
-from mitoscale.core.errors import MitoscaleError
 from mitoscale.core.geometry import Region, Spacing, Triple
 from mitoscale.core.plan import RunPlan
 from mitoscale.ops.split import grown, inner_places, split_mask
@@ -249,10 +249,8 @@ class Corrections:
         return change
 
     def _foreground(self, region: Region) -> np.ndarray | None:
-        try:
-            return open_array(RunFolder(self.plan.run).foreground, missing="fill").read(region)
-        except MitoscaleError:  # clean removes it
-            return None
+        path = RunFolder(self.plan.run).foreground
+        return open_array(path, missing="fill").read(region) if Path(path).is_dir() else None  # clean removes it
 
 
 def places_of(mask: np.ndarray, corner: Triple, spacing: Spacing, most: int = 16) -> tuple[Spacing, ...]:

@@ -64,32 +64,32 @@ class RunFolder:
 
     @property
     def edges(self) -> str:
-        """One Parquet table a face."""
+        """Tables of each face; see :mod:`mitoscale.stages.work_tables`."""
         return self._at("work", "edges")
 
     @property
     def label_tables(self) -> str:
-        """One Parquet table a block: local id and label."""
+        """Table of each block: local id and label."""
         return self._at("work", "label_table")
 
     @property
     def final_tables(self) -> str:
-        """One Parquet table a block: its fragments with their labels once small objects are dropped (0) and the rest numbered."""
+        """Table of each block: its fragments with their labels once small objects are dropped (0) and the rest numbered."""
         return self._at("work", "final")
 
     @property
     def detections_parts(self) -> str:
-        """One Parquet table a block."""
+        """Tables of each block."""
         return self._at("work", "detections")
 
     @property
     def masks_parts(self) -> str:
-        """One Parquet table a block: what is known of each fragment's masks."""
+        """Tables of each block: what is known of each fragment's masks."""
         return self._at("work", "fragments")
 
     @property
     def objects_parts(self) -> str:
-        """One Parquet table a block: partial sums of each object."""
+        """Tables of each block: partial sums of each object."""
         return self._at("work", "objects")
 
     @property

@@ -42,7 +42,6 @@ def test_every_way_has_its_row_and_files(mitoscale: Call, stack: Stack, truth: s
         assert rows[way]["seconds_per_slice"] > 0 and 0 <= rows[way]["foreground_iou"] <= 1
     baseline = rows[UNET]
     assert baseline["foreground_iou"] > 0.99  # the detector is the truth
-    assert all(rows[way]["seconds_per_slice"] > baseline["seconds_per_slice"] for way in WAYS[1:])
     assert rows["sam-small + U-Net"]["foreground_recall"] > 0.9  # what SAM misses the U-Net fills in
     assert baseline["mvoxel_per_second"] == pytest.approx(128 * 128 / 1e6 / baseline["seconds_per_slice"])
     assert (out / "compare.csv").read_text().splitlines()[0].startswith('"method","foreground_iou"')

@@ -110,7 +110,7 @@ def test_two_read_regions_give_nearly_the_same_masks(segmenter: SamSegmenter, ph
             number = part.profiles[tuple(prompts.points[a.profile - 1].astype(int) - (y, x))]
             b = next(m for m in again if m.profile == number)
             alike.append(iou(placed(a, phantom.labels[Z].shape)[y:, x:], placed(b, image.shape)))
-    assert len(alike) > 5 and np.median(alike) > 0.95
+    assert len(alike) > 5 and np.median(alike) > 0.95 and min(alike) > 0.8, sorted(alike)[:3]
 
 
 def test_few_windows_are_encoded_and_none_where_nothing_is_asked(segmenter: SamSegmenter, phantom: Phantom) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import struct
@@ -133,6 +134,9 @@ def test_a_list_jumps_to_an_object_and_shows_its_row(shown: View, finished: Fini
     at = int(np.argmax(objects["volume_nm3"]))
     assert picked["rows"][0]["volume_nm3"] == objects["volume_nm3"][at] and picked["rows"][0]["segmenter_score"] is None
     assert list(shown.state.position)[::-1] == pytest.approx([objects[f"centroid_{a}"][at] for a in "zyx"], abs=1e-3)
+    page = get(shown.url).decode()
+    told = re.search(r"const shown = \{(.*?)\};", page, re.DOTALL)
+    assert told and set(re.findall(r"(\w+): \[", told.group(1))) <= objects.keys()  # each line of the page has its column
     post(shown, "clear")
     assert post(shown, "picked")["rows"] == []
     with pytest.raises(urllib.error.HTTPError, match="400"):
