@@ -17,6 +17,7 @@ from mitoscale.core.errors import EXIT_QUARANTINED, InputError
 from mitoscale.dashboard.watch import Watch
 from mitoscale.nets.factories import preload_models
 from mitoscale.pipeline import Audience, LogFile, Observer, Run, StageOutcome, execute
+from mitoscale.report.dropped import dropped
 from mitoscale.stages.grey import read_grey
 from mitoscale.stages.source import Source
 
@@ -169,6 +170,9 @@ def summarise(run: Run, outcomes: list[StageOutcome], seconds: float) -> None:
             share = asked["changed_voxels"] / max(asked["mask_voxels"], 1)
             of = f"asked for {asked['prompts']:.0f} of {asked['profiles']:.0f} profiles, where the detector is unsure"
             click.echo(f"masks      {share:.1%} of their voxels changed by the segmenter ({of})")
+    if "relabel" in numbers:
+        for line in dropped(run.plan):
+            click.echo(f"dropped    {line}")
     click.echo(f"time       {seconds:.1f} s, {rate:.2f} Mvoxel/s over {len(outcomes)} stage{'s' if len(outcomes) > 1 else ''}")
     if measured is not None:
         click.echo(f"labels     {run.plan.labels}")

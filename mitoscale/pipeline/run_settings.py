@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mitoscale.core.geometry import Region
+from mitoscale.core.geometry import Region, Spacing
 from mitoscale.core.plan import chunks_of, default_core
 from mitoscale.core.request import RunRequest
 from mitoscale.core.settings import ConvertSettings, DetectSettings, RelabelSettings, RunSettings, SegmentSettings
@@ -10,6 +10,9 @@ from mitoscale.nets.factories import weights_digest
 from mitoscale.nets.margin import margin_nm
 from mitoscale.nets.published import check_use
 from mitoscale.stages.source import Source
+
+_THIN, _LEAST_NM2 = 3, 1.0e4
+"""Up to so many slices a volume says little; objects are then kept from this area in one slice on, 100 x 100 nm."""
 
 
 def settings_for(source: Source, request: RunRequest, threads: int) -> RunSettings:
@@ -42,7 +45,26 @@ def settings_for(source: Source, request: RunRequest, threads: int) -> RunSettin
         missing=source.missing,
         invert=bool(request.invert),
     )
-    return with_request(RunSettings(convert=convert, threads=threads), request)
+    relabel = RelabelSettings(min_volume_nm3=least_volume(convert.region, source.spacing))
+    return with_request(RunSettings(convert=convert, relabel=relabel, threads=threads), request)
+
+
+def least_volume(region: Region, spacing: Spacing) -> float:
+    """Volume in nm^3 below which objects are dropped by default; of up to three slices it follows from an area.
+
+    Parameters
+    ----------
+    region : Region
+        What is worked on.
+    spacing : (z, y, x)
+        Voxel size in nm.
+
+    Examples
+    --------
+    >>> least_volume(Region.of_shape((64, 9, 9)), (5.0, 5.0, 5.0)), least_volume(Region.of_shape((1, 9, 9)), (5.0, 5.0, 5.0))
+    (1000000.0, 50000.0)
+    """
+    return _LEAST_NM2 * spacing[0] if region.shape[0] <= _THIN else RelabelSettings().min_volume_nm3
 
 
 def with_request(settings: RunSettings, request: RunRequest) -> RunSettings:

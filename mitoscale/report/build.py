@@ -17,6 +17,7 @@ from mitoscale.ops.global_ids import unpack
 from mitoscale.ops.seams import interval
 from mitoscale.report.colours import hex_colour
 from mitoscale.report.content import ReportContent, Table
+from mitoscale.report.dropped import dropped
 from mitoscale.report.html import render
 from mitoscale.report.pictures import cuts, encode, save_png, view, volume_histogram
 from mitoscale.report.stage_table import stage_table, stage_totals
@@ -93,7 +94,7 @@ class Report(Stage):
             stage_seconds={name: t["wall"] for name, t in totals.items()},
             settings=self._settings(),
             provenance=_provenance(provenance, region),
-            warnings=[*_warnings(quarantined, seams), *self.grey.told()],
+            warnings=[*_warnings(quarantined, seams), *self.grey.told(), *dropped(self.plan)],
             seam_rates=self._seam_rates(),
             seams=seams,
             quarantined=quarantined,

@@ -46,7 +46,7 @@ class Relabel(Stage):
 
     def prepare(self, fresh: bool) -> Mapping[str, str]:
         """Drop small objects, number the rest from 1, create the labels; a block's digest is that of its own numbers."""
-        kept = self._voxels() >= max(self.plan.settings.relabel.min_volume_nm3 / math.prod(self.plan.spec.spacing), 1)
+        kept = self._voxels() >= self._least
         kept[0] = False
         dtype = "uint32" if int(kept.sum()) < 2**32 else "uint64"
         digests = self._write_final(np.where(kept, np.cumsum(kept), 0).astype(np.uint64), dtype)
@@ -57,6 +57,11 @@ class Relabel(Stage):
             if fresh or not self._exists(dtype):
                 self._create(dtype)
         return digests
+
+    @property
+    def _least(self) -> float:
+        """Voxels from which on an object is kept."""
+        return max(self.plan.settings.relabel.min_volume_nm3 / math.prod(self.plan.spec.spacing), 1)
 
     def _voxels(self) -> np.ndarray:
         """(labels + 1,) int64: voxels of each object; read a super-block at a time, so that only this array grows."""
@@ -131,7 +136,7 @@ class Relabel(Stage):
             raise DamagedError("segment", key.name, str(error)) from error
 
     def finish(self, done: Collection[str], counts: Mapping[str, float]) -> dict[str, float]:
-        """Objects and their voxels."""
+        """Objects and their voxels, and those that were too small."""
         voxels = objects = 0.0
         for name in done:
             if name in self.lost.get("segment", ()):
@@ -140,7 +145,10 @@ class Relabel(Stage):
             real = table["label"] > 0
             voxels += float(table["core_voxels"][real].sum())
             objects = max(objects, float(table["label"].max(initial=0)))
-        return {"objects": objects, "object_voxels": voxels}
+        found = self._voxels()
+        small = found[(found > 0) & (found < self._least)]
+        largest = float(small.max(initial=0)) * math.prod(self.plan.spec.spacing)
+        return {"objects": objects, "object_voxels": voxels, "dropped": float(len(small)), "largest_dropped_nm3": largest}
 
     def _is_lost(self, block: Block) -> bool:
         return block.name in self.lost.get("segment", ())

@@ -134,10 +134,28 @@ def test_small_objects_are_dropped(mitoscale: Call, stack: Stack, finished: Fini
     volumes = np.sort(np.bincount(stack.phantom.labels.ravel())[1:]) * 1000.0
     least = (volumes[2] + volumes[3]) / 2
     run = str(tmp_path / "run")
-    assert mitoscale("run", stack.image, run, *stack.exact(), "--min-volume", str(least)).code == 0
+    ended = mitoscale("run", stack.image, run, *stack.exact(), "--min-volume", str(least))
+    assert ended.code == 0, ended.err
     table = read_table(RunFolder(run).objects)
     assert len(table["label"]) == len(volumes) - 3
     assert sorted(np.unique(labels_of(run)).tolist()) == list(range(len(volumes) - 2))
+    said = f"3 of {len(volumes)} objects are smaller than --min-volume {least:g} nm^3 and were dropped"
+    assert f"dropped    {said}" in ended.out and said in Path(run, "report.html").read_text()
+    assert "dropped  " not in finished.ended.out
+    ended = mitoscale("relabel", run, "--redo", "relabel", "--min-volume", "1e9")
+    assert f"the largest has {volumes[-1]:.3g} nm^3: keep it with --min-volume {0.9 * volumes[-1]:.2g} --redo relabel" in ended.out
+
+
+def test_a_thin_part_keeps_what_is_large_in_its_slices(mitoscale: Call, stack: Stack, tmp_path: Path) -> None:
+    """One slice of objects that are large in it: most are below the default volume, and none below the default area."""
+    areas = np.unique(stack.phantom.labels[15], return_counts=True)[1][1:] * 100.0
+    assert (areas * 10 < 1e6).sum() > 3 and areas.min() > 1e4
+    run = str(tmp_path / "run")
+    ended = mitoscale("run", stack.image, run, *stack.exact(), "--region", "15:16,:,:")
+    assert ended.code == 0, ended.err
+    assert len(read_table(RunFolder(run).objects)["label"]) == len(areas)
+    ended = mitoscale("relabel", run, "--redo", "relabel", "--min-volume", "1e6")
+    assert f"{(areas * 10 < 1e6).sum()} of {len(areas)} objects are smaller than --min-volume 1e+06 nm^3" in ended.out
 
 
 def test_no_object_at_all_is_a_result_too(mitoscale: Call, stack: Stack, tmp_path: Path) -> None:
@@ -148,6 +166,8 @@ def test_no_object_at_all_is_a_result_too(mitoscale: Call, stack: Stack, tmp_pat
     assert ended.code == 0, ended.err
     assert ended.out.startswith("objects    0,")
     assert not labels_of(str(tmp_path / "run")).any()
+    said = "known_truth:detector saw nothing from --threshold 0.5 on: is the voxel size right (10,10,10 nm)"
+    assert f"dropped    {said}" in ended.out and said in (tmp_path / "run" / "report.html").read_text()
 
 
 def test_float_volume_runs(mitoscale: Call, stack: Stack, finished: Finished, tmp_path: Path) -> None:
