@@ -13,6 +13,7 @@ from mitoscale.storage.lengths import nanometers
 from mitoscale.storage.sources.reader import PartialSpacing
 
 _SANE = (0.1, 999.0)  # nm: outside, somebody has left a default such as 1 pixel/µm or 1 inch in the file
+_RESOLUTION_NM = {2: 2.54e7, 3: 1e7}  # of TIFF's inch and centimetre
 _MOST_COLOURS = 4  # more channels than these are slices that were saved under the wrong name
 
 
@@ -63,7 +64,7 @@ def promised_slices(tif: tifffile.TiffFile, path: str) -> int | None:
 
 
 def stored_spacing(tif: tifffile.TiffFile) -> PartialSpacing:
-    """Voxel size (z, y, x) in nm from OME-XML or ImageJ's metadata; None for an axis that is not told, or not sanely."""
+    """Voxel size (z, y, x) in nm by OME-XML, ImageJ or TIFF's own resolution; None for what is not told, or not sanely."""
     if tif.is_ome and (pixels := _ome_pixels(tif)) is not None:
         return _sane([_ome_length(pixels, axis) for axis in "ZYX"])
     if tif.is_imagej:
@@ -73,7 +74,11 @@ def stored_spacing(tif: tifffile.TiffFile) -> PartialSpacing:
         z = _number(content.get("spacing"))
         y, x = (_pixel(tif.pages.first.tags.get(name)) for name in ("YResolution", "XResolution"))
         return _sane([None if s is None or f is None else s * f for s, f in zip((z, y, x), factors, strict=True)])
-    return None, None, None
+    first = tif.pages.first
+    unit = first.tags.get("ResolutionUnit")
+    factor = _RESOLUTION_NM.get(int(unit.value)) if unit is not None else None
+    y, x = (_pixel(first.tags.get(name)) for name in ("YResolution", "XResolution"))
+    return _sane([None, *(None if s is None or factor is None else s * factor for s in (y, x))])
 
 
 def _ome_pixels(tif: tifffile.TiffFile) -> ElementTree.Element | None:
