@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
+from mitoscale.ops.padding import CELL
+
 _WIDTH_NM = 20.0
 """Standard deviation of the smoothing: that of a membrane seen aslant."""
 _PIXEL_NM = 10.0
@@ -27,7 +29,7 @@ Sums = np.ndarray
 """(N, 2) float64: how much of dark and of bright lines there is in each tile."""
 
 
-def line_sums(image: np.ndarray, pixel_nm: tuple[float, float], tissue: np.ndarray | None = None) -> Sums:
+def line_sums(image: np.ndarray, pixel_nm: tuple[float, float], padding: np.ndarray | None = None) -> Sums:
     """How much of dark and of bright lines there is in each tile of a part of a slice.
 
     Parameters
@@ -36,8 +38,8 @@ def line_sums(image: np.ndarray, pixel_nm: tuple[float, float], tissue: np.ndarr
         Normalised grey values.
     pixel_nm : (y, x)
         Size of a pixel.
-    tissue : (Y, X) bool, optional
-        Where lines count; everywhere.
+    padding : (Y, X) bool, optional
+        Where there is no tissue: lines in and beside it do not count.
 
     Examples
     --------
@@ -49,7 +51,9 @@ def line_sums(image: np.ndarray, pixel_nm: tuple[float, float], tissue: np.ndarr
     factors = [max(1, int(_PIXEL_NM / p)) for p in pixel_nm]
     smooth = [_WIDTH_NM / (p * f) for p, f in zip(pixel_nm, factors, strict=True)]
     seen = _binned(image.astype(np.float32), factors)
-    counts = np.ones(seen.shape, bool) if tissue is None else _binned(tissue.astype(np.float32), factors) == 1
+    counts = np.ones(seen.shape, bool)
+    if padding is not None and padding.any():
+        counts = _binned(ndimage.binary_dilation(padding, iterations=CELL).astype(np.float32), factors) == 0
     yy, xx, yx = (ndimage.gaussian_filter(seen, smooth, order=order) for order in ((2, 0), (0, 2), (1, 1)))
     half, apart = (yy + xx) / 2, np.hypot((yy - xx) / 2, yx)
     upward, downward = half + apart, half - apart  # curvature along the main directions

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from itertools import product
 
-from scipy import ndimage
-
 from mitoscale.core.errors import BlockError
 from mitoscale.core.geometry import Region
 from mitoscale.core.grey import VolumeGrey
 from mitoscale.core.plan import RunPlan
 from mitoscale.ops.dark_lines import line_sums, seem_bright
-from mitoscale.ops.padding import CELL, mirrored
+from mitoscale.ops.padding import mirrored
 from mitoscale.stages.network_view import padding_in
 from mitoscale.storage.arrays import Array
 from mitoscale.storage.sources.reader import Reader
@@ -44,8 +42,7 @@ def membranes_seem_bright(plan: RunPlan, grey: VolumeGrey, image: Array | Reader
             continue
         nothing = padding_in(plan, grey, stored, region)[0]
         seen = mirrored(grey.normalisation.apply(stored)[0], nothing)
-        tissue = ~ndimage.binary_dilation(nothing, iterations=CELL) if nothing.any() else ~nothing
-        found.append(line_sums(seen, plan.spec.spacing[1:], tissue))
+        found.append(line_sums(seen, plan.spec.spacing[1:], nothing))
     return seem_bright(found)
 
 
