@@ -10,7 +10,7 @@ from functools import partial
 import click
 
 from mitoscale import pipeline
-from mitoscale.cli.progress import ProgressBars
+from mitoscale.cli.progress import shown
 from mitoscale.cluster.clusters import Cluster, ClusterSettings, load_cluster, start
 from mitoscale.cluster.executor import SerialExecutor
 from mitoscale.core.errors import EXIT_QUARANTINED, InputError
@@ -48,8 +48,8 @@ def run_stages(
     if any(run.plan.task_count(stage) for stage in stages):
         outcomes = _on_cluster(run, stages, cluster, redo, reports)
     else:  # the report is written by the client alone: no cluster need start for it
-        with ProgressBars() as bars:
-            outcomes = execute(run, stages, SerialExecutor(), bars, redo=redo)
+        with shown() as progress:
+            outcomes = execute(run, stages, SerialExecutor(), progress, redo=redo)
     summarise(run, outcomes, time.monotonic() - began)
     lost = [(stage, name) for stage, names in pipeline.quarantined(run).items() for name in names]
     if lost:
@@ -67,14 +67,14 @@ def run_stages(
 def _on_cluster(
     run: Run, stages: Sequence[str], wanted: ClusterSettings, redo: str | None, reports: str | None
 ) -> list[StageOutcome]:
-    with running(wanted) as cluster, ProgressBars() as bars:
+    with running(wanted) as cluster, shown() as progress:
         if reports:
             cluster.executor.reports = reports
         if {"detect", "segment"} & set(stages):
             settings = run.plan.settings
             cluster.preload(partial(preload_models, settings.detect, settings.segment, run.plan.spec.spacing))
         with watched(run, stages, cluster) as watch:
-            audience = Audience(bars, _Grey(run), watch, LogFile(run.plan.run))
+            audience = Audience(progress, _Grey(run), watch, LogFile(run.plan.run))
             return execute(run, stages, cluster.executor, audience, redo=redo)
 
 

@@ -1,4 +1,4 @@
-"""How far a run is: a bar a stage and a closing summary for people who wait, text and JSON for those who ask."""
+"""How far a run is: a bar a stage for people who wait, text and JSON for those who ask."""
 
 from __future__ import annotations
 
@@ -24,16 +24,22 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from mitoscale.cli.progress_lines import ProgressLines
 from mitoscale.core.network_cost import as_text as as_figure
 from mitoscale.pipeline import Observer, StageOutcome
 from mitoscale.pipeline.status import RunProgress, StageProgress
 
 
 class ProgressBars(Observer):
-    """An observer of a run that shows it in the terminal; where there is no terminal, one line a stage."""
+    """An observer of a run that shows it in the terminal.
 
-    def __init__(self) -> None:
-        self.console = Console(stderr=True, soft_wrap=True)
+    Parameters
+    ----------
+    console : rich Console
+        Of the terminal.
+    """
+
+    def __init__(self, console: Console) -> None:
         self.bars = Progress(
             TextColumn("{task.description:9}"),
             BarColumn(),
@@ -41,8 +47,7 @@ class ProgressBars(Observer):
             TextColumn("{task.fields[rate]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            console=self.console,
-            disable=not self.console.is_terminal,
+            console=console,
         )
         self._tasks: dict[str, TaskID] = {}
         self._voxels: dict[str, float] = {}
@@ -70,10 +75,17 @@ class ProgressBars(Observer):
         """See :class:`mitoscale.pipeline.Observer`."""
         if outcome.name in self._tasks:  # what it needs of earlier stages may have been found broken before it began
             self.bars.update(self._tasks[outcome.name], completed=max(outcome.tasks, 1))
-        if not self.console.is_terminal:
-            left = f", {len(outcome.quarantined)} given up" if outcome.quarantined else ""
-            what = f"{outcome.computed} of {outcome.tasks} tasks computed{left}" if outcome.tasks else "done"
-            self.console.print(f"{outcome.name:9} {what}, {outcome.seconds:.1f} s")
+
+
+@contextmanager
+def shown() -> Iterator[Observer]:
+    """What shows a run to whoever waits: bars in a terminal, plain lines elsewhere."""
+    console = Console(stderr=True, soft_wrap=True)
+    if not console.is_terminal:
+        yield ProgressLines()
+        return
+    with ProgressBars(console) as bars:
+        yield bars
 
 
 Heard = Callable[[int, int | None], None]
