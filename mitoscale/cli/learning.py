@@ -33,7 +33,7 @@ def settings_of(options: dict[str, Any]) -> dict[str, Any]:
     """
     fields = {name: value for name, value in options.items() if name != "cluster"}
     for name in ("volume", "truth", "out"):
-        if fields[name] is not None:
+        if fields.get(name) is not None:
             fields[name] = _absolute(fields[name])
     if Path(fields["out"]).is_dir():
         raise InputError(f"--out {options['out']} is a folder; give a file that ends in .safetensors")
@@ -47,7 +47,13 @@ def _absolute(path: str) -> str:
     return path if "://" in path else os.path.abspath(os.path.expanduser(path))
 
 
-def run_on_cluster(job: Callable[..., Event], settings: LearnSettings, name: str, cluster_file: str | None) -> Event:
+def run_on_cluster(
+    job: Callable[..., Event],
+    settings: LearnSettings,
+    name: str,
+    cluster_file: str | None,
+    keep: Callable[[Path, Event], None] | None = None,
+) -> Event:
     """Run a job on a worker of the cluster's train group, show its progress, and keep its history beside the weights.
 
     Parameters
@@ -60,6 +66,8 @@ def run_on_cluster(job: Callable[..., Event], settings: LearnSettings, name: str
         What the dashboard calls it.
     cluster_file : str or None
         A cluster.yaml; None: one worker on this machine.
+    keep : callable, optional
+        Writes what is kept beside the weights, whose path and the job's result it gets; without it the history of a training.
     """
     if cluster_file is None:
         wanted = ClusterSettings(workers=1, threads=settings.threads or len(os.sched_getaffinity(0)))
@@ -67,7 +75,7 @@ def run_on_cluster(job: Callable[..., Event], settings: LearnSettings, name: str
         wanted = load_cluster(cluster_file)
     with start(wanted) as cluster, Shown(name, cluster.dashboard_link) as shown:
         result: Event = cluster.run_job(partial(job, settings), name=name, heard=shown)
-        _keep_history(Path(settings.out), result["history"])  # at once: to end a cluster takes seconds, in which one may be stopped
+        (keep or _keep_history)(Path(settings.out), result)  # at once: to end a cluster takes seconds, in which one may be stopped
     return result
 
 
@@ -158,10 +166,11 @@ class Shown:
         self.bars.update(self._tasks[name], completed=done)
 
 
-def _keep_history(out: Path, history: list[Event]) -> None:
+def _keep_history(out: Path, result: Event) -> None:
     """Write the history beside the weights, as a table and as a picture."""
     import numpy as np
 
+    history: list[Event] = result["history"]
     rows = [{"step": h["step"], "loss": h["loss"], "learning_rate": h["rate"], **h["scores"]} for h in history]
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     write_csv(str(out.with_suffix(".history.csv")), columns | {"seconds": np.array([h["seconds"] for h in history])})

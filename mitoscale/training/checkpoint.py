@@ -94,23 +94,55 @@ def load(path: Path, model: nn.Module, token: str) -> tuple[dict[str, Any], Trai
     InputError
         If it is damaged, of another network, or of other settings.
     """
+    state = _read(path)
     try:
-        with zipfile.ZipFile(path) as whole:  # torch reads over broken bytes; the archive's check sums tell them
-            if whole.testzip() is not None:
-                raise ValueError("check sum")
-        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
         shapes = {name: value.shape for name, value in state["model"].items()}
-        known = state["token"]
         training_state = TrainingState(**state["standing"])
         training_state.history = [Progress(**h) for h in state["standing"]["history"]]
     except _BROKEN as error:
         raise InputError(f"checkpoint {path} is damaged ({type(error).__name__}); delete it to start anew") from error
     if shapes != {name: value.shape for name, value in model.state_dict().items()}:
         raise InputError(f"checkpoint {path} is of another network; delete it to start anew, or give another --out")
-    if known != token:
-        differs = _difference(known, token)
-        raise InputError(f"checkpoint {path} is of other settings or data{differs}; delete it to start anew, or give another --out")
+    _check_token(path, state, token)
     return state, training_state
+
+
+def load_plain(path: Path, token: str) -> dict[str, Any]:
+    """What ``save`` was given, on the CPU; nothing in it is run.
+
+    Parameters
+    ----------
+    path : Path
+        The checkpoint.
+    token : str
+        Of the settings and data it must be of.
+
+    Raises
+    ------
+    InputError
+        If it is damaged, or of other settings.
+    """
+    state = _read(path)
+    _check_token(path, state, token)
+    return state
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with zipfile.ZipFile(path) as whole:  # torch reads over broken bytes; the archive's check sums tell them
+            if whole.testzip() is not None:
+                raise ValueError("check sum")
+        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+        _ = state["token"]
+    except _BROKEN as error:
+        raise InputError(f"checkpoint {path} is damaged ({type(error).__name__}); delete it to start anew") from error
+    return state
+
+
+def _check_token(path: Path, state: dict[str, Any], token: str) -> None:
+    if state["token"] != token:
+        differs = _difference(state["token"], token)
+        raise InputError(f"checkpoint {path} is of other settings or data{differs}; delete it to start anew, or give another --out")
 
 
 def steps_in(path: Path, token: str) -> int:

@@ -51,7 +51,7 @@ def train_job(settings: TrainSettings, report: Report) -> dict[str, Any]:
     InputError
         If the volume, its truth or the settings are wrong, or the loss is not finite any more.
     """
-    with _claimed(settings):
+    with claimed(settings):
         return _train(settings, report)
 
 
@@ -97,7 +97,7 @@ def finetune_job(settings: FinetuneSettings, report: Report) -> dict[str, Any]:
     InputError
         If the volume, its truth or the settings are wrong, the loss is not finite any more, or nothing was gained.
     """
-    with _claimed(settings):
+    with claimed(settings):
         return _finetune(settings, report)
 
 
@@ -139,7 +139,7 @@ def _finetune(settings: FinetuneSettings, report: Report) -> dict[str, Any]:
 
 
 @contextmanager
-def _claimed(settings: LearnSettings) -> Iterator[None]:
+def claimed(settings: LearnSettings) -> Iterator[None]:
     """Meanwhile no other training writes the same weights.
 
     Raises

@@ -10,7 +10,7 @@ import pytest
 from commands import Call
 
 IN_ORDER = """
-run demo convert detect segment stitch relabel measure report evaluate compare prompt train finetune plan status retry
+run demo convert detect segment stitch relabel measure report evaluate compare prompt train finetune adapt plan status retry
 weights cluster view edit apply export suggest clean
 """
 COMMANDS = IN_ORDER.split()
