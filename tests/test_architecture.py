@@ -38,6 +38,7 @@ HOMES = {
     "rich": ("cli",),
     "bokeh": ("dashboard",),
     "dask": ("cluster", "api"),  # the api's lazy arrays
+    "dask_cuda": ("cluster",),
     "distributed": ("cluster", "dashboard"),
     "yaml": ("cluster", "nets", "pipeline", "training"),
     "imagecodecs": ("storage",),

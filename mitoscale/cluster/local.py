@@ -11,6 +11,7 @@ import psutil
 
 from mitoscale.cluster.configuration import thread_environment
 from mitoscale.cluster.connection import Connection
+from mitoscale.cluster.gpus import gpu_plugins, visible_gpus
 from mitoscale.cluster.groups import GroupName
 from mitoscale.cluster.scheduler import dashboard_of, protocol_of, scheduler_with, security_of
 from mitoscale.cluster.settings import ClusterSettings
@@ -66,8 +67,10 @@ def _workers(settings: ClusterSettings) -> dict[str, Any]:
     for name, group in settings.all_groups.items():
         for number in range(counts[name]):
             environment = thread_environment(settings.threads) | dict(group.environment)
+            plugins = []
             if group.gpus:
-                environment["CUDA_VISIBLE_DEVICES"] = gpus.pop(0)
+                environment["CUDA_VISIBLE_DEVICES"] = gpu = gpus.pop(0)
+                plugins = gpu_plugins(gpu)
             elif settings.kind == "cuda":
                 environment["CUDA_VISIBLE_DEVICES"] = ""  # what needs no GPU must not take its memory
             options = {
@@ -75,6 +78,7 @@ def _workers(settings: ClusterSettings) -> dict[str, Any]:
                 "memory_limit": group.memory or memory,
                 "resources": {name: group.tasks},
                 "env": environment,
+                "plugins": plugins,
             }
             workers[f"{name}-{number}"] = {"cls": Nanny, "options": {**shared, **options}}
     return workers
@@ -112,8 +116,6 @@ def _gpus(settings: ClusterSettings) -> list[str]:
     """
     if settings.kind != "cuda":
         return []
-    from mitoscale.cluster.gpus import visible_gpus
-
     found = visible_gpus()
     wanted = sum(group.workers or 1 for group in settings.all_groups.values() if group.gpus)
     if wanted > len(found):

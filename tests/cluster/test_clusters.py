@@ -12,13 +12,14 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from block_tasks import row_of_blocks
 
 from mitoscale.cluster.clusters import Cluster, ClusterSettings, start
-from mitoscale.cluster.gpus import visible_gpus
+from mitoscale.cluster.gpus import gpu_plugins, visible_gpus
 from mitoscale.cluster.groups import Group
 from mitoscale.cluster.job import Tell
 from mitoscale.cluster.local import _workers
@@ -206,13 +207,44 @@ def test_kind_cuda_without_a_gpu_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
     ],
 )
 def test_each_worker_of_kind_cuda_sees_one_gpu(groups: dict, expected: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mitoscale.cluster.gpus.visible_gpus", lambda: ["0", "1", "2"])
+    monkeypatch.setattr("mitoscale.cluster.local.visible_gpus", lambda: ["0", "1", "2"])
+    monkeypatch.setattr("mitoscale.cluster.local.gpu_plugins", lambda gpu: [f"of {gpu}"])
     workers = _workers(ClusterSettings(kind="cuda", groups=groups))
     assert {name: spec["options"]["env"]["CUDA_VISIBLE_DEVICES"] for name, spec in workers.items()} == expected
+    assert {name: spec["options"]["plugins"] for name, spec in workers.items()} == {
+        name: [f"of {gpu}"] if gpu else [] for name, gpu in expected.items()
+    }
+
+
+def cores_of_a_worker(client: Any) -> set[int]:
+    (cores,) = client.run(lambda: sorted(os.sched_getaffinity(0))).values()
+    return set(cores)
+
+
+def test_a_worker_with_a_gpu_computes_on_the_cpus_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    utils = pytest.importorskip("dask_cuda.utils", reason="dask-cuda is not installed: pip install 'mitoscale[cuda]'")
+    allowed = os.sched_getaffinity(0)
+    near = max(allowed)
+    monkeypatch.setattr("mitoscale.cluster.local.visible_gpus", lambda: ["7"])
+    asked = []
+    monkeypatch.setattr(utils, "get_cpu_affinity", lambda gpu: asked.append(gpu) or [near, 10_000])
+    with start(ClusterSettings(kind="cuda", dashboard="127.0.0.1:0")) as running:
+        assert cores_of_a_worker(running.client) == {near}
+    assert asked == [7]
+    monkeypatch.setattr(utils, "get_cpu_affinity", lambda gpu: [10_000])  # none of them is ours to use
+    (plugin,) = gpu_plugins("GPU-84fd49f2")
+    assert set(plugin.cores) == allowed
+
+
+def test_kind_cuda_without_dask_cuda_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dask_cuda", None)
+    monkeypatch.setitem(sys.modules, "dask_cuda.plugins", None)
+    with pytest.raises(InputError, match=r"needs dask-cuda: pip install 'mitoscale\[cuda\]'"):
+        gpu_plugins("0")
 
 
 def test_more_gpus_than_there_are_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mitoscale.cluster.gpus.visible_gpus", lambda: ["0"])
+    monkeypatch.setattr("mitoscale.cluster.local.visible_gpus", lambda: ["0"])
     with pytest.raises(InputError, match="2 workers want a GPU each, this machine has 1"):
         _workers(ClusterSettings(kind="cuda", groups={"gpu": Group(gpus=1), "train": Group(gpus=1)}))
 
