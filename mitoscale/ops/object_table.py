@@ -6,6 +6,7 @@ import numpy as np
 
 from mitoscale.core.geometry import Region, Spacing
 from mitoscale.ops.boundaries import areas
+from mitoscale.ops.objects import MARKS
 
 Columns = dict[str, np.ndarray]
 """Column name -> (N,) values."""
@@ -52,6 +53,8 @@ def finish_objects(sums: Columns, boundaries: Columns, spacing: Spacing, volume:
         ``contacts``: other objects it touches (26-neighbourhood), ``contact_nm2`` the area where it does;
 
         ``n_slices``: from the first to the last; ``touches_border``: whether the box reaches the volume's border;
+        ``touches_padding``, ``touches_replaced``, ``touches_lost``: whether any of its voxels is beside padding, in a slice for
+        which neighbours stand, or beside a block that was given up;
 
         ``mean_intensity`` in the image's grey values; ``mean_foreground``, the detector's mean probability 0..1;
         ``detector_agreement``, the part of the object 0..1 that the detector takes for foreground; ``segmenter_changed``, the
@@ -96,6 +99,7 @@ def finish_objects(sums: Columns, boundaries: Columns, spacing: Spacing, volume:
         "contact_nm2": contact,
         "n_slices": sums["z1"] - sums["z0"],
         "touches_border": border,
+        **{f"touches_{mark}": sums[f"at_{mark}"] > 0 for mark in MARKS},
         "mean_intensity": sums["intensity"] / count,
         "mean_foreground": sums["foreground"] / count / 255,
         "detector_agreement": sums["agreed"] / count,

@@ -7,7 +7,7 @@ moved to the common corner when parts are merged. What the sums mean is told by 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import fastremap
 import numpy as np
@@ -21,7 +21,10 @@ _AXES = "zyx"
 _LOWS = ("z0", "y0", "x0")
 _HIGHS = ("z1", "y1", "x1")
 _PRODUCTS = ("zz", "yy", "xx", "zy", "zx", "yx")
-_COUNTS = ("voxels", *_AXES, *_PRODUCTS, "agreed", "own_voxels", "changed_voxels")
+MARKS = ("padding", "replaced", "lost")
+"""Places that are told of an object: beside padding, in a slice for which neighbours stand, beside a block that was given up."""
+
+_COUNTS = ("voxels", *_AXES, *_PRODUCTS, "agreed", "own_voxels", "changed_voxels", *(f"at_{mark}" for mark in MARKS))
 _GREYS = ("intensity", "foreground", "score_sum")
 
 
@@ -30,6 +33,7 @@ def partial_objects(
     image: np.ndarray | None = None,
     foreground: np.ndarray | None = None,
     fragments: Columns | None = None,
+    marks: Mapping[str, np.ndarray] | None = None,
     *,
     core: Region,
     threshold: float = 0.5,
@@ -48,6 +52,8 @@ def partial_objects(
         What the segmenter tells of the block's fragments: ``label`` (F,), the object each belongs to; ``own_voxels`` (F,)
         that it claimed itself in the core, ``score_sum`` (F,) of their scores, and ``changed_voxels`` (F,) that are otherwise
         without it. Without ``fragments`` that sum is NaN.
+    marks : dict, optional
+        For some of :data:`MARKS` (Z, Y, X) bool of the core: the voxels that are there.
     core : Region
         What is counted.
     threshold : float
@@ -58,8 +64,8 @@ def partial_objects(
     dict
         ``label`` (N,) uint64 ascending; int64: ``voxels``, the box ``z0`` .. ``x1`` (half-open, in voxels of the volume),
         sums of coordinates ``z``, ``y``, ``x`` and of their products ``zz`` .. ``yx`` relative to ``z0, y0, x0``,
-        ``agreed`` (voxels where the detector agrees), ``own_voxels`` and ``changed_voxels``; float64: sums ``intensity``,
-        ``foreground`` and ``score_sum``.
+        ``agreed`` (voxels where the detector agrees), ``own_voxels`` and ``changed_voxels``, and ``at_padding``, ``at_replaced``
+        and ``at_lost`` (voxels that are marked); float64: sums ``intensity``, ``foreground`` and ``score_sum``.
 
     Raises
     ------
@@ -82,7 +88,7 @@ def partial_objects(
     for axis, names in enumerate(zip(_LOWS, _HIGHS, strict=True)):
         for name in names:
             columns[name] += core.start[axis]
-    return columns | _claims(columns["label"], fragments)
+    return columns | _claims(columns["label"], fragments) | _marked(labels, present, marks or {})
 
 
 def merge_objects(parts: Sequence[Columns]) -> Columns:
@@ -164,6 +170,15 @@ def _sums(
             np.minimum.at(low[axis], numbers, places)
             np.maximum.at(high[axis], numbers, places + 1)
     return {**sums, **greys, **dict(zip(_LOWS, low, strict=True)), **dict(zip(_HIGHS, high, strict=True))}
+
+
+def _marked(labels: np.ndarray, present: np.ndarray, marks: Mapping[str, np.ndarray]) -> Columns:
+    """Voxels of each of the (N,) labels ``present`` that are marked."""
+    counts: Columns = {}
+    for name in MARKS:
+        there = labels[marks[name]] if name in marks else labels[:0].ravel()
+        counts[f"at_{name}"] = np.bincount(np.searchsorted(present, there[there > 0]), minlength=len(present))
+    return counts
 
 
 def _claims(labels: np.ndarray, fragments: Columns | None) -> Columns:

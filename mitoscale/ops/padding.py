@@ -22,7 +22,7 @@ _SMALLEST_INSIDE = 256
 """Cells in the least area that meets no border, such as a missing tile of a mosaic."""
 _REACH = 2 * CELL
 """How far from a cell of padding, in pixels, there may be more of it: a corner that no whole cell fits into."""
-_RIM = 2
+RIM = 2
 """Pixels beside padding that an alignment may have mixed with it: the networks do not see them."""
 _GREY = 128
 """What the networks see where there is no tissue in reach."""
@@ -143,6 +143,25 @@ def padding_pixels(image: np.ndarray, cells: np.ndarray, values: Sequence[float]
     return cells | ndimage.binary_opening(wide, np.ones((3, 3)))[1:-1, 1:-1]  # single pixels of tissue may have its value, too
 
 
+def beside(padding: np.ndarray) -> np.ndarray:
+    """(Z, Y, X) bool: padding, and what is near to it: a slice, and :data:`RIM` pixels.
+
+    Parameters
+    ----------
+    padding : (Z, Y, X) bool
+        Where there is no tissue.
+
+    Examples
+    --------
+    >>> padding = np.zeros((3, 1, 9), bool); padding[1, 0, 4] = True
+    >>> beside(padding)[:, 0].sum(1).tolist()
+    [5, 5, 5]
+    """
+    edge = 2 * RIM + 1
+    found: np.ndarray = ndimage.maximum_filter(padding.view(np.uint8), (3, edge, edge), mode="constant") > 0
+    return found
+
+
 def near_border(start: tuple[int, int], shape: tuple[int, int], whole: tuple[tuple[int, int], tuple[int, int]]) -> np.ndarray:
     """(Y, X) bool: the pixels of a part of a slice that are near to the border of the slice.
 
@@ -184,7 +203,7 @@ def mirrored(image: np.ndarray, padding: np.ndarray) -> np.ndarray:
     """
     if not padding.any():
         return image
-    hidden = ndimage.binary_dilation(padding, np.ones((3, 3)), iterations=_RIM)
+    hidden = ndimage.binary_dilation(padding, np.ones((3, 3)), iterations=RIM)
     if hidden.all():
         return np.full_like(image, _GREY)
     nearest = ndimage.distance_transform_edt(hidden, return_distances=False, return_indices=True)

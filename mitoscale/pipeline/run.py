@@ -56,10 +56,10 @@ class Run:
         if name == "convert":
             return Convert(plan=self.plan)
         lost = lost or {}
-        simple: dict[str, type[Stage]] = {"stitch": Stitch, "relabel": Relabel, "measure": Measure}
+        simple: dict[str, type[Stage]] = {"stitch": Stitch, "relabel": Relabel}
         if name in simple:
             return simple[name](plan=self.plan, lost=lost)
-        kinds: dict[str, Any] = {"detect": Detect, "segment": Segment, "report": Report}
+        kinds: dict[str, Any] = {"detect": Detect, "segment": Segment, "measure": Measure, "report": Report}
         stage: Stage = kinds[name](plan=self.plan, lost=lost, grey=read_grey(self.plan))
         return stage
 

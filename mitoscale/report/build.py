@@ -94,7 +94,7 @@ class Report(Stage):
             stage_seconds={name: t["wall"] for name, t in totals.items()},
             settings=self._settings(),
             provenance=_provenance(provenance, region),
-            warnings=[*_warnings(quarantined, seams), *self.grey.told(), *dropped(self.plan)],
+            warnings=[*_warnings(quarantined, seams), *self.grey.told(), *dropped(self.plan), *_marked(objects)],
             seam_rates=self._seam_rates(),
             seams=seams,
             quarantined=quarantined,
@@ -252,6 +252,21 @@ def _warnings(quarantined: Table, seams: Table) -> list[str]:
     return warnings
 
 
+_TOUCHED = {"border": "border", "padding": "padding", "replaced": "replaced slice", "lost": "given-up block"}
+"""What an object may touch, as people say it."""
+
+
+def _touched(objects: Columns, row: int) -> str:
+    return ", ".join(name for mark, name in _TOUCHED.items() if objects[f"touches_{mark}"][row])
+
+
+def _marked(objects: Columns) -> list[str]:
+    """How many objects may not be what they seem; nothing where there is none but at the border."""
+    counts = {name: int(objects[f"touches_{mark}"].sum()) for mark, name in _TOUCHED.items() if mark != "border"}
+    some = ", ".join(f"{count} a {name}" if name != "padding" else f"{count} padding" for name, count in counts.items() if count)
+    return [f"Of {len(objects['label'])} objects touch: {some}; see the columns touches_... of tables/objects.csv."] if some else []
+
+
 def _largest(objects: dict[str, np.ndarray], most: int = 15) -> Table:
     order = np.argsort(-objects["volume_nm3"], kind="stable")[:most]
     rows = []
@@ -264,9 +279,9 @@ def _largest(objects: dict[str, np.ndarray], most: int = 15) -> Table:
                 f"{objects['axis_major_nm'][i]:.0f}",
                 centre,
                 str(objects["n_slices"][i]),
-                "yes" if objects["touches_border"][i] else "no",
+                _touched(objects, int(i)),
                 f"{objects['mean_foreground'][i]:.2f}",
             )
         )
-    head = ("label", "volume (µm³)", "long axis (nm)", "centroid z, y, x (nm)", "slices", "at the border", "foreground")
+    head = ("label", "volume (µm³)", "long axis (nm)", "centroid z, y, x (nm)", "slices", "touches", "foreground")
     return Table(head=head, rows=rows, swatches=[hex_colour(int(objects["label"][i])) for i in order])

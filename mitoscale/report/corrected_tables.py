@@ -13,6 +13,8 @@ from mitoscale.ops.boundaries import areas, boundaries, merge_boundaries
 from mitoscale.ops.object_table import finish_objects
 from mitoscale.ops.objects import merge_objects, partial_objects
 from mitoscale.report.corrections import Corrections
+from mitoscale.stages.grey import read_grey
+from mitoscale.stages.object_marks import Marks, object_marks
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.tables import Columns, read_table, write_csv, write_table
@@ -101,8 +103,16 @@ class _Measure:
         labels = self._corrected.read(around)
         image, foreground = _voxels(plan.image, core), _voxels(RunFolder(plan.run).foreground, core)
         threshold = plan.settings.detect.threshold
-        sums = partial_objects(labels[core.within(around)], image, foreground, core=core, threshold=threshold)
+        sums = partial_objects(
+            labels[core.within(around)], image, foreground, marks=self._marks(core), core=core, threshold=threshold
+        )
         return sums, boundaries(labels, core=core, read=around)
+
+    def _marks(self, core: Region) -> Marks:
+        """Padding and bad slices, but after clean, which removes what tells them. Of what people saw nothing is lost."""
+        if not Path(RunFolder(self._plan.run).work).is_dir() or not Path(self._plan.image).is_dir():
+            return {}
+        return object_marks(self._plan, read_grey(self._plan), core, open_array(self._plan.image, missing="fill").read, {})
 
 
 def _voxels(path: str, region: Region) -> np.ndarray | None:

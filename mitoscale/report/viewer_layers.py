@@ -14,7 +14,7 @@ from mitoscale.core.plan import RunPlan
 from mitoscale.core.volume import Normalisation
 from mitoscale.evaluation.label_reading import LabelSource
 from mitoscale.report.colours import hex_colour
-from mitoscale.stages.measure import Measure
+from mitoscale.stages.convert import Convert
 from mitoscale.storage.lazy import LazyArray
 
 _COLOURED = 5000
@@ -43,7 +43,7 @@ def space(plan: RunPlan) -> Any:
 
 def read_here(plan: RunPlan) -> Any:
     """A source that is no OME-Zarr, read as the stages read it and sent to the browser in pieces."""
-    return _local(plan, LazyArray(Measure(plan=plan).open_image()), "image")
+    return _local(plan, LazyArray(Convert(plan=plan).open_image()), "image")
 
 
 def image_layer(source: Any, normalisation: Normalisation | None) -> Any:

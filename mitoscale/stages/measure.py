@@ -8,12 +8,14 @@ from typing import ClassVar
 import numpy as np
 
 from mitoscale.core.geometry import Region
+from mitoscale.core.grey import VolumeGrey
 from mitoscale.core.grid import Block
 from mitoscale.core.provenance import Provenance
 from mitoscale.core.result import BlockResult
 from mitoscale.ops.boundaries import areas, boundaries, merge_boundaries
 from mitoscale.ops.object_table import finish_objects
-from mitoscale.ops.objects import merge_objects, partial_objects
+from mitoscale.ops.objects import MARKS, merge_objects, partial_objects
+from mitoscale.stages.object_marks import AROUND, object_marks
 from mitoscale.stages.reading import read_written
 from mitoscale.stages.sorted_rows import SortedRows, label_ranges
 from mitoscale.stages.stage import Key, Stage, Stopwatch
@@ -30,13 +32,19 @@ class Measure(Stage):
 
     sources: ClassVar[tuple[str, ...]] = ("convert", "detect", "segment", "relabel")
 
+    grey: VolumeGrey
+    """Of the volume."""
+
+    def stamp(self) -> str:
+        """Padding and replaced slices."""
+        return self.grey.stamp()
+
     def reads(self, key: Key) -> Iterator[tuple[str, str]]:
-        """Labels with one voxel around, image and foreground; the block's fragments for their scores."""
+        """Labels, image and foreground of the block, its fragments for their scores, and what is beside it."""
         assert isinstance(key, Block)
-        yield from self.image_tasks(key.core)
-        yield "detect", key.name
-        yield "segment", key.name
-        yield from self.block_tasks("relabel", key.core.expanded((1, 1, 1), within=self.plan.region))
+        yield from self.image_tasks(key.core.expanded(AROUND, within=self.plan.region))
+        for stage in ("detect", "segment", "relabel"):
+            yield from self.block_tasks(stage, key.core.expanded((1, 1, 1), within=self.plan.region))
 
     def process(self, key: Key) -> BlockResult:
         """Read labels with one voxel around, image and foreground; sum."""
@@ -52,7 +60,8 @@ class Measure(Stage):
         with watch.phase("compute"):
             threshold = self.plan.settings.detect.threshold
             core = labels[key.core.within(around)]
-            sums = partial_objects(core, image, foreground, fragments, core=key.core, threshold=threshold)
+            marks = object_marks(self.plan, self.grey, key.core, self.read_image, self.lost)
+            sums = partial_objects(core, image, foreground, fragments, marks, core=key.core, threshold=threshold)
             met = boundaries(labels, core=key.core, read=around)
         with watch.phase("write"):
             self.check_current()
@@ -68,7 +77,7 @@ class Measure(Stage):
         scratch, spacing = f"{self.folder.work}/sorted", self.plan.spec.spacing
         sums = SortedRows(self._parts(done, "sums"), merge_objects, f"{scratch}/sums")
         met = SortedRows(self._parts(done, "boundaries"), merge_boundaries, f"{scratch}/boundaries")
-        numbers = dict.fromkeys(("objects", "volume_nm3", "object_voxels"), 0.0)
+        numbers = dict.fromkeys(("objects", "volume_nm3", "object_voxels", *(f"touches_{mark}" for mark in MARKS)), 0.0)
         metadata = {"mitoscale": Provenance.of(self.plan.settings).model_dump_json()}
         with (
             appending(self.folder.objects, csv=self.folder.objects_csv, metadata=metadata) as add_objects,
@@ -82,6 +91,8 @@ class Measure(Stage):
                 pairs = {name: around[name][once] for name in ("label", "other")}
                 add_contacts({**pairs, "area_nm2": areas(around, spacing)[once]})
                 numbers["objects"] += len(table["label"])
+                for mark in MARKS:
+                    numbers[f"touches_{mark}"] += float(table[f"touches_{mark}"].sum())
                 numbers["volume_nm3"] += float(table["volume_nm3"].sum())
                 numbers["object_voxels"] += float(own["voxels"].sum())
         remove_tree(scratch)
