@@ -3,14 +3,16 @@
     python benchmarks/generalise.py DATA                                      # the embedded weights
     python benchmarks/generalise.py DATA --weights unet-small --weights without-cardiac.safetensors --volume cardiac
     python benchmarks/generalise.py DATA --every 4                            # a quick look: every fourth slice
+    python benchmarks/generalise.py DATA --adapt --volume vnc --rounds 0      # first adapted without labels, here without training
     python benchmarks/generalise.py DATA --write                              # the rows in results and benchmarks/README.md
 
 DATA is a folder with the volumes of ``VOLUMES``. Each slice is detected, cut into profiles, linked and rid of small objects as
 ``--segmenter unet`` does, and compared with the truth: foreground IoU, and 2D sa50 and msa (TP / (TP + FP + FN) at IoU 0.5, and
 its mean over 0.5 to 0.95).
-``seen`` says what of the volume the weights, or those they started from, were trained on. The interval holds 95 % of the IoU of
-10000 sets of windows (256 x 256 pixels, 80 nm deep) drawn anew. ``--write`` replaces rows of the same volume and weights,
-and keeps the others.
+``--adapt`` adapts the weights to each volume from its grey values alone before they are scored; where that is refused, the weights
+stay as they are, and so does the row. ``seen`` says what of the volume the weights, or those they started from, were trained on.
+The interval holds 95 % of the IoU of 10000 sets of windows (256 x 256 pixels, 80 nm deep) drawn anew. ``--write`` replaces rows
+of the same volume and weights, and keeps the others.
 """
 
 from __future__ import annotations
@@ -18,13 +20,17 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from mitoscale.core.adapting import AdaptSettings
 from mitoscale.core.geometry import Spacing
 from mitoscale.core.settings import DetectSettings, RelabelSettings, SegmentSettings
 from mitoscale.evaluation.object_metrics import object_scores_2d
@@ -33,6 +39,7 @@ from mitoscale.nets.device import device_name, set_threads
 from mitoscale.nets.factories import make_detector
 from mitoscale.nets.unet_detector import UNetDetector
 from mitoscale.ops.fusion import Fusion
+from mitoscale.training.adapt_job import adapt_job
 from mitoscale.training.annotated import read_annotated
 
 HERE = Path(__file__).parent
@@ -64,7 +71,27 @@ VOLUMES = {
 }
 
 
-def measure(data: Path, name: str, weights: str, every: int) -> dict[str, Any]:
+def adapted(data: Path, name: str, weights: str, folder: Path, rounds: int | None) -> tuple[str, str]:
+    """Weights adapted to a volume, and what they are called; the same ones where adapting is refused."""
+    volume = VOLUMES[name]
+    out = folder / f"{Path(weights).stem}-{name}.safetensors"
+    chosen: dict[str, Any] = {} if rounds is None else {"rounds": rounds}
+    settings = AdaptSettings(
+        volume=str(data / volume.image),
+        voxel_size=volume.spacing,
+        init=weights,
+        out=str(out),
+        threads=torch.get_num_threads(),
+        **chosen,
+    )
+    result = adapt_job(settings, lambda event: print(event.get("text") or f"step {event['step']}", file=sys.stderr, flush=True))
+    print(json.dumps({"volume": name, **result}), file=sys.stderr, flush=True)
+    taken = [stage["stage"] for stage in result["history"] if stage["taken"]][-1]
+    called = f"{Path(weights).stem}, {'adapting refused' if result['refused'] else f'adapted ({taken})'}"
+    return weights if result["refused"] else str(out), called
+
+
+def measure(data: Path, name: str, weights: str, every: int, called: str | None = None) -> dict[str, Any]:
     """One row: a volume and weights."""
     volume = VOLUMES[name]
     pair = read_annotated(str(data / volume.image), str(data / volume.truth), volume.spacing, volume.threshold)
@@ -87,7 +114,7 @@ def measure(data: Path, name: str, weights: str, every: int) -> dict[str, Any]:
     low, high = interval(both, either)
     return {
         "volume": name,
-        "weights": Path(weights).stem,
+        "weights": called or Path(weights).stem,
         "seen": seen(load_unet(weights)[1].training, name),
         "slices": f"{start}:{stop}" + (f":{every}" if every > 1 else ""),
         "iou": round(float(both.sum() / either.sum()), 4),
@@ -159,15 +186,21 @@ def main() -> None:
     parser.add_argument("--volume", action="append", choices=list(VOLUMES), help="may be given more than once")
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--adapt", action="store_true", help="adapt the weights to each volume first")
+    parser.add_argument("--rounds", type=int, help="of adapting")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     set_threads(arguments.threads)
     rows: list[dict[str, Any]] = []
-    for name in arguments.volume or VOLUMES:
-        for weights in arguments.weights or ["unet-small"]:
-            rows.append(measure(arguments.data, name, weights, arguments.every))
-            print(json.dumps(rows[-1]), flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        for name in arguments.volume or VOLUMES:
+            for weights in arguments.weights or ["unet-small"]:
+                used, called = weights, None
+                if arguments.adapt:
+                    used, called = adapted(arguments.data, name, weights, Path(folder), arguments.rounds)
+                rows.append(measure(arguments.data, name, used, arguments.every, called))
+                print(json.dumps(rows[-1]), flush=True)
     print(table(rows))
     if arguments.out:
         save(arguments.out, rows)

@@ -72,3 +72,24 @@ def test_differences_are_told_and_times_are_not(accuracy) -> None:  # type: igno
     assert accuracy.difference(result | {"seconds": 1.0, "peak_gib": 9.0}, result) == "equal to the committed result"
     other = result | {"scores": result["scores"] | {"arand": 0.5}}
     assert accuracy.difference(other, result).startswith("scores.arand differs most")
+
+
+def test_weights_that_adapting_refuses_are_scored_as_they_are(
+    generalise,  # type: ignore[no-untyped-def]
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    stages = [{"stage": "before", "taken": True}, {"stage": "statistics", "taken": False}]
+    asked = []
+
+    def job(settings, report):  # type: ignore[no-untyped-def]
+        asked.append((settings.init, settings.voxel_size, settings.rounds))
+        return {"history": stages, "refused": "" if stages[-1]["taken"] else "nothing was gained"}
+
+    monkeypatch.setattr(generalise, "adapt_job", job)
+    start = ("mine.safetensors", tmp_path, 0)
+    assert generalise.adapted(Path("data"), "vnc", *start) == ("mine.safetensors", "mine, adapting refused")
+    stages[-1]["taken"] = True
+    weights, called = generalise.adapted(Path("data"), "vnc", *start)
+    assert Path(weights).parent == tmp_path and called == "mine, adapted (statistics)"
+    assert asked == [("mine.safetensors", (50.0, 4.6, 4.6), 0)] * 2

@@ -26,7 +26,7 @@ from mitoscale.cli.reading import reading_options
 @click.option("--crop", type=click.IntRange(min=64), default=192, show_default=True, help="Their height and width in pixels.")
 @click.option("--learning-rate", type=Amount(0, min_open=True), default=2e-4, show_default=True, help="Peak of the rate.")
 @click.option("--varied", type=Amount(0, 1), default=0.5, show_default=True, help="Part of the crops that is changed far.")
-@click.option("--keep-init", type=Amount(0, 1, max_open=True), default=0.3, show_default=True, help="Part of the weights kept.")
+@click.option("--keep-init", type=Amount(0, 1, max_open=True), default=0.5, show_default=True, help="Part of the weights kept.")
 @click.option("--with", "beside", metavar="LIST", help="YAML list of annotated volumes to go on learning from, as train takes it.")
 @click.option("--phantoms", type=click.IntRange(min=0), default=0, show_default=True, help="Phantoms to learn from beside.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of all randomness.")

@@ -34,7 +34,7 @@ class AdaptSettings(TrainSettings):
     """Phantoms mixed in."""
     phantom_share: float = 0.1
     """Their part of the crops."""
-    keep_init: float = 0.3
+    keep_init: float = 0.5
     """Part of the weights before a round that its result keeps."""
     volume_share: float = 0.4
     """Part of the crops in all that is of ``volumes``."""
