@@ -9,6 +9,9 @@ import click
 from mitoscale.cli.options import Amount, learning_options
 from mitoscale.cli.reading import reading_options
 
+_EDIT_WINDOW = 512
+"""Height and width in voxels of what is cut out around a correction."""
+
 
 @click.command()
 @click.argument("volume")
@@ -26,6 +29,7 @@ from mitoscale.cli.reading import reading_options
     help="Part of the crops changed as far as other tissues and microscopes differ.",
 )
 @click.option("--crop", type=click.IntRange(min=64), help="Height and width of a U-Net's crops in its pixels (default: 512).")
+@click.option("--from-edits", is_flag=True, help="VOLUME is a run: learn from what was corrected in it; see below.")
 @click.option("--without", multiple=True, metavar="NAME", help="Leave this volume of a list out, to score on it later; repeatable.")
 @click.option("--init", metavar="WEIGHTS", help="Start from these weights (name or path) instead of from scratch.")
 @click.option("--mistakes/--no-mistakes", default=True, help="Look first for what --init mistakes, and show it more often.")
@@ -52,7 +56,11 @@ def train(cluster: str | None, **options: Any) -> None:
       - {image: b.tif, truth: b_truth.tif, voxel_size: [50, 4, 4], border: 100}
       - {image: c.tif, voxel_size: [10, 10, 10]}
 
+    --from-edits takes the windows where objects of a run were corrected or accepted (mitoscale edit, mitoscale view), which it
+    writes into a folder beside the weights, as mitoscale suggest --edits does:
+
     \b
+              mitoscale train RUN --from-edits --init unet-small --crop 256 --out mine.safetensors
     Then:     mitoscale run other.tif RUN --detector mine.safetensors
     """
     from mitoscale.cli.learning import run_on_cluster, settings_of
@@ -79,6 +87,8 @@ def _with_volumes(fields: dict[str, Any]) -> dict[str, Any]:
     from mitoscale.training.volume_list import is_volume_list, left_out, read_volume_list
 
     without = fields.pop("without")
+    if fields.pop("from_edits"):
+        fields = fields | {"volume": _edited(fields)}
     if not is_volume_list(fields["volume"]):
         if without:
             raise InputError(f"--without {without[0]} leaves a volume of a list out, but {fields['volume']} is no .yaml file")
@@ -89,3 +99,25 @@ def _with_volumes(fields: dict[str, Any]) -> dict[str, Any]:
     if told:
         raise InputError(f"{told[0].replace('_', '-')} is told for each volume by {fields['volume']}; leave it out here")
     return fields | {"truth": "", "volumes": left_out(read_volume_list(fields["volume"]), without, fields["volume"])}
+
+
+def _edited(fields: dict[str, Any]) -> str:
+    """The list of a run's corrected windows, written beside the weights; a training that was stopped finds those it began with."""
+    from pathlib import Path
+
+    from mitoscale.core.errors import InputError
+    from mitoscale.pipeline import load
+    from mitoscale.pipeline.edited_windows import corrected_windows
+    from mitoscale.pipeline.window_pairs import LIST_NAME, write_pairs
+    from mitoscale.storage.layout import check_new
+
+    if fields["truth"] is not None:
+        raise InputError(f"--from-edits learns from the corrections of a run; leave {fields['truth']} out")
+    run, out = load(fields["volume"]), Path(fields["out"])
+    folder = out.with_suffix(".windows")
+    if not (folder / LIST_NAME).is_file() or not out.with_suffix(".checkpoint").exists():
+        check_new(str(folder), "--from-edits writes its windows there:")
+        pairs = list(corrected_windows(run, fields["crop"] or _EDIT_WINDOW))
+        folder.mkdir()
+        write_pairs(run, pairs, folder)
+    return str(folder / LIST_NAME)

@@ -1,4 +1,4 @@
-"""The windows of a run that are worth annotating, as pairs of TIFFs that any editor opens and ``train`` takes back."""
+"""The windows of a run that are worth annotating."""
 
 from __future__ import annotations
 
@@ -7,30 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region, Triple
-from mitoscale.core.learning import UNLABELLED_VALUE
 from mitoscale.ops.doubt import doubt, most_doubtful
 from mitoscale.pipeline.run import Run
 from mitoscale.pipeline.state import finished
-from mitoscale.stages.grey import read_grey
+from mitoscale.pipeline.window_pairs import numbered_anew
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.layout import RunFolder
-from mitoscale.storage.tiff_writing import write_tiff
 
 _MOST_BLOCKS = 4096
 """Of a larger volume only so many blocks are looked at, evenly spread."""
 
 _SLICES = 4
 """Slices of each block that are looked at."""
-
-_CONTEXT_NM = 40.0
-"""How far before and behind its slice a window reaches: what the embedded U-Net sees."""
-
-LIST_NAME = "volumes.yaml"
-"""The list for ``mitoscale train``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,57 +83,22 @@ def _candidates(run: Run, size: int) -> Iterator[tuple[Triple, Region]]:
             yield block.index, Region(start=(z, y, x), stop=(z + 1, min(y + size, stop[1]), min(x + size, stop[2])))
 
 
-def write_windows(run: Run, windows: list[Window], out: Path) -> list[Path]:
-    """Write image and labels of each window, and the list that ``mitoscale train`` takes.
-
-    The image has the neighbouring slices that a U-Net sees; the labels hold what the run has found in the window's own slice, to be
-    corrected, and in the others the value that means "not annotated".
+def with_labels(run: Run, windows: list[Window]) -> Iterator[tuple[Region, np.ndarray]]:
+    """Windows with what the run has found in them, to be corrected: labels, or where there are none yet, its foreground.
 
     Parameters
     ----------
     run : Run
         Where the windows lie.
     windows : list of Window
-        Which.
-    out : Path
-        An empty folder.
-
-    Returns
-    -------
-    list of Path
-        The files to edit.
+        From :func:`suggested`.
     """
     plan = run.plan
-    grey = read_grey(plan).normalisation
-    image = open_array(plan.image, missing="fill")
     labels = open_array(f"{plan.labels}/0", missing="fill") if finished(run, "relabel") else None
     foreground = open_array(RunFolder(plan.run).foreground, missing="fill")
-    reach = round(_CONTEXT_NM / plan.spec.spacing[0])
-    entries, edited = [], []
-    for number, window in enumerate(windows, start=1):
-        z, y, x = window.region.start
-        low, high = max(z - reach, plan.region.start[0]), min(z + reach + 1, plan.region.stop[0])
-        whole = Region(start=(low, y, x), stop=(high, *window.region.stop[1:]))
+    for window in windows:
         if labels is not None:
-            _, numbers = np.unique(np.append(0, labels.read(window.region)), return_inverse=True)
-            own = numbers[1:].reshape(window.region.shape).astype(np.uint16)
+            yield window.region, numbered_anew(labels.read(window.region)[0])
         else:
-            own = (foreground.read(window.region) >= 255 * plan.settings.detect.threshold).astype(np.uint16)
-        editable = np.full(whole.shape, UNLABELLED_VALUE, np.uint16)
-        editable[z - low] = own[0]
-        name = f"{number:02}_z{z}_y{y}_x{x}"
-        write_tiff(str(out / f"{name}_image.tif"), grey.apply(image.read(whole)), plan.spec.spacing)
-        write_tiff(str(out / f"{name}_labels.tif"), editable, plan.spec.spacing)
-        edited.append(out / f"{name}_labels.tif")
-        entries.append(
-            {
-                "name": name,
-                "image": f"{name}_image.tif",
-                "truth": f"{name}_labels.tif",
-                "voxel_size": list(plan.spec.spacing),
-                "unlabelled": UNLABELLED_VALUE,
-                "normalised": True,
-            }
-        )
-    (out / LIST_NAME).write_text(yaml.safe_dump(entries, sort_keys=False), encoding="utf-8")
-    return edited
+            found = foreground.read(window.region)[0] >= 255 * plan.settings.detect.threshold
+            yield window.region, found.astype(np.uint16)
