@@ -10,6 +10,7 @@ from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region, Spacing, Triple
 from mitoscale.core.grid import BlockGrid
 from mitoscale.core.settings import RunSettings
+from mitoscale.core.super_blocks import super_block_count
 from mitoscale.core.volume import VolumeSpec
 
 MAX_LEVELS = 5
@@ -92,9 +93,10 @@ class RunPlan(BaseModel):
     def file_count(self) -> int:
         """Most files (inodes) while it runs, working files included; see :attr:`kept_file_count`."""
         blocks, rows = len(self.grid), len(self.convert_grid)
-        supers = 6 * sum(1 for _ in self.grid.super_block_corners())  # gathered tables of blocks and faces, and their labels
-        single = max(blocks, self.grid.face_count)  # of the stage that is at work; those of the others are gathered
-        return self.kept_file_count + 2 * blocks + single + supers + 3 * rows  # foreground and fragments; counts of convert
+        # Gathered tables of blocks, faces and rows, labels of fragments, and what stitch keeps of each super-block.
+        supers = 7 * super_block_count(self.grid) + super_block_count(self.convert_grid)
+        single = max(blocks, self.grid.face_count, rows)  # of the stage that is at work; those of the others are gathered
+        return self.kept_file_count + 2 * blocks + single + supers  # foreground and fragments
 
     @property
     def kept_file_count(self) -> int:

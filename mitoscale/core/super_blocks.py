@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import product
 from typing import NamedTuple
@@ -21,6 +22,11 @@ class FacePlace(NamedTuple):
     """Number of the block before it."""
     high: int
     """Number of the block behind it."""
+
+
+def super_block_count(grid: BlockGrid) -> int:
+    """Number of a grid's super-blocks."""
+    return math.prod(-(-n // SUPER_BLOCK) for n in grid.counts)
 
 
 def indices_in(grid: BlockGrid, corner: Triple, edge: int = SUPER_BLOCK) -> Iterator[Triple]:

@@ -179,7 +179,7 @@ def _count(task: Evaluation, executor: Executor, names: dict[str, str], observer
         done += 1
         observer(done, len(task.grid))
 
-    failures = executor.run("evaluate", task.process, list(task.grid.blocks()), on_result=keep, resource="io")
+    failures = executor.run("evaluate", task.process, task.grid.blocks(), on_result=keep, resource="io")
     if failures:
         raise InputError(
             f"{len(failures)} of {len(task.grid)} blocks could not be scored, the first ({failures[0].name}) because of "

@@ -11,15 +11,19 @@ from pydantic import SkipValidation
 
 from mitoscale.core.errors import BlockError, InputError
 from mitoscale.core.geometry import Region, Triple
+from mitoscale.core.grid import index_of
 from mitoscale.core.reading import Reading
+from mitoscale.stages.block_states import ledger_codes
 from mitoscale.stages.outputs import tasks_without_shards
 from mitoscale.storage.layout import RunFolder
-from mitoscale.storage.ledger import Ledger
 from mitoscale.storage.ome import is_ome_zarr
 from mitoscale.storage.run_json import read_plan
 from mitoscale.storage.sources.kinds import look_at, open_reader
 from mitoscale.storage.sources.ome_zarr import attributes_of
 from mitoscale.storage.sources.reader import Reader
+
+_DONE, _NOT_DONE = 1, 2
+"""What the ledger says of a block's labels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,18 +145,17 @@ def _labels_of_run(path: str) -> tuple[str, Region | None]:
     """The labels group of a run whose relabel stage has ended, and the part it worked on."""
     run = RunFolder(os.path.abspath(path))
     plan = read_plan(run)
-    written = Ledger(run.ledger("relabel")).entries(plan.settings.token("relabel"))
-    missing = [block.name for block in plan.grid.blocks() if block.name not in written]
-    if missing:
+    written = ledger_codes(plan, "relabel", lambda entry: _DONE if entry.state == "done" else _NOT_DONE)
+    there = int(np.count_nonzero(written))
+    if there < len(written):
         raise InputError(
-            f"run {path} has labels in {len(plan.grid) - len(missing)} of {len(plan.grid)} blocks; "
-            "finish it with mitoscale run, or mitoscale relabel"
+            f"run {path} has labels in {there} of {len(written)} blocks; finish it with mitoscale run, or mitoscale relabel"
         )
     without = tasks_without_shards(plan, "relabel")
-    gone = [name for name in without if written[name].state == "done"]
+    gone = [name for name in without if written[plan.grid.number(index_of(name))] == _DONE]
     if gone:
         raise InputError(
-            f"run {path}: the labels of {len(gone)} of {len(plan.grid)} blocks are gone ({gone[0]}); start the same run again"
+            f"run {path}: the labels of {len(gone)} of {len(written)} blocks are gone ({gone[0]}); start the same run again"
         )
     part = None if plan.region == Region.of_shape(plan.spec.shape) else plan.region
     return run.labels if is_ome_zarr(run.labels) else plan.labels, part

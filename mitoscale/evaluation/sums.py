@@ -1,24 +1,28 @@
-"""The end of evaluate: the tables of all blocks, layer by layer along z, become one contingency and sums over slices.
+"""The end of evaluate: the tables of all blocks, a super-block at a time, become one contingency and sums over slices.
 
-In memory are one layer's tables, and one row for each pair of objects that meet in a block; never voxels.
+Components of a mask are joined within a part of the volume first, and only what crosses its surface is kept to be joined with
+others. In memory are the tables of one part, a row for each pair of objects that meet in a super-block, and of the slices those of
+one layer of blocks; never voxels.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import product
 
 import numpy as np
 
-from mitoscale.core.grid import Block, BlockGrid
+from mitoscale.core.geometry import Region, Triple
+from mitoscale.core.grid import SUPER_BLOCK, BlockGrid, block_name
+from mitoscale.core.super_blocks import indices_in
 from mitoscale.evaluation.object_metrics import Matches, match
 from mitoscale.evaluation.object_numbering import touching
-from mitoscale.evaluation.tasks import SIDES, WHOLE
+from mitoscale.evaluation.tasks import SIDES, tables_in
 from mitoscale.ops.contingency import Contingency, contingency_of_pairs
-from mitoscale.ops.global_ids import merge, pack
-from mitoscale.storage.tables import Columns, read_table, table_metadata
+from mitoscale.ops.global_ids import merge, pack, smallest
+from mitoscale.storage.tables import Columns
 
 _COMPACT = 4_000_000
 """Rows above which pairs that came several times are added up."""
@@ -46,129 +50,170 @@ def add_up(grid: BlockGrid, scratch: str, min_truth: int) -> Sums:
     min_truth : int
         See :func:`mitoscale.evaluation.evaluate.evaluate`.
     """
-    values = _values(grid, scratch)
-    is_mask = [all(v is not None for v in side) and len({v for v in side if v}) <= 1 for side in values]
-    volume = _Layers(is_mask)
+    is_mask = _masks(grid, scratch)
+    volume = _Parts(grid, scratch, is_mask, "volume")
+    for corner in grid.super_block_corners():
+        volume.add(corner, list(indices_in(grid, corner)))
+    pairs = volume.finish()
     slices: list[Matches] = []
-    pairs: list[Columns] = []
-    rows = 0
-    for layer in _layers(grid):
-        tables = [_read(grid, scratch, block, [values[s][grid.number(block.index)] for s in (0, 1)], is_mask) for block in layer]
-        flat = _Layers(is_mask)
-        flat.add([t.part(flat=True) for t in tables])
-        slices += _match_slices(flat.finish(_stacked([t.pairs(flat=True) for t in tables])), min_truth)
-        volume.add([t.part(flat=False) for t in tables])
-        pairs.append(_stacked([t.pairs(flat=False) for t in tables]))
-        rows += len(pairs[-1]["count"])
-        if rows > _COMPACT and rows > 2 * len(pairs[0]["count"]):
-            pairs = [_summed(_stacked(pairs))]
-            rows = len(pairs[0]["count"])
-    final = volume.finish(_stacked(pairs))
-    return Sums(volume=contingency_of_pairs(final["pred"], final["true"], final["count"]), slices=slices)
+    for layer in range(grid.first[0], grid.first[0] + grid.counts[0]):
+        flat = _Parts(grid, scratch, is_mask, "slices")
+        for corner, indices in _in_layer(grid, layer):
+            flat.add(corner, indices)
+        slices.append(_match_slices(flat.finish(), min_truth))
+    return Sums(volume=contingency_of_pairs(pairs["pred"], pairs["true"], pairs["count"]), slices=slices)
 
 
-def _layers(grid: BlockGrid) -> Iterable[list[Block]]:
-    for _, blocks in groupby(grid.blocks(), key=lambda b: b.index[0]):
-        yield list(blocks)
+def _in_layer(grid: BlockGrid, layer: int) -> Iterator[tuple[Triple, list[Triple]]]:
+    """Of each super-block the indices of its blocks in a layer along z, where it has some."""
+    z = (layer - grid.first[0]) // SUPER_BLOCK
+    for y, x in product(*(range(-(-n // SUPER_BLOCK)) for n in grid.counts[1:])):
+        yield (z, y, x), [index for index in indices_in(grid, (z, y, x)) if index[0] == layer]
 
 
-def _values(grid: BlockGrid, scratch: str) -> list[list[int | None]]:
-    """For both sides, block by block, the one value it holds (0: none), or None for several."""
-    sides: list[list[int | None]] = [[], []]
-    for block in grid.blocks():
-        found = json.loads(table_metadata(f"{scratch}/pairs/{block.name}.parquet")["values"])
-        for side, value in zip(sides, found, strict=True):
-            side.append(None if value is None else int(value))
-    return sides
+def _masks(grid: BlockGrid, scratch: str) -> list[bool]:
+    """For both sides whether no block of the whole volume holds more than one value besides 0, and all the same."""
+    values: list[set[int | None]] = [set(), set()]
+    for corner in grid.super_block_corners():
+        names = [block_name(index) for index in indices_in(grid, corner)]
+        for _, task in tables_in(scratch, grid).read_many(corner, names, ()):
+            for known, value in zip(values, _values(task.note), strict=True):
+                if len(known) < _SEVERAL:
+                    known.add(value)
+    return [None not in side and len(side - {0}) <= 1 for side in values]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Tables:
-    """A block's tables with ids that mean the same everywhere: labels, or raw ids of a mask's components."""
-
-    counted: Columns
-    runs: Columns
-
-    def pairs(self, flat: bool) -> Columns:
-        chosen = (self.counted["z"] != WHOLE) == flat
-        return {name: column[chosen] for name, column in self.counted.items()}
-
-    def part(self, flat: bool) -> tuple[Columns, Columns]:
-        chosen = self.runs["flat"] == flat
-        return self.pairs(flat), {name: column[chosen] for name, column in self.runs.items()}
+_SEVERAL = 4
+"""So many kinds of blocks (nothing in it, one value, several) are no mask, whichever they are."""
 
 
-def _read(grid: BlockGrid, scratch: str, block: Block, values: list[int | None], is_mask: list[bool]) -> _Tables:
-    counted = read_table(f"{scratch}/pairs/{block.name}.parquet")
-    runs = read_table(f"{scratch}/runs/{block.name}.parquet")
-    ids = runs["id"].copy()
-    for side, name in enumerate(SIDES):
-        here = runs["side"] == side
-        if is_mask[side]:
-            counted[name] = _raw(grid, block, counted[name])
-            ids[here] = _raw(grid, block, ids[here])
-        elif values[side] is not None:  # components of what is one label: back to the label
-            counted[name] = np.where(counted[name] > 0, np.uint64(values[side] or 0), np.uint64(0))
-    return _Tables(counted=counted, runs=runs | {"id": ids})
+def _values(note: Mapping[str, str]) -> list[int | None]:
+    """Of both sides the one value a block holds (0: none), or None for several."""
+    return [None if value is None else int(value) for value in json.loads(note["values"])]
 
 
-def _raw(grid: BlockGrid, block: Block, local: np.ndarray) -> np.ndarray:
-    return np.where(local > 0, pack(grid.number(block.index) + 1, local), np.uint64(0))
+class _Parts:
+    """Joins the components of masks over block borders, one part of the volume after the other.
 
+    Parameters
+    ----------
+    grid : BlockGrid
+        The blocks.
+    scratch : str
+        Where their tables are.
+    is_mask : list of bool
+        Of both sides, whether their objects are components.
+    kind : str
+        ``volume`` or ``slices``: which of the tables.
+    """
 
-class _Layers:
-    """Joins the components of masks over block borders, one layer of blocks after the other."""
+    def __init__(self, grid: BlockGrid, scratch: str, is_mask: list[bool], kind: str) -> None:
+        self._grid, self._tables, self._is_mask, self._kind = grid, tables_in(scratch, grid), is_mask, kind
+        self._pairs: list[Columns] = []
+        self._rows = 0
+        self._own: list[list[_Runs]] = [[_NO_RUNS], [_NO_RUNS]]
+        self._seen: list[list[_Runs]] = [[_NO_RUNS], [_NO_RUNS]]
 
-    def __init__(self, is_mask: list[bool]) -> None:
-        self.is_mask = is_mask
-        self._raw: list[list[np.ndarray]] = [[], []]
-        self._edges: list[list[np.ndarray]] = [[], []]
-        self._seen: list[tuple[np.ndarray, np.ndarray]] = [(np.zeros(0, np.int64), np.zeros(0, np.uint64))] * 2
+    def add(self, corner: Triple, indices: list[Triple]) -> None:
+        """Take in some blocks of a super-block, which fill a box.
 
-    def add(self, parts: list[tuple[Columns, Columns]]) -> None:
-        """Take in a layer: what it and the layer before see of it."""
+        Parameters
+        ----------
+        corner : (z, y, x)
+            The super-block.
+        indices : list of (z, y, x)
+            The blocks.
+        """
+        names = {block_name(index): index for index in indices}
+        read = self._tables.read_many(corner, names, (f"{self._kind}_pairs", f"{self._kind}_runs"))
+        blocks = [self._as_everywhere(names[name], _values(task.note), task.tables) for name, task in read]
+        pairs, runs = (_stacked([block[i] for block in blocks]) for i in (0, 1))
+        box = Region(start=self._grid.block(indices[0]).core.start, stop=self._grid.block(indices[-1]).core.stop)
         for side, name in enumerate(SIDES):
-            if not self.is_mask[side]:
-                continue
-            raw = np.unique(np.concatenate([pairs[name] for pairs, _ in parts]))
-            raw = raw[raw > 0]
-            runs = _stacked([r for _, r in parts])
-            here = runs["side"] == side
-            own, seen = here & runs["own"], here & ~runs["own"] & np.isin(runs["id"], raw)  # some never reach the core
-            place, ids = (np.concatenate([self._seen[side][i], runs[n][seen]]) for i, n in enumerate(("place", "id")))
-            self._edges[side].append(touching(place, ids, runs["place"][own], runs["id"][own]))
-            self._raw[side].append(raw)
-            self._seen[side] = (runs["place"][seen], runs["id"][seen])
+            if self._is_mask[side]:
+                pairs[name] = self._joined(side, pairs[name], runs, box)
+        self._pairs.append(_summed(pairs))
+        self._rows += len(self._pairs[-1]["count"])
+        if self._rows > _COMPACT and self._rows > 2 * len(self._pairs[0]["count"]):
+            self._pairs = [_summed(_stacked(self._pairs))]
+            self._rows = len(self._pairs[0]["count"])
 
-    def finish(self, pairs: Columns) -> Columns:
+    def finish(self) -> Columns:
         """Pairs with the final numbers of components."""
-        final = dict(pairs)
+        final = _stacked(self._pairs)
         for side, name in enumerate(SIDES):
-            if self.is_mask[side]:
-                raw = np.concatenate([np.zeros(0, np.uint64), *self._raw[side]])
-                labels = np.append(0, merge(raw, np.concatenate([np.zeros((0, 2), np.uint64), *self._edges[side]])))
-                final[name] = labels[np.searchsorted(raw, pairs[name]) + (pairs[name] > 0)]
+            if self._is_mask[side]:
+                raw = np.unique(final[name])
+                raw = raw[raw > 0]
+                own, seen = (_together(runs[side]) for runs in (self._own, self._seen))
+                labels = np.append(0, merge(raw, touching(*seen, *own)))
+                final[name] = labels[np.searchsorted(raw, final[name]) + (final[name] > 0)]
         return final
 
+    def _as_everywhere(self, index: Triple, values: list[int | None], tables: dict[str, Columns]) -> tuple[Columns, Columns]:
+        """A block's pairs and runs with ids that mean the same in all blocks: labels, or raw ids of a mask's components."""
+        pairs, runs = tables[f"{self._kind}_pairs"], tables[f"{self._kind}_runs"]
+        for side, name in enumerate(SIDES):
+            if self._is_mask[side]:
+                pairs[name] = self._raw(index, pairs[name])
+                here = runs["side"] == side
+                runs["id"][here] = self._raw(index, runs["id"][here])
+            elif values[side] is not None:  # components of what is one label: back to the label
+                pairs[name] = np.where(pairs[name] > 0, np.uint64(values[side] or 0), np.uint64(0))
+        return pairs, runs
 
-def _match_slices(pairs: Columns, min_truth: int) -> list[Matches]:
+    def _raw(self, index: Triple, local: np.ndarray) -> np.ndarray:
+        return np.where(local > 0, pack(self._grid.number(index) + 1, local), np.uint64(0))
+
+    def _joined(self, side: int, ids: np.ndarray, runs: Columns, box: Region) -> np.ndarray:
+        """For each of some ids the smallest it is joined with in a box; what crosses the box's border is kept for the end."""
+        raw = np.unique(ids)
+        raw = raw[raw > 0]
+        here = runs["side"] == side
+        own, seen = here & runs["own"], here & ~runs["own"] & np.isin(runs["id"], raw)  # some never reach the core
+        root = smallest(raw, touching(runs["place"][seen], runs["id"][seen], runs["place"][own], runs["id"][own]))
+        seen &= ~np.isin(runs["place"], runs["place"][own])
+        own &= self._at_surface(runs["place"], box)
+        for kept, chosen in ((self._own, own), (self._seen, seen)):
+            kept[side].append((runs["place"][chosen], root[np.searchsorted(raw, runs["id"][chosen])]))
+        return np.append(np.uint64(0), root)[np.searchsorted(raw, ids) + (ids > 0)]
+
+    def _at_surface(self, places: np.ndarray, box: Region) -> np.ndarray:
+        """(N,) bool: voxels at the surface of a box, which other blocks may see."""
+        volume = self._grid.region
+        where = np.stack(np.unravel_index(places, volume.shape), axis=1) + np.array(volume.start)
+        result: np.ndarray = ((where == np.array(box.start)) | (where == np.array(box.stop) - 1)).any(axis=1)
+        return result
+
+
+_Runs = tuple[np.ndarray, np.ndarray]
+"""Places, int64, and ids, uint64."""
+
+_NO_RUNS: _Runs = (np.zeros(0, np.int64), np.zeros(0, np.uint64))
+
+
+def _together(runs: list[_Runs]) -> _Runs:
+    return np.concatenate([place for place, _ in runs]), np.concatenate([ids for _, ids in runs])
+
+
+def _match_slices(pairs: Columns, min_truth: int) -> Matches:
     """Matches of a layer's slices, pooled: an object is a number within its slice."""
     z = pairs["z"] - pairs["z"].min(initial=0)
     keys = []
     for name in SIDES:
         found, index = np.unique(pairs[name], return_inverse=True)
         keys.append(np.where(pairs[name] > 0, z * len(found) + index + 1, 0))
-    return [match(contingency_of_pairs(keys[0], keys[1], pairs["count"]), min_truth)]
+    return match(contingency_of_pairs(keys[0], keys[1], pairs["count"]), min_truth)
 
 
 def _summed(pairs: Columns) -> Columns:
-    table = contingency_of_pairs(pairs["pred"], pairs["true"], pairs["count"])
-    return {
-        "z": np.full(len(table.count), WHOLE),
-        "pred": table.pred_labels[table.pred],
-        "true": table.true_labels[table.true],
-        "count": table.count,
-    }
+    """Each pair of a slice, or of the volume, once."""
+    order = np.lexsort((pairs["true"], pairs["pred"], pairs["z"]))
+    rows = {name: values[order] for name, values in pairs.items()}
+    new = np.ones(len(order), bool)
+    new[1:] = np.any([rows[name][1:] != rows[name][:-1] for name in ("z", *SIDES)], axis=0)
+    first = np.flatnonzero(new)
+    return {name: values[first] for name, values in rows.items()} | {"count": np.add.reduceat(rows["count"], first)}
 
 
 def _stacked(parts: list[Columns]) -> Columns:

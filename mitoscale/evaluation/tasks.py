@@ -16,7 +16,8 @@ from mitoscale.evaluation.object_numbering import BlockIds, number_block
 from mitoscale.evaluation.truth import CURE, check_background, check_finite, check_lowest, not_finite
 from mitoscale.ops.contingency import contingency
 from mitoscale.stages.stage import Stopwatch
-from mitoscale.storage.tables import Columns, write_table
+from mitoscale.storage.block_tables import BlockTables
+from mitoscale.storage.tables import Columns
 
 WHOLE = -1
 """Stands for the slice where a row is about the volume."""
@@ -26,6 +27,23 @@ CURES = {"pred": "write it as 0 and 1, or as labels", "true": CURE}
 
 SIDES = tuple(CURES)
 """What is judged, and what it is judged by."""
+
+
+KINDS = ("volume", "slices")
+"""A block's tables: ``volume_pairs`` and ``slices_pairs`` of what meets, ``volume_runs`` and ``slices_runs`` of what crosses."""
+
+
+def tables_in(scratch: str, grid: BlockGrid) -> BlockTables:
+    """The tables that the tasks write.
+
+    Parameters
+    ----------
+    scratch : str
+        Their folder.
+    grid : BlockGrid
+        The blocks.
+    """
+    return BlockTables(scratch, grid, stage="evaluate", token="", durable=False)
 
 
 class Evaluation(BaseModel):
@@ -60,19 +78,18 @@ class Evaluation(BaseModel):
             if self.threshold is None and not self.truth.labelled:
                 counts |= _background(pair[1][key.core.within(key.halo)])
             pair = (_unsigned(pair[0]), _unsigned(pair[1]))
-            pairs, runs, values = [], [], []
-            for per_slice in (False, True):
+            tables: dict[str, Columns] = {}
+            for kind in KINDS:
+                per_slice = kind == "slices"
                 ids = [
                     number_block(a, key.core, key.halo, self.grid.region, per_slice=per_slice, labelled=known)
                     for a, known in zip(pair, (self.labels.labelled, self.truth.labelled), strict=True)
                 ]
-                pairs.append(_pairs(ids, key, per_slice))
-                runs += [_runs(one, side, per_slice) for side, one in enumerate(ids)]
+                tables[f"{kind}_pairs"] = _pairs(ids, key, per_slice)
+                tables[f"{kind}_runs"] = _concatenated([_runs(one, side) for side, one in enumerate(ids)])
                 values = [None if one.value is None else str(one.value) for one in ids]
         with watch.phase("write"):
-            metadata = {"values": json.dumps(values)}
-            write_table(f"{self.scratch}/pairs/{key.name}.parquet", _concatenated(pairs), metadata=metadata, durable=False)
-            write_table(f"{self.scratch}/runs/{key.name}.parquet", _concatenated(runs), durable=False)
+            tables_in(self.scratch, self.grid).write(key.name, tables, {"values": json.dumps(values)})
         return BlockResult(name=key.name, counts={"voxels": key.core.size, **counts}, seconds=watch.seconds)
 
 
@@ -158,13 +175,12 @@ def _pairs(ids: list[BlockIds], block: Block, per_slice: bool) -> Columns:
     return _concatenated(columns)
 
 
-def _runs(ids: BlockIds, side: int, per_slice: bool) -> Columns:
-    """Rows (side, 2D or not, own or seen, place, id) of the objects that cross the border."""
+def _runs(ids: BlockIds, side: int) -> Columns:
+    """Rows (side, own or seen, place, id) of the objects that cross the border."""
     runs = ids.runs
     own = np.repeat([True, False], [len(runs.own_id), len(runs.seen_id)])
     return {
         "side": np.full(len(own), side, np.uint8),
-        "flat": np.full(len(own), per_slice),
         "own": own,
         "place": np.concatenate([runs.own_place, runs.seen_place]),
         "id": np.concatenate([runs.own_id, runs.seen_id]),

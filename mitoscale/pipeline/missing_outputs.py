@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 
 from mitoscale.core.settings import STAGES
@@ -63,9 +64,12 @@ def missing_shards(run: Run, name: str) -> list[str]:
     name : str
         One of ``STAGES``.
     """
-    gone = list(tasks_without_shards(run.plan, name))
-    done = StageState.of(run, name).done if gone else ()
-    return [task for task in gone if task in done]
+    gone = tasks_without_shards(run.plan, name)
+    first = next(gone, None)
+    if first is None:
+        return []
+    done = StageState.of(run, name).done
+    return [task for task in chain([first], gone) if task in done]
 
 
 def missing_tables(run: Run, name: str) -> list[str]:

@@ -149,7 +149,7 @@ class Report(Stage):
 
     def _origin_shares(self) -> dict[str, float]:
         """What the segmenter changed, and how many of the profiles it was asked for."""
-        closing = Ledger(self.folder.ledger("segment")).entries(self.plan.settings.token("segment")).get("finished")
+        closing = Ledger(self.folder.ledger("segment")).last("finished", self.plan.settings.token("segment"))
         counts = closing.counts if closing else {}
         if not counts.get("profiles"):
             return {}
@@ -209,7 +209,7 @@ class Report(Stage):
     def _seam_rates(self) -> Table:
         """Suspects among all that cross block faces, and among all that cross the middle planes of blocks."""
         token = self.plan.settings.token("stitch")
-        closing = Ledger(self.folder.ledger("stitch")).entries(token).get("finished")
+        closing = Ledger(self.folder.ledger("stitch")).last("finished", token)
         counts = closing.counts if closing else {}
         rows = []
         for name, title in (("face", "block faces"), ("inner", "planes inside blocks")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from enum import StrEnum
 
@@ -39,11 +40,7 @@ class BlockStates:
 
     def __init__(self, plan: RunPlan) -> None:
         self._grid = plan.grid
-        self.codes = np.full(len(plan.grid), _CODES[BlockState.MISSING], np.uint8)
-        """(blocks,) uint8: by number the place of each block's state in :class:`BlockState`."""
-        for entry in Ledger(RunFolder(plan.run).ledger("segment")).lines(plan.settings.token("segment")):
-            with suppress(ValueError):  # a closing line
-                self.codes[self._grid.number(index_of(entry.name))] = _CODES[_state(entry)]
+        self._codes = ledger_codes(plan, "segment", lambda entry: _CODES[_state(entry)], missing=_CODES[BlockState.MISSING])
 
     def of(self, block: Block) -> BlockState:
         """The state of a block."""
@@ -53,7 +50,7 @@ class BlockStates:
 
     def numbered(self, number: int) -> BlockState:
         """The state of the block with a number."""
-        return _STATES[self.codes[number]]
+        return _STATES[self._codes[number]]
 
     def unknown(self, low: int, high: int) -> BlockState | None:
         """Why nobody knows what goes on across a face; None where both blocks are done.
@@ -67,6 +64,32 @@ class BlockStates:
             if (state := self.numbered(number)) in (BlockState.GIVEN_UP, BlockState.MISSING):
                 return state
         return None
+
+
+def ledger_codes(plan: RunPlan, stage: str, code: Callable[[LedgerEntry], int], missing: int = 0) -> np.ndarray:
+    """What became of each block in a stage, as a number.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run.
+    stage : str
+        A stage whose tasks are blocks.
+    code : callable
+        Gives the number, 0 to 255, of a block's entry in the ledger; the last entry counts.
+    missing : int
+        Of blocks without an entry.
+
+    Returns
+    -------
+    (blocks,) uint8
+        By the blocks' numbers.
+    """
+    codes = np.full(len(plan.grid), missing, np.uint8)
+    for entry in Ledger(RunFolder(plan.run).ledger(stage)).lines(plan.settings.token(stage)):
+        with suppress(ValueError):  # no block: a closing line, or a shard of a coarser level
+            codes[plan.grid.number(index_of(entry.name))] = code(entry)
+    return codes
 
 
 _STATES = tuple(BlockState)

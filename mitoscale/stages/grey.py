@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import Path
 
 import numpy as np
 from pydantic import ValidationError
@@ -16,11 +15,10 @@ from mitoscale.core.settings import ConvertSettings
 from mitoscale.core.volume import Normalisation, usual_range
 from mitoscale.ops.grey_histogram import Histogram, values_of
 from mitoscale.ops.padding import flat_runs
-from mitoscale.stages.padding import gather_padding, of_cells, write_flat
-from mitoscale.stages.reading import read_written_table
-from mitoscale.stages.slices import gather_slices, write_slices
+from mitoscale.stages.padding import flat_cells, gather_padding, of_cells
+from mitoscale.stages.slices import gather_slices, sums_of_slices
+from mitoscale.stages.work_tables import tables_of
 from mitoscale.storage.layout import RunFolder, read_json, write_json
-from mitoscale.storage.tables import write_table
 
 _PERCENTILES: tuple[float, float] = ConvertSettings.model_fields["percentiles"].default
 
@@ -76,11 +74,14 @@ def write_part(plan: RunPlan, task: str, core: Region, image: np.ndarray) -> Non
         Grey values of :func:`mitoscale.stages.padding.with_whole_cells`.
     """
     found = Histogram.of(image[: core.shape[0], : core.shape[1]])
-    write_table(_part(plan, task), {"bin": found.bins, "count": found.counts})
     cells = of_cells(plan, core, image)
     runs = flat_runs(cells)
-    write_flat(plan, task, core, runs)
-    write_slices(plan, task, core, cells, runs)
+    tables = {
+        "histogram": {"bin": found.bins, "count": found.counts},
+        "flat": flat_cells(plan, core, runs),
+        "slices": sums_of_slices(core, cells, runs),
+    }
+    tables_of(plan, "convert").write(task, tables)
 
 
 def gather(plan: RunPlan, tasks: Collection[str]) -> VolumeGrey:
@@ -100,10 +101,10 @@ def gather(plan: RunPlan, tasks: Collection[str]) -> VolumeGrey:
     DamagedError
         If the part of a task is gone.
     """
-    settings, dtype = plan.settings.convert, plan.spec.dtype
+    settings, dtype, written = plan.settings.convert, plan.spec.dtype, tables_of(plan, "convert")
 
     def part(task: str) -> Histogram:
-        columns = read_written_table(_part(plan, task), stage="convert", task=task)
+        columns = written.read(task).tables["histogram"]
         return Histogram(dtype, columns["bin"], columns["count"])
 
     whole, padding = Histogram.total(map(part, tasks), dtype), gather_padding(plan, tasks)
@@ -147,7 +148,3 @@ def read_grey(plan: RunPlan) -> VolumeGrey:
         return VolumeGrey.model_validate(read_json(path))
     except ValidationError as error:
         raise InputError(f"{path} is damaged: remove it, then start the same mitoscale run again") from error
-
-
-def _part(plan: RunPlan, task: str) -> str:
-    return str(Path(RunFolder(plan.run).grey_parts, f"{task}.parquet"))

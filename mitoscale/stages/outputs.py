@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from itertools import product
 from pathlib import Path
 
-from mitoscale.core.grid import BlockGrid
+from mitoscale.core.geometry import Triple
+from mitoscale.core.grid import BlockGrid, block_name
 from mitoscale.core.plan import RunPlan
 from mitoscale.stages.work_tables import STAGES_WITH_TABLES, tables_of
 from mitoscale.storage.layout import RunFolder
-from mitoscale.storage.stored_shards import stored_shards
+from mitoscale.storage.stored_shards import stored_in_row
 
 
 def arrays_of(plan: RunPlan, stage: str) -> list[str]:
@@ -103,12 +105,20 @@ def tasks_without_shards(plan: RunPlan, stage: str) -> Iterator[str]:
     if stage not in ("convert", "relabel") or (stage == "convert" and plan.settings.convert.in_place):
         return
     array = plan.image if stage == "convert" else f"{plan.labels}/0"
-    stored = stored_shards(array)
     tasks = plan.convert_grid if stage == "convert" else plan.grid
-    shards = BlockGrid(region=tasks.region, core_shape=plan.spec.shards, margin=(0, 0, 0))
-    for block in tasks.blocks():
-        if any(index not in stored for index in shards.meeting(block.core)):
-            yield block.name
+    along_z, along_y, along_x = (_shards_along(tasks, plan.spec.shards, axis) for axis in range(3))
+    for (z, zs), (y, ys) in product(along_z, along_y):
+        rows = [stored_in_row(array, *row) for row in product(zs, ys)]
+        for x, xs in along_x:
+            if not all(row.issuperset(xs) for row in rows):
+                yield block_name((z, y, x))
+
+
+def _shards_along(tasks: BlockGrid, shards: Triple, axis: int) -> list[tuple[int, range]]:
+    """Along one axis the index of each task, and those of the shards it writes."""
+    core, shard, (low, high) = tasks.core_shape[axis], shards[axis], (tasks.region.start[axis], tasks.region.stop[axis])
+    indices = range(tasks.first[axis], tasks.first[axis] + tasks.counts[axis])
+    return [(i, range(max(i * core, low) // shard, -(-min((i + 1) * core, high) // shard))) for i in indices]
 
 
 def places_gone(plan: RunPlan, stage: str) -> Iterator[str]:

@@ -15,14 +15,17 @@ from mitoscale.core.geometry import Region
 from mitoscale.core.plan import RunPlan
 from mitoscale.ops.padding import CELL, Runs, flat_plane, padding_cells
 from mitoscale.ops.slice_sums import AHEAD
-from mitoscale.stages.reading import read_written_table
+from mitoscale.stages.work_tables import tables_of
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.creation import create_array
 from mitoscale.storage.layout import RunFolder, remove_tree
-from mitoscale.storage.tables import write_table
+from mitoscale.storage.tables import Columns
 
 _CHUNK = (8, 512, 512)
-"""Cells that lie in one file."""
+"""Cells that are read at once."""
+
+_CHUNKS = 8
+"""Chunks along z that lie in one file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,22 +56,20 @@ def with_whole_cells(plan: RunPlan, core: Region) -> Region:
     return Region(start=core.start, stop=(z, max(core.stop[1], y), core.stop[2]))
 
 
-def write_flat(plan: RunPlan, task: str, core: Region, runs: Runs) -> None:
-    """Keep which cells of a task are flat.
+def flat_cells(plan: RunPlan, core: Region, runs: Runs) -> Columns:
+    """What is kept of which cells of a task are flat.
 
     Parameters
     ----------
     plan : RunPlan
         The run.
-    task : str
-        Name of the task.
     core : Region
-        Its core.
+        Of the task.
     runs : Runs
         Of :func:`of_cells`; those of slices behind the core are left out.
     """
     runs = {name: column[runs["z"] < core.shape[0]] for name, column in runs.items()}
-    write_table(_part(plan, task), {**runs, "z": runs["z"] + core.start[0], "y": runs["y"] + _rows(plan, core)[0]})
+    return {**runs, "z": runs["z"] + core.start[0], "y": runs["y"] + _rows(plan, core)[0]}
 
 
 def of_cells(plan: RunPlan, core: Region, image: np.ndarray) -> np.ndarray:
@@ -118,11 +119,17 @@ def gather_padding(plan: RunPlan, tasks: Iterable[str]) -> Padding:
         if not any(cells.any() for cells, _ in planes):
             continue
         if not Path(path).exists():
-            chunks = tuple(min(n, m) for n, m in zip(_CHUNK, shape, strict=True))
-            create_array(path, shape=shape, dtype="uint8", chunks=chunks, shards=None)
+            create_cells(plan)
         where = Region(start=(z0 - start, 0, 0), stop=(z0 - start + len(planes), *shape[1:]))
         open_array(path).write(where, np.stack([cells for cells, _ in planes]).astype(np.uint8))
     return Padding(bins=bins, pixels=pixels, digest=digest.hexdigest() if pixels.any() else "")
+
+
+def create_cells(plan: RunPlan) -> None:
+    """Make the array of cells, empty."""
+    shape = _cells(plan)
+    z, y, x = (min(n, m) for n, m in zip(_CHUNK, shape, strict=True))
+    create_array(RunFolder(plan.run).padding, shape=shape, dtype="uint8", chunks=(z, y, x), shards=(_CHUNKS * z, y, x))
 
 
 def read_padding(plan: RunPlan, region: Region) -> np.ndarray:
@@ -159,10 +166,10 @@ def read_padding(plan: RunPlan, region: Region) -> np.ndarray:
 def _planes(plan: RunPlan, tasks: Iterable[str]) -> Iterator[tuple[int, list[tuple[np.ndarray, Runs]]]]:
     """First slice, and the padding cells with the flat runs of each slice, of a few slices at a time."""
     blocks = sorted((plan.convert_grid.named(name) for name in tasks), key=lambda block: block.index)
-    shape = _cells(plan)[1:]
+    shape, written = _cells(plan)[1:], tables_of(plan, "convert")
     for _, layer in groupby(blocks, key=lambda block: block.index[0]):
         row = list(layer)
-        parts = [read_written_table(_part(plan, block.name), stage="convert", task=block.name) for block in row]
+        parts = [written.read(block.name).tables["flat"] for block in row]
         runs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         order = np.argsort(runs["z"], kind="stable")
         runs = {name: column[order] for name, column in runs.items()}
@@ -194,7 +201,3 @@ def _rows(plan: RunPlan, core: Region) -> tuple[int, int]:
     """Cells (first, stop) along y that begin in a core."""
     first, stop = (-(-(y - plan.region.start[1]) // CELL) for y in (core.start[1], core.stop[1]))
     return first, stop
-
-
-def _part(plan: RunPlan, task: str) -> str:
-    return str(Path(RunFolder(plan.run).grey_parts, f"{task}.flat.parquet"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 
@@ -14,9 +13,9 @@ from mitoscale.core.plan import RunPlan
 from mitoscale.ops.padding import Runs
 from mitoscale.ops.slice_faults import SliceFacts, slice_states
 from mitoscale.ops.slice_sums import Sums, likeness, slice_sums
-from mitoscale.stages.reading import read_written_table
+from mitoscale.stages.work_tables import tables_of
 from mitoscale.storage.layout import RunFolder
-from mitoscale.storage.tables import write_table
+from mitoscale.storage.tables import Columns, write_table
 
 _REPLACED = ("lost", "partly lost", "missing", "duplicate", "elsewhere", "blurred")
 """States of slices that the networks do not see."""
@@ -40,24 +39,19 @@ def most_beside(step_nm: float) -> int:
     return max(_FURTHEST, int(_FURTHEST_NM / step_nm))
 
 
-def write_slices(plan: RunPlan, task: str, core: Region, image: np.ndarray, runs: Runs) -> None:
-    """Keep what a task sums up of each of its slices.
+def sums_of_slices(core: Region, image: np.ndarray, runs: Runs) -> Columns:
+    """What is kept of each of a task's slices.
 
     Parameters
     ----------
-    plan : RunPlan
-        The run.
-    task : str
-        Name of the task.
     core : Region
-        Its core.
+        Of the task.
     image : (Z, Y, X)
         Its cells, with the slices that its last ones are compared with.
     runs : Runs
         Flat cells of ``image``.
     """
-    sums = slice_sums(image, runs, core.shape[0])
-    write_table(_part(plan, task), {"z": np.arange(core.start[0], core.stop[0]), **sums})
+    return {"z": np.arange(core.start[0], core.stop[0]), **slice_sums(image, runs, core.shape[0])}
 
 
 def gather_slices(
@@ -84,9 +78,9 @@ def gather_slices(
         How many slices are in each state but ``good``.
     """
     first, depth = plan.region.start[0], plan.region.shape[0]
-    sums: Sums = {}
+    sums, written = dict[str, np.ndarray](), tables_of(plan, "convert")
     for task in tasks:
-        part = read_written_table(_part(plan, task), stage="convert", task=task)
+        part = written.read(task).tables["slices"]
         place = part.pop("z") - first
         for name, values in part.items():
             sums.setdefault(name, np.zeros(depth, values.dtype))[place] += values
@@ -160,7 +154,3 @@ def _as_beside(facts: SliceFacts, z: int, first: int) -> OtherBrightness:
     gain = (facts.deviation[z - 1] + facts.deviation[z + 1]) / 2 / facts.deviation[z]
     # Of floats the sums of other blocks differ in the last bits: rounded, so that the labels do not.
     return OtherBrightness(z=z + first, gain=float(f"{gain:.6g}"), offset=float(f"{mean - gain * facts.mean[z]:.6g}"))
-
-
-def _part(plan: RunPlan, task: str) -> str:
-    return str(Path(RunFolder(plan.run).grey_parts, f"{task}.slices.parquet"))

@@ -6,15 +6,16 @@ from mitoscale.core.plan import RunPlan
 from mitoscale.storage.block_tables import BlockTables
 from mitoscale.storage.layout import RunFolder
 
-STAGES_WITH_TABLES = ("detect", "segment", "stitch", "measure")
+STAGES_WITH_TABLES = ("convert", "detect", "segment", "stitch", "measure")
 """Stages whose tasks write tables."""
 
 
 def tables_of(plan: RunPlan, stage: str) -> BlockTables:
     """What the tasks of a stage write.
 
-    ``detect``: ``detections``; ``segment``: ``fragments``, ``touching`` and ``planes``; ``stitch``, for each face: ``edges`` and
-    ``contacts``; ``measure``: ``sums`` and ``boundaries``.
+    ``convert``, for each row of blocks: ``histogram``, ``flat`` and ``slices``; ``detect``: ``detections``; ``segment``:
+    ``fragments``, ``touching`` and ``planes``; ``stitch``, for each face: ``edges`` and ``contacts``; ``measure``: ``sums`` and
+    ``boundaries``.
 
     Parameters
     ----------
@@ -25,12 +26,14 @@ def tables_of(plan: RunPlan, stage: str) -> BlockTables:
     """
     folder = RunFolder(plan.run)
     folders = {
+        "convert": folder.grey_parts,
         "detect": folder.detections_parts,
         "segment": folder.masks_parts,
         "stitch": folder.edges,
         "measure": folder.objects_parts,
     }
-    return BlockTables(folders[stage], plan.grid, stage=stage, token=plan.settings.token(stage))
+    grid = plan.convert_grid if stage == "convert" else plan.grid
+    return BlockTables(folders[stage], grid, stage=stage, token=plan.settings.token(stage))
 
 
 def label_tables(plan: RunPlan) -> BlockTables:

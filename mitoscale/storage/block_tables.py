@@ -47,14 +47,18 @@ class BlockTables:
         Of the settings they are made with.
     by_tasks : bool
         Whether its tasks write them; else the stage does, at its beginning or end, and is what is told where they are broken.
+    durable : bool
+        Whether to wait until a file is on the disk; needless where a crash makes all of them worthless.
     """
 
-    def __init__(self, folder: str, grid: BlockGrid, *, stage: str, token: str, by_tasks: bool = True) -> None:
+    def __init__(
+        self, folder: str, grid: BlockGrid, *, stage: str, token: str, by_tasks: bool = True, durable: bool = True
+    ) -> None:
         self._folder, self._grid, self._stage, self._token = Path(folder), grid, stage, token
-        self._by_tasks = by_tasks
+        self._by_tasks, self._durable = by_tasks, durable
 
     def write(self, task: str, tables: Mapping[str, Columns], note: Mapping[str, str] | None = None) -> None:
-        """Write all tables of a task, durably.
+        """Write all tables of a task.
 
         Parameters
         ----------
@@ -66,7 +70,7 @@ class BlockTables:
             Small texts to keep with them.
         """
         written = TaskTables(tables={name: dict(columns) for name, columns in tables.items()}, note=dict(note or {}))
-        write_parts(self._single(task), {task: packed(written)}, self._token)
+        write_parts(self.single(task), {task: packed(written)}, self._token, durable=self._durable)
 
     def write_all(self, corner: Triple, tasks: Mapping[str, TaskTables]) -> None:
         """Write the tables of all tasks of a super-block as one file.
@@ -78,22 +82,29 @@ class BlockTables:
         tasks : mapping
             Tables of each task.
         """
-        write_parts(self._gathered(corner), {name: packed(task) for name, task in tasks.items()}, self._token)
+        write_parts(self.gathered(corner), {name: packed(task) for name, task in tasks.items()}, self._token)
 
-    def read(self, task: str) -> TaskTables:
+    def read(self, task: str, only: Collection[str] | None = None) -> TaskTables:
         """The tables of a task.
+
+        Parameters
+        ----------
+        task : str
+            Name of its block or face.
+        only : collection of str, optional
+            The tables that are wanted; by default all.
 
         Raises
         ------
         DamagedError
             If they are missing, broken, or written with other settings.
         """
-        single = self._single(task)
+        single = self.single(task)
         try:
             if self._by_tasks and single.exists():
                 with suppress(OtherSettingsError):  # of a task that was cancelled
-                    return unpacked(part_of(single, task, self._token))
-            return unpacked(part_of(self._gathered(self._grid.super_block_of(index_of(task))), task, self._token))
+                    return unpacked(part_of(single, task, self._token), only)
+            return unpacked(part_of(self.gathered(self._grid.super_block_of(index_of(task))), task, self._token), only)
         except UnfitFileError as error:
             raise self._damaged(task, error) from error
 
@@ -118,17 +129,17 @@ class BlockTables:
         left = iter(tasks)
         together = [] if single.intersection(tasks) else tasks
         try:
-            for name, part in parts_of(self._gathered(corner), together, self._token):
+            for name, part in parts_of(self.gathered(corner), together, self._token):
                 next(left)
                 yield name, unpacked(part, only)
         except UnfitFileError:
             pass  # whose they are is found below
         for name in left:
-            yield name, self.read(name)
+            yield name, self.read(name, only)
 
     def read_all(self, corner: Triple) -> Iterator[tuple[str, TaskTables]]:
         """Name and tables of each task of a super-block that is gathered; DamagedError of the whole stage where that is broken."""
-        path = self._gathered(corner)
+        path = self.gathered(corner)
         try:
             for name in names_in(path, self._token):
                 yield name, unpacked(part_of(path, name, self._token))
@@ -155,7 +166,7 @@ class BlockTables:
         DamagedError
             If one of them is broken.
         """
-        gathered, found = self._gathered(corner), dict[str, bytes]()
+        gathered, found = self.gathered(corner), dict[str, bytes]()
         with suppress(UnfitFileError):
             for name in names_in(gathered, self._token):
                 with suppress(UnfitFileError):  # who reads it tells
@@ -182,19 +193,21 @@ class BlockTables:
             if corner not in there:
                 there[corner] = {path.name.removesuffix(ENDING) for path in _files_in(self._single_folder(corner))}
                 with suppress(UnfitFileError):
-                    there[corner].update(names_in(self._gathered(corner), self._token))
+                    there[corner].update(names_in(self.gathered(corner), self._token))
             if task not in there[corner]:
                 lacking.append(task)
         return lacking
 
     def _single_folder(self, corner: Triple) -> Path:
         z, y, x = corner
-        return self._folder / f"z{z:03d}_y{y:03d}" / f"x{x:03d}"
+        return self._folder / f"z{z:03d}" / f"y{y:03d}" / f"x{x:03d}"
 
-    def _single(self, task: str) -> Path:
+    def single(self, task: str) -> Path:
+        """The file of a task, while its super-block is not gathered."""
         return self._single_folder(self._grid.super_block_of(index_of(task))) / f"{task}{ENDING}"
 
-    def _gathered(self, corner: Triple) -> Path:
+    def gathered(self, corner: Triple) -> Path:
+        """The file of a super-block."""
         folder = self._single_folder(corner)
         return folder.with_name(folder.name + ENDING)
 

@@ -94,7 +94,7 @@ class RunFolder:
 
     @property
     def grey_parts(self) -> str:
-        """Parquet tables of each task of convert: how often which grey value occurs, and where all is of one value."""
+        """Tables of each task of convert: how often which grey value occurs, where all is of one value, sums of each slice."""
         return self._at("work", "grey")
 
     @property

@@ -12,7 +12,7 @@ from mitoscale.core.plan import RunPlan
 from mitoscale.core.provenance import Provenance
 from mitoscale.storage.layout import RunFolder, read_json, write_json
 
-FORMAT = 3
+FORMAT = 4
 """Raised whenever an older version could misread a run folder, or this one misread an older one's."""
 
 

@@ -83,8 +83,8 @@ def unpacked(part: bytes, only: Collection[str] | None = None) -> TaskTables:
 _dtype = lru_cache(maxsize=256)(np.dtype)
 
 
-def write_parts(path: Path, parts: Mapping[str, bytes], token: str) -> None:
-    """Write a file, durably and whole.
+def write_parts(path: Path, parts: Mapping[str, bytes], token: str, *, durable: bool = True) -> None:
+    """Write a file, whole or not at all.
 
     Parameters
     ----------
@@ -94,6 +94,8 @@ def write_parts(path: Path, parts: Mapping[str, bytes], token: str) -> None:
         For each task's name what :func:`packed` gave.
     token : str
         Of the settings it is made with.
+    durable : bool
+        Whether to wait until it is on the disk.
 
     Raises
     ------
@@ -105,7 +107,7 @@ def write_parts(path: Path, parts: Mapping[str, bytes], token: str) -> None:
         places[name] = (at, len(part), xxhash.xxh3_128_hexdigest(part))
         at += len(part)
     index = json.dumps({"token": token, "parts": places}).encode()
-    with replacing(str(path)) as temporary, open(temporary, "wb") as file:
+    with replacing(str(path), durable=durable) as temporary, open(temporary, "wb") as file:
         file.writelines(parts.values())
         file.write(index + _END.pack(len(index), xxhash.xxh3_128_digest(index), _MAGIC))
 

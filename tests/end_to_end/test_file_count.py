@@ -6,12 +6,16 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from commands import Call, Finished, Stack
+import numpy as np
+import pytest
+from commands import Call, Stack
 
 from mitoscale.cluster.executor import SerialExecutor
 from mitoscale.core.settings import STAGES
+from mitoscale.ops.phantom import make_phantom
 from mitoscale.pipeline import Observer, StageOutcome, execute, load, make_plan, start
 from mitoscale.stages.source import open_source
+from mitoscale.storage.tiff_writing import write_tiff
 
 
 def files_of_blocks(run: str) -> int:
@@ -33,18 +37,30 @@ class Counting(Observer):
         self.at_end[outcome.name] = self._count()
 
 
+@pytest.fixture
+def wide(tmp_path: Path) -> Stack:
+    """A phantom of more than one level."""
+    phantom = make_phantom((32, 128, 256), objects=12, seed=4, touching=0.0)
+    write_tiff(str(tmp_path / "wide.tif"), phantom.image, phantom.spacing)
+    np.save(tmp_path / "wide.npy", phantom.labels)
+    return Stack(phantom=phantom, image=str(tmp_path / "wide.tif"), truth=str(tmp_path / "wide.npy"))
+
+
+@pytest.mark.parametrize(("name", "blocks", "levels"), [("stack", 8, 1), ("wide", 16, 2)])
 def test_at_most_eight_files_a_block_while_it_runs_and_three_afterwards(
-    mitoscale: Call, finished: Finished, stack: Stack, tmp_path: Path
+    name: str, blocks: int, levels: int, mitoscale: Call, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    source, run = open_source(stack.image, None), str(tmp_path / "run")
-    begun = start(make_plan(source, run, load(finished.run).plan.settings))
+    stack: Stack = request.getfixturevalue(name)
+    first, run = str(tmp_path / "first"), str(tmp_path / "run")
+    assert mitoscale("convert", stack.image, first, *stack.exact()).code == 0
+    begun = start(make_plan(open_source(stack.image, None), run, load(first).plan.settings))
+    assert (len(begun.plan.grid), len(begun.plan.spec.factors)) == (blocks, levels)
     counting = Counting(lambda: files_of_blocks(run))
     execute(begun, STAGES, SerialExecutor(), counting)
-    blocks = len(begun.plan.grid)
-    assert blocks == 8 and counting.most <= 8 * blocks, counting.at_end
+    assert counting.most <= 8 * blocks, counting.at_end
     assert counting.most <= begun.plan.file_count <= counting.most + 16, "plan tells what there is"
-    fullest = max(sum(1 for _ in folder.iterdir()) for folder in Path(run, "work").rglob("*") if folder.is_dir())
-    assert fullest <= max(3 * len(begun.plan.convert_grid), blocks)
+    kinds = [path for path in Path(run, "work").rglob("*") if path.suffix == ".tables"]
+    assert len(kinds) == 7, "one file for each kind of table, once all are gathered"
     copy = shutil.copytree(run, tmp_path / "copy").as_posix()
     assert mitoscale("clean", copy).code == 0
     assert files_of_blocks(copy) == begun.plan.kept_file_count <= 3 * blocks

@@ -70,10 +70,10 @@ def test_what_is_gone_is_told_and_written_anew(
     "lost",
     [
         ["work"],
-        ["work/label_table/z000_y000/x000.tables", "work/final"],
-        ["<work/label_table/z000_y000/x000.tables"],
-        ["work/fragments/z000_y000/x000.tables"],
-        ["<work/fragments/z000_y000/x000.tables", "<work/detections/z000_y000/x000.tables"],
+        ["work/label_table/z000/y000/x000.tables", "work/final"],
+        ["<work/label_table/z000/y000/x000.tables"],
+        ["work/fragments/z000/y000/x000.tables"],
+        ["<work/fragments/z000/y000/x000.tables", "<work/detections/z000/y000/x000.tables"],
     ],
 )
 def test_working_files_that_are_gone_are_made_again_where_they_are_needed(

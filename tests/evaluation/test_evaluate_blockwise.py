@@ -17,6 +17,7 @@ from stardist.matching import matching
 
 from mitoscale.cluster.executor import SerialExecutor
 from mitoscale.core.errors import InputError
+from mitoscale.core.grid import SUPER_BLOCK
 from mitoscale.evaluation.evaluate import evaluate, score
 from mitoscale.evaluation.object_metrics import THRESHOLDS
 from mitoscale.ops.instances import instances
@@ -117,6 +118,7 @@ def test_values_that_only_later_blocks_have(tmp_path: Path) -> None:
 def test_each_block_is_read_once_and_nothing_is_left(pair: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> None:
     class Counting(SerialExecutor):
         def run(self, stage: str, function: Any, keys: Any, **more: Any) -> Any:
+            keys = list(keys)
             asked.extend(key.name for key in keys)
             assert len(list((tmp_path / "scratch").iterdir())) == 1
             return super().run(stage, function, keys, **more)
@@ -153,3 +155,15 @@ def test_bad_input_in_one_block_is_told(tmp_path: Path) -> None:
         evaluate(b, b, block=(2, 4, 4))
     with pytest.raises(InputError, match="--scratch"):
         evaluate(b, b, scratch=str(tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_objects_that_cross_super_blocks_are_joined(labelled: bool, tmp_path: Path) -> None:
+    """Blocks of two voxels: 2 x 2 super-blocks, and thin objects that go on diagonally from one to the next."""
+    rng = np.random.default_rng(8)
+    prediction, truth = (rng.random((3, 2 * SUPER_BLOCK + 5, 2 * SUPER_BLOCK + 5)) < share for share in (0.05, 0.07))
+    for step in range(-3, 4):  # through the corner where all four meet, and against the order of blocks
+        truth[:, 2 * SUPER_BLOCK + step, 2 * SUPER_BLOCK - step] = True
+    pair = [(instances(mask) if labelled else mask.astype(np.uint8)) for mask in (prediction, truth)]
+    found = evaluate(*stored(tmp_path, a=pair[0], b=pair[1]), block=(2, 2, 2))
+    assert flat(found) == pytest.approx(flat(score(*pair)))

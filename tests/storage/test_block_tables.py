@@ -57,7 +57,7 @@ def test_single_files_are_gathered_in_one_for_each_super_block(tmp_path: Path) -
     assert list(made.loose()) == [(0, 0, 0), (0, 0, 1)]
     for corner in made.loose():
         made.gather(corner)
-    assert files(tmp_path) == ["z000_y000/x000.tables", "z000_y000/x001.tables"] and not list(made.loose())
+    assert files(tmp_path) == ["z000/y000/x000.tables", "z000/y000/x001.tables"] and not list(made.loose())
     check_all(made)
     assert [name for name, _ in made.read_all((0, 0, 1))] == NAMES[SUPER_BLOCK:]
     assert not made.lacking(NAMES)
@@ -94,7 +94,7 @@ def test_a_flipped_byte_and_a_cut_file_are_told_by_name(gathered: bool, tmp_path
     made = written(tmp_path)
     if gathered:
         made.gather((0, 0, 0))
-    path = tmp_path / "z000_y000" / ("x000.tables" if gathered else f"x000/{NAMES[11]}.tables")
+    path = tmp_path / "z000" / "y000" / ("x000.tables" if gathered else f"x000/{NAMES[11]}.tables")
     content = path.read_bytes()
     flipped = 0
     for at in range(len(content) // 4, len(content), max(1, len(content) // 60)):
