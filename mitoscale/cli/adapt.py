@@ -50,7 +50,7 @@ def adapt(cluster: str | None, beside: str | None, **options: Any) -> None:
     """
     from mitoscale.cli.learning import run_on_cluster, settings_of
     from mitoscale.core.adapting import AdaptSettings
-    from mitoscale.nets.embedded import find_weights
+    from mitoscale.nets.named_weights import find_weights
     from mitoscale.training.adapt_job import adapt_job
     from mitoscale.training.no_gain import NoGainError
     from mitoscale.training.volume_list import read_volume_list

@@ -42,7 +42,7 @@ def finetune(cluster: str | None, cache: str | None, cache_size: float, **option
 
     from mitoscale.cli.learning import run_on_cluster, settings_of
     from mitoscale.core.learning import FinetuneSettings
-    from mitoscale.nets.embedded import find_weights
+    from mitoscale.nets.named_weights import find_weights
     from mitoscale.nets.published import cache_folder
     from mitoscale.storage.layout import check_writable
     from mitoscale.training.job import finetune_job

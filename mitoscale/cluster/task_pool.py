@@ -1,9 +1,4 @@
-"""Tasks on a Dask cluster: a bounded number at a time, and an account of the workers that died under them.
-
-Dask computes a task again when its worker dies, on and on: one block that needs too much memory takes down worker
-after worker. The scheduler says which tasks a lost worker held, so deaths are counted here, and a task that was there
-too often is taken back.
-"""
+"""Tasks on a Dask cluster: a bounded number at a time; :mod:`mitoscale.cluster.worker_deaths` says which are taken back."""
 
 from __future__ import annotations
 
@@ -14,7 +9,6 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from queue import Empty, SimpleQueue
@@ -25,6 +19,7 @@ from mitoscale.cluster.connection import CANCELLED, no_pending_workers
 from mitoscale.cluster.result_gathering import Fetched, fetch
 from mitoscale.cluster.signals import POLL_SECONDS, put_off, put_off_no_more, raise_if_interrupted
 from mitoscale.cluster.task_outcome import TaskOutcome
+from mitoscale.cluster.worker_deaths import PendingTask, count_deaths
 from mitoscale.cluster.worker_events import WorkerEvents
 from mitoscale.core.errors import StoppedError
 from mitoscale.core.event import Event, ignore
@@ -40,13 +35,6 @@ REFILL = 50
 
 NO_WORKER_SECONDS = 600.0
 """A cluster without any worker for this long counts as lost."""
-
-
-@dataclass(kw_only=True)
-class _PendingTask:
-    keys: tuple[Key, ...]
-    future: Any
-    deaths: int = 0
 
 
 class TaskPool:
@@ -108,7 +96,7 @@ class TaskPool:
             "pure": False,
         }
         self._bundling = Bundling(bundle)
-        self._pending: dict[str, _PendingTask] = {}
+        self._pending: dict[str, PendingTask] = {}
         self._again: deque[tuple[Key, int]] = deque()
         self._happened: SimpleQueue[Any] = SimpleQueue()
         self._next_check = self._last_worker = time.monotonic()
@@ -180,7 +168,7 @@ class TaskPool:
         packed = [pack(keys) for keys in tasks.values()]
         futures = self._client.map(partial(call, self._packed), packed, key=list(tasks), **self._how)
         for (name, keys), future in zip(tasks.items(), futures, strict=True):
-            self._pending[name] = _PendingTask(keys=keys, future=future, deaths=deaths)
+            self._pending[name] = PendingTask(keys=keys, future=future, deaths=deaths)
             future.add_done_callback(self._happened.put)
 
     def _wait(self, deaths: int) -> list[TaskOutcome]:
@@ -249,17 +237,10 @@ class TaskPool:
         return TaskOutcome(key=key, result=outcome, deaths=deaths)
 
     def _lost(self, names: list[str], deaths: int) -> list[TaskOutcome]:
-        """Count deaths; a key with too many is given back, a bundle is submitted again key by key, to find which one kills."""
+        """Count the deaths of workers: give back what killed too many, and submit bundles again key by key."""
         outcomes = []
-        for name in names:
-            task = self._pending.get(name)
-            if task is None:
-                continue
-            task.deaths += 1
-            if len(task.keys) == 1 and task.deaths < deaths:
-                continue
+        for task in count_deaths(self._pending, names, most=deaths):
             self._client.cancel([task.future])
-            del self._pending[name]
             if len(task.keys) == 1:
                 outcomes.append(TaskOutcome(key=task.keys[0], deaths=task.deaths))
             else:

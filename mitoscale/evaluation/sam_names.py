@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mitoscale.core.errors import InputError
-from mitoscale.nets.embedded import find_weights
+from mitoscale.nets.named_weights import find_weights
 
 
 def sam_names(sams: Sequence[str]) -> list[str]:

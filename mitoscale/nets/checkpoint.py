@@ -20,7 +20,7 @@ from torch import nn
 
 from mitoscale.core.errors import InputError, StoppedError
 from mitoscale.nets import sam, unet
-from mitoscale.nets.embedded import find_weights
+from mitoscale.nets.named_weights import find_weights
 from mitoscale.nets.published import check_use
 from mitoscale.nets.sam_checkpoint import read_sam_checkpoint
 

@@ -166,7 +166,7 @@ def weights_digest(name_or_path: str) -> str:
         return ""
     import hashlib
 
-    from mitoscale.nets.embedded import find_weights
+    from mitoscale.nets.named_weights import find_weights
 
     with Path(find_weights(name_or_path)).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

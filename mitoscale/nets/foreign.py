@@ -9,7 +9,7 @@ from typing import Any
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Spacing
 from mitoscale.nets.bioimageio_model import PREFIX, model_digest, read_model, sha256_of
-from mitoscale.nets.embedded import find_weights
+from mitoscale.nets.named_weights import find_weights
 from mitoscale.nets.published import PUBLISHED
 
 

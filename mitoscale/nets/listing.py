@@ -11,7 +11,7 @@ from urllib.parse import urljoin, urlsplit
 from safetensors import SafetensorError, safe_open
 
 from mitoscale.core.errors import InputError
-from mitoscale.nets.embedded import embedded_names, find_weights
+from mitoscale.nets.named_weights import embedded_names, find_weights
 from mitoscale.nets.published import PUBLISHED, PublishedWeights, cache_folder, promised_md5
 
 
@@ -52,8 +52,8 @@ class Download:
 def known_weights() -> list[KnownWeights]:
     """The embedded weights, then the user's own in the folder of downloads, then those that others publish.
 
-    What a name stands for is listed, as :func:`mitoscale.nets.embedded.find_weights` finds it: embedded weights come before own
-    ones of their name, and those before published ones.
+    What a name stands for is listed, as :func:`mitoscale.nets.named_weights.find_weights` finds it: embedded weights come before
+    own ones of their name, and those before published ones.
     """
     embedded = {name: _described(name, find_weights(name), "embedded") for name in embedded_names()}
     files = {path.stem: path for path in sorted(cache_folder().glob("*.safetensors")) if path.is_file()}

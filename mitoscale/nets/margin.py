@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Spacing
-from mitoscale.nets.embedded import find_weights
+from mitoscale.nets.named_weights import find_weights
 
 _DEEPEST_PIXELS = 2.0
 """Pixels of the deepest level within which the edge of a window is felt."""

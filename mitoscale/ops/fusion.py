@@ -17,9 +17,9 @@ import numpy as np
 
 from mitoscale.core.geometry import Spacing
 from mitoscale.core.settings import DetectSettings, SegmentSettings
-from mitoscale.ops.centroids import profiles
 from mitoscale.ops.link import link
 from mitoscale.ops.masks import Mask, clip_to_foreground, fill_unclaimed, paint, score_of_profiles, suppress
+from mitoscale.ops.profiles import profiles
 from mitoscale.ops.prompts import Prompts, prompts_from_profiles
 
 

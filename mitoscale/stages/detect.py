@@ -15,7 +15,7 @@ from mitoscale.core.result import BlockResult
 from mitoscale.nets.factories import make_detector
 from mitoscale.nets.predictors import CoreDetector, CoreForeground
 from mitoscale.nets.validate import checked_foreground
-from mitoscale.ops.centroids import deduplicate, detections_from_profiles, profiles
+from mitoscale.ops.profiles import deduplicate, detections_from_profiles, profiles
 from mitoscale.stages.network_view import NetworkView, network_view, read_block
 from mitoscale.stages.reading import seal, sealed
 from mitoscale.stages.stage import Key, Stage, Stopwatch

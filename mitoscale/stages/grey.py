@@ -15,8 +15,8 @@ from mitoscale.core.settings import ConvertSettings
 from mitoscale.core.volume import Normalisation, usual_range
 from mitoscale.ops.grey_histogram import Histogram, values_of
 from mitoscale.ops.padding import flat_runs
+from mitoscale.stages.bad_slices import gather_slices, sums_of_slices
 from mitoscale.stages.padding import flat_cells, gather_padding, of_cells
-from mitoscale.stages.slices import gather_slices, sums_of_slices
 from mitoscale.stages.work_tables import tables_of
 from mitoscale.storage.layout import RunFolder, read_json, write_json
 

@@ -11,7 +11,7 @@ from mitoscale.core.grid import BlockGrid, block_name
 from mitoscale.core.plan import RunPlan
 from mitoscale.stages.work_tables import STAGES_WITH_TABLES, tables_of
 from mitoscale.storage.layout import RunFolder
-from mitoscale.storage.stored_shards import stored_in_row
+from mitoscale.storage.shard_listing import stored_in_row
 
 
 def arrays_of(plan: RunPlan, stage: str) -> list[str]:

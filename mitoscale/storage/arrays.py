@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
 from typing import Any, Literal
 
 import numpy as np
@@ -23,6 +20,7 @@ from mitoscale.core.errors import BlockError, InputError, StoppedError
 from mitoscale.core.geometry import Region
 from mitoscale.storage.checksum import checksum
 from mitoscale.storage.creation import create_array
+from mitoscale.storage.shard_replacement import replace_shards, whole_shards
 from mitoscale.storage.tensorstore_context import context
 
 __all__ = ["Array", "MissingShardError", "checksum", "create_array", "open_array"]
@@ -250,32 +248,15 @@ class Array:
             self._write_over_broken(where, data, error)
 
     def _write_over_broken(self, where: tuple[slice, ...], data: np.ndarray, error: Exception) -> None:
-        """Write whole shards beside the array, and put them in the place of the broken ones.
-
-        tensorstore reads an old shard at the array's border before it replaces it, because the shard reaches past
-        the border, and stops where the old one is broken. A shard that is replaced as a whole needs no reading.
-        """
-        sizes = self.shards
-        if sizes is None or any(
-            s.start % n or (s.stop % n and s.stop != end) for s, n, end in zip(where, sizes, self.shape, strict=True)
-        ):
+        """Replace broken shards as a whole: tensorstore reads an old one at the array's border, and stops where it is broken."""
+        names = self.shards and whole_shards(where, self.shards, self.shape)
+        if not names:
             raise BlockError(f"cannot write {self.path}: {error}") from error
-        names = [os.path.join("c", *map(str, i)) for i in product(*map(_shards_of, where, sizes))]
         try:
-            with tempfile.TemporaryDirectory(prefix=".replacing-", dir=self.path) as aside:
-                shutil.copy(os.path.join(self.path, "zarr.json"), aside)
-                Array(path=aside)._store[where].write(data).result()
-                for name in names:
-                    os.makedirs(os.path.dirname(os.path.join(self.path, name)), exist_ok=True)  # of a shard never written
-                    os.replace(os.path.join(aside, name), os.path.join(self.path, name))
+            replace_shards(self.path, names, lambda aside: Array(path=aside)._store[where].write(data).result())
         except (ValueError, OSError) as again:
             kind = StoppedError if isinstance(again, OSError) or "os_error_code" in str(again) else BlockError
             raise kind(f"cannot write {self.path}: {again}") from again
-
-
-def _shards_of(part: slice, size: int) -> range:
-    """Indices along one axis of the shards of ``size`` voxels that ``start:stop`` meets."""
-    return range(part.start // size, -(-part.stop // size))
 
 
 @lru_cache(maxsize=64)

@@ -18,8 +18,8 @@ from mitoscale.core.settings import SegmentSettings
 from mitoscale.evaluation.grey_volume import GreyVolume, open_grey
 from mitoscale.nets.checkpoint import WeightsCard, digest, load_unet, save_weights
 from mitoscale.nets.device import device_name, set_threads
-from mitoscale.nets.embedded import find_weights
 from mitoscale.nets.factories import make_segmenter
+from mitoscale.nets.named_weights import find_weights
 from mitoscale.nets.predictors import MaskSegmenter
 from mitoscale.nets.unet import UNet
 from mitoscale.storage.atomic import replacing

@@ -14,7 +14,7 @@ from mitoscale.core.learning import FinetuneSettings, LearnSettings, TrainSettin
 from mitoscale.core.provenance import software
 from mitoscale.nets.checkpoint import digest, load_sam, square_pixel
 from mitoscale.nets.device import device, device_name, set_threads
-from mitoscale.nets.embedded import find_weights
+from mitoscale.nets.named_weights import find_weights
 from mitoscale.nets.sam_pixel import checked_pixel
 from mitoscale.nets.unet import UNet
 from mitoscale.storage.exclusive import exclusively

@@ -21,7 +21,7 @@ from commands import Call
 from safetensors.numpy import save_file
 
 from mitoscale.core.errors import InputError
-from mitoscale.nets.embedded import find_weights
+from mitoscale.nets.named_weights import find_weights
 from mitoscale.nets.published import PUBLISHED
 
 BODY = b"mitoscale test 25594909"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from commands import Call, Finished, Stack, check_refused, cut
 
-from mitoscale.nets.embedded import FOLDER as WEIGHTS
+from mitoscale.nets.named_weights import FOLDER as WEIGHTS
 
 
 def text_as_weights(folder: Path) -> list[str]:

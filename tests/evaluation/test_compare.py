@@ -16,7 +16,7 @@ from mitoscale.core.errors import StoppedError
 from mitoscale.core.geometry import Region
 from mitoscale.evaluation.compare import UNET, Comparison, Method, _without_small
 from mitoscale.evaluation.evaluate import score
-from mitoscale.nets.embedded import find_weights
+from mitoscale.nets.named_weights import find_weights
 from mitoscale.report.comparison import agreement, chosen_slices, slice_picture, write_comparison
 
 WAYS = [UNET, "sam-small, points", "sam-small, boxes", "sam-small + U-Net", "sam-small, automatic"]

@@ -14,7 +14,7 @@ from segment_anything import sam_model_registry
 
 from mitoscale.core.errors import InputError
 from mitoscale.nets.checkpoint import WeightsCard, digest, load_sam, load_unet, save_weights
-from mitoscale.nets.embedded import embedded_names, find_weights
+from mitoscale.nets.named_weights import embedded_names, find_weights
 from mitoscale.nets.sam import Sam, SamConfig
 from mitoscale.nets.unet import UNet, UNetConfig
 

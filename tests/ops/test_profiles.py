@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import ndimage
 
-from mitoscale.ops.centroids import deduplicate, detections_from_profiles, profiles
+from mitoscale.ops.profiles import deduplicate, detections_from_profiles, profiles
 
 
 def disks(*centres: tuple[int, int, int], shape: tuple[int, int] = (60, 90)) -> np.ndarray:

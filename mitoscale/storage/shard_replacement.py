@@ -1,0 +1,59 @@
+"""Replacing stored shards of a Zarr array: new ones are written beside it and take the place of the old ones by rename."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from itertools import product
+
+
+def whole_shards(where: Sequence[slice], sizes: Sequence[int], shape: Sequence[int]) -> list[str]:
+    """Names of the shards that make up a part of an array; none where the part does not end where shards do.
+
+    Parameters
+    ----------
+    where : sequence of slice
+        The part, with start and stop.
+    sizes : sequence of int
+        Shape of a shard.
+    shape : sequence of int
+        Shape of the array, which may end within a shard.
+
+    Examples
+    --------
+    >>> whole_shards((slice(0, 4), slice(4, 7)), (4, 4), (8, 7))
+    ['c/0/1']
+    >>> whole_shards((slice(0, 3), slice(4, 7)), (4, 4), (8, 7))
+    []
+    """
+    if any(s.start % n or (s.stop % n and s.stop != end) for s, n, end in zip(where, sizes, shape, strict=True)):
+        return []
+    indices = (range(s.start // n, -(-s.stop // n)) for s, n in zip(where, sizes, strict=True))
+    return [os.path.join("c", *map(str, index)) for index in product(*indices)]
+
+
+def replace_shards(path: str, names: Sequence[str], write: Callable[[str], object]) -> None:
+    """Write shards beside an array, and put them in the place of its own.
+
+    Parameters
+    ----------
+    path : str
+        The array, Zarr v3.
+    names : sequence of str
+        From :func:`whole_shards`.
+    write : callable
+        Gets the path of an empty array with the same metadata, and writes all these shards into it.
+
+    Raises
+    ------
+    OSError
+        If they cannot be written; the array has old and new ones then, each of them whole.
+    """
+    with tempfile.TemporaryDirectory(prefix=".replacing-", dir=path) as aside:
+        shutil.copy(os.path.join(path, "zarr.json"), aside)
+        write(aside)
+        for name in names:
+            os.makedirs(os.path.dirname(os.path.join(path, name)), exist_ok=True)  # of a shard never written
+            os.replace(os.path.join(aside, name), os.path.join(path, name))
