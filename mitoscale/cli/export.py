@@ -6,7 +6,7 @@ import os
 
 import click
 
-_TABLES = {"objects": "objects", "detections": "detections", "edges": "edges_table"}
+_TABLES = {"objects": "objects", "detections": "detections", "edges": "edges_table", "cells": "cells"}
 
 
 @click.command()
@@ -46,7 +46,7 @@ def export(run: str, target: str, table: str | None, edits: bool) -> None:
     labels_path = there.plan.labels
     if edits:
         labels_path, objects = current_corrections(there.plan, pipeline.closing_of(there, "relabel"))
-        if table in ("detections", "edges"):
+        if table in ("detections", "edges", "cells"):
             raise InputError(f"--edits changes objects alone; leave it away for --table {table}")
     if kind == ".csv":
         write_csv(target, read_table(objects if edits else getattr(RunFolder(there.plan.run), _TABLES[table or "objects"])))

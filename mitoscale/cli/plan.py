@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mitoscale.cli.options import Numbers, request_options, where_options
-from mitoscale.cli.reading import gaps_option, reading_options
+from mitoscale.cli.reading import gaps_option, mask_option, reading_options
 
 if TYPE_CHECKING:
     from mitoscale.core.request import RunRequest
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @click.option("--voxel-size", type=Numbers(float), help="Voxel size z,y,x in nm, where the source does not tell it.")
 @click.option("--blocks", type=click.IntRange(min=1), default=2, metavar="N", help="Real blocks to try, side by side.")
 @click.option("--into", default=".", metavar="FOLDER", help="Where the run folder will lie: its free space is looked at.")
+@mask_option
 @gaps_option
 @reading_options
 @request_options

@@ -38,6 +38,12 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return described
 
 
+def mask_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--mask``, for commands that begin a run."""
+    text = "Cells (whole numbers, 0: outside; also on a coarser grid) that cover SRC: only inside of them is worked on."
+    return click.option("--mask", metavar="VOLUME", help=text)(command)
+
+
 def gaps_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--fill-gaps``, beside :func:`reading_options`, where networks see neighbours in place of a missing slice."""
     text = "Slices may be missing by number in a folder or glob: their neighbours stand for them (up to 30 nm, or two slices)."

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mitoscale.cli.options import Numbers, request_options, where_options
-from mitoscale.cli.reading import gaps_option, reading_options
+from mitoscale.cli.reading import gaps_option, mask_option, reading_options
 
 if TYPE_CHECKING:
     from mitoscale.core.request import RunRequest
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @click.argument("run")
 @click.option("--voxel-size", type=Numbers(float), help="Voxel size z,y,x in nm, where the source does not tell it.")
 @click.option("--labels-into-source", is_flag=True, help="Write labels into the source OME-Zarr.")
+@mask_option
 @gaps_option
 @reading_options
 @request_options

@@ -36,6 +36,8 @@ class RunRequest(Settings):
     """Core (z, y, x) of a block in voxels."""
     invert: bool | None = None
     """Membranes are bright: swap dark and bright."""
+    mask: str | None = None
+    """Cells outside of which nothing is looked for: a volume of any kind."""
     detector: str | None = None
     """Weights by name or path, ``bioimageio:FOLDER``, or ``pkg.module:factory``."""
     detector_pixel: float | None = None

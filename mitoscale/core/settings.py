@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mitoscale.core.cell_mask import CellMask
 from mitoscale.core.geometry import Region, Spacing, Triple
 from mitoscale.core.reading import Reading
 
@@ -67,6 +68,8 @@ class DetectSettings(Settings):
     """Let the U-Net see each slice a second time, turned round, and average: half as fast."""
     min_separation_nm: float = 120.0
     """Two detections of one slice closer than this are one."""
+    mask: CellMask | None = None
+    """Cells outside of which nothing is looked for; None: everywhere."""
 
 
 class SegmentSettings(Settings):

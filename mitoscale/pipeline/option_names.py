@@ -12,6 +12,7 @@ _OPTIONS = {
     ("convert", "region"): "region",
     ("convert", "invert"): "invert",
     ("detect", "detector"): "detector",
+    ("detect", "mask"): "mask",
     ("detect", "pixel_nm"): "detector-pixel",
     ("detect", "options"): "detector-option",
     ("detect", "threshold"): "threshold",

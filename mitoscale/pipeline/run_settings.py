@@ -9,6 +9,7 @@ from mitoscale.core.settings import ConvertSettings, DetectSettings, RelabelSett
 from mitoscale.nets.factories import weights_digest
 from mitoscale.nets.margin import margin_nm
 from mitoscale.nets.published import check_use
+from mitoscale.stages.cell_mask import open_mask
 from mitoscale.stages.source import Source
 
 _THIN, _LEAST_NM2 = 3, 1.0e4
@@ -46,7 +47,9 @@ def settings_for(source: Source, request: RunRequest, threads: int) -> RunSettin
         invert=bool(request.invert),
     )
     relabel = RelabelSettings(min_volume_nm3=least_volume(convert.region, source.spacing))
-    return with_request(RunSettings(convert=convert, relabel=relabel, threads=threads), request)
+    mask = open_mask(request.mask, source.shape, source.spacing, source.origin) if request.mask else None
+    settings = RunSettings(convert=convert, detect=DetectSettings(mask=mask), relabel=relabel, threads=threads)
+    return with_request(settings, request)
 
 
 def least_volume(region: Region, spacing: Spacing) -> float:

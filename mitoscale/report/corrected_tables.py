@@ -10,9 +10,11 @@ from mitoscale.core.geometry import Region, Triple
 from mitoscale.core.plan import RunPlan
 from mitoscale.core.provenance import Provenance
 from mitoscale.ops.boundaries import areas, boundaries, merge_boundaries
+from mitoscale.ops.cells import cell_of, cell_pairs, merge_pairs
 from mitoscale.ops.object_table import finish_objects
 from mitoscale.ops.objects import merge_objects, partial_objects
 from mitoscale.report.corrections import Corrections
+from mitoscale.stages.cell_mask import read_cells
 from mitoscale.stages.grey import read_grey
 from mitoscale.stages.object_marks import Marks, object_marks
 from mitoscale.storage.arrays import open_array
@@ -61,6 +63,8 @@ def write_tables(plan: RunPlan, corrected: Corrections) -> None:
     new = _with(measured["label"], touched)
     for name in _OF_SEGMENTER:
         measured[name] = np.full(len(measured["label"]), np.nan)
+    if "cell" in rows:
+        measured["cell"] = measure.cells(measured["label"])
     joined = {name: np.concatenate([rows[name], measured[name][new].astype(rows[name].dtype)]) for name in rows}
     order = np.argsort(joined["label"], kind="stable")
     table: Columns = {name: values[order] for name, values in joined.items()}
@@ -81,6 +85,7 @@ class _Measure:
     def __init__(self, plan: RunPlan, corrected: Corrections) -> None:
         self._plan, self._corrected = plan, corrected
         self._done: dict[Triple, tuple[Columns, Columns]] = {}
+        self._pairs: list[Columns] = []
 
     def of(self, labels: set[int]) -> tuple[Columns, Columns]:
         """Rows of some objects, and all boundaries in the blocks that they meet."""
@@ -103,10 +108,15 @@ class _Measure:
         labels = self._corrected.read(around)
         image, foreground = _voxels(plan.image, core), _voxels(RunFolder(plan.run).foreground, core)
         threshold = plan.settings.detect.threshold
-        sums = partial_objects(
-            labels[core.within(around)], image, foreground, marks=self._marks(core), core=core, threshold=threshold
-        )
+        inner, marks = labels[core.within(around)], self._marks(core)
+        sums = partial_objects(inner, image, foreground, marks=marks, core=core, threshold=threshold)
+        if plan.settings.detect.mask:
+            self._pairs.append(cell_pairs(inner, read_cells(plan.settings.detect.mask, core)))
         return sums, boundaries(labels, core=core, read=around)
+
+    def cells(self, labels: np.ndarray) -> np.ndarray:
+        """The cell of each of some measured objects."""
+        return cell_of(labels, merge_pairs(self._pairs))
 
     def _marks(self, core: Region) -> Marks:
         """Padding and bad slices, but after clean, which removes what tells them. Of what people saw nothing is lost."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -13,8 +15,10 @@ from mitoscale.core.grid import Block
 from mitoscale.core.provenance import Provenance
 from mitoscale.core.result import BlockResult
 from mitoscale.ops.boundaries import areas, boundaries, merge_boundaries
+from mitoscale.ops.cells import CellSums, cell_pairs, cell_sizes, merge_pairs
 from mitoscale.ops.object_table import finish_objects
 from mitoscale.ops.objects import MARKS, merge_objects, partial_objects
+from mitoscale.stages.cell_mask import read_cells
 from mitoscale.stages.object_marks import AROUND, object_marks
 from mitoscale.stages.reading import read_written
 from mitoscale.stages.sorted_rows import SortedRows, label_ranges
@@ -22,7 +26,7 @@ from mitoscale.stages.stage import Key, Stage, Stopwatch
 from mitoscale.stages.work_tables import final_tables, tables_of
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.layout import remove_tree
-from mitoscale.storage.tables import Columns, appending
+from mitoscale.storage.tables import Columns, appending, write_table
 
 
 class Measure(Stage):
@@ -63,20 +67,30 @@ class Measure(Stage):
             marks = object_marks(self.plan, self.grey, key.core, self.read_image, self.lost)
             sums = partial_objects(core, image, foreground, fragments, marks, core=key.core, threshold=threshold)
             met = boundaries(labels, core=key.core, read=around)
+            tables = {"sums": sums, "boundaries": met, **self._in_cells(core, key.core)}
         with watch.phase("write"):
             self.check_current()
-            tables_of(self.plan, "measure").write(key.name, {"sums": sums, "boundaries": met})
+            tables_of(self.plan, "measure").write(key.name, tables)
         counts = {"voxels": key.core.size, "objects": len(sums["label"]), **watch.bytes}
         return BlockResult(name=key.name, counts=counts, seconds=watch.seconds)
+
+    def _in_cells(self, labels: np.ndarray, core: Region) -> dict[str, Columns]:
+        """What is counted of a core where there is a mask: voxels of each object in each cell, and of each cell."""
+        mask = self.plan.settings.detect.mask
+        if mask is None:
+            return {}
+        cells = read_cells(mask, core)
+        return {"pairs": cell_pairs(labels, cells), "cells": cell_sizes(cells)}
 
     def _read(self, stage: str, array: str, region: Region) -> np.ndarray:
         return read_written(open_array(array), region, self.plan.grid, stage=stage, lost=self.lost.get(stage, frozenset()))
 
     def finish(self, done: Collection[str], counts: Mapping[str, float]) -> dict[str, float]:
-        """Merge the sums a range of labels at a time, write the tables."""
+        """Merge the sums a range of labels at a time, write the tables; of cells all are held at once."""
         scratch, spacing = f"{self.folder.work}/sorted", self.plan.spec.spacing
         sums = SortedRows(self._parts(done, "sums"), merge_objects, f"{scratch}/sums")
         met = SortedRows(self._parts(done, "boundaries"), merge_boundaries, f"{scratch}/boundaries")
+        pairs_of, cells = self._pairs(done, f"{scratch}/pairs"), CellSums()
         numbers = dict.fromkeys(("objects", "volume_nm3", "object_voxels", *(f"touches_{mark}" for mark in MARKS)), 0.0)
         metadata = {"mitoscale": Provenance.of(self.plan.settings).model_dump_json()}
         with (
@@ -86,6 +100,8 @@ class Measure(Stage):
             for low, high in label_ranges(sums.last):
                 own, around = sums.rows(low, high), met.rows(low, high)
                 table = finish_objects(own, around, spacing, self.plan.region)
+                if pairs_of is not None:
+                    table["cell"] = cells.add(table["label"], pairs_of.rows(low, high))
                 add_objects(table)
                 once = (around["other"] > 0) & (around["label"] < around["other"])
                 pairs = {name: around[name][once] for name in ("label", "other")}
@@ -95,8 +111,18 @@ class Measure(Stage):
                     numbers[f"touches_{mark}"] += float(table[f"touches_{mark}"].sum())
                 numbers["volume_nm3"] += float(table["volume_nm3"].sum())
                 numbers["object_voxels"] += float(own["voxels"].sum())
+        if pairs_of is not None:
+            sizes = SortedRows(self._parts(done, "cells"), merge_pairs, f"{scratch}/cells").rows(0, 1)
+            write_table(self.folder.cells, cells.table(sizes, math.prod(spacing)), metadata=metadata)
+        else:
+            Path(self.folder.cells).unlink(missing_ok=True)  # of an earlier mask
         remove_tree(scratch)
         return numbers
+
+    def _pairs(self, done: Collection[str], scratch: str) -> SortedRows | None:
+        if self.plan.settings.detect.mask is None:
+            return None
+        return SortedRows(self._parts(done, "pairs"), merge_pairs, scratch)
 
     def _parts(self, done: Collection[str], kind: str) -> Iterator[Columns]:
         written = tables_of(self.plan, "measure")

@@ -12,6 +12,7 @@ from mitoscale.core.grey import ReplacedSlice, VolumeGrey
 from mitoscale.core.grid import Block
 from mitoscale.core.plan import RunPlan
 from mitoscale.ops.padding import mirrored, near_border, padding_pixels
+from mitoscale.stages.cell_mask import outside
 from mitoscale.stages.padding import read_padding
 
 _CUT = 64
@@ -29,7 +30,7 @@ class NetworkView:
     image: np.ndarray
     """(Z, Y, X) uint8 of that part's read region."""
     hidden: np.ndarray
-    """(Z, Y, X) bool of the block's core: padding, where nothing is found."""
+    """(Z, Y, X) bool of the block's core: padding, and what is outside of the mask of cells; nothing is found there."""
     replaced: Mapping[ReplacedSlice, np.ndarray] = field(default_factory=dict)
     """Of bad slices in the core (Y, X) bool: where their neighbours stand for them."""
 
@@ -115,7 +116,7 @@ def network_view(plan: RunPlan, grey: VolumeGrey, image: np.ndarray, block: Bloc
             replaced[bad] = where[inner[1:]]
     for z in range(len(image)):
         seen[z] = mirrored(seen[z], padding[z])
-    hidden = padding[inner]
+    hidden = padding[inner] | outside(plan, block.core)
     asked = _with_tissue(block, ~hidden) if hidden.any() else block
     part = seen[asked.halo.within(block.halo)] if asked else seen[:0]
     return NetworkView(whole=seen, asked=asked, image=part, hidden=hidden, replaced=replaced)

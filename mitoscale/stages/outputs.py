@@ -71,7 +71,7 @@ def files_of(plan: RunPlan, stage: str) -> list[str]:
         "convert": [folder.grey, folder.slices],
         "detect": [folder.detections],
         "stitch": [folder.edges_table],
-        "measure": [folder.objects, folder.objects_csv, folder.contacts],
+        "measure": [folder.objects, folder.objects_csv, folder.contacts, *([folder.cells] if plan.settings.detect.mask else [])],
         "report": [folder.report],
     }
     return files.get(stage, [])

@@ -22,6 +22,7 @@ from mitoscale.ops.link import open_ends
 from mitoscale.ops.masks import Mask
 from mitoscale.ops.run_lengths import run_lengths, sizes, totals
 from mitoscale.ops.touching import touching_pairs
+from mitoscale.stages.cell_mask import outside
 from mitoscale.stages.fragment_slots import create_slots, write_slot
 from mitoscale.stages.network_view import network_view, read_block
 from mitoscale.stages.reading import check_seal, read_written, seal, sealed, seals_of, table_checksum
@@ -130,6 +131,7 @@ class Segment(Stage):
         segmenter, foreground = make_segmenter(settings.segment, spacing), stored / np.float32(255)
         if isinstance(segmenter, VolumeSegmenter):
             fragments = checked_fragments(segmenter.fragments(image, foreground, block.halo), image.shape)
+            fragments = np.where(outside(self.plan, block.halo), 0, fragments) if settings.detect.mask else fragments
             return _Fragments(fragments, fragments > 0, fragments > 0, np.full(int(fragments.max(initial=0)) + 1, np.nan), {})
         fusion = Fusion(detect=settings.detect, segment=settings.segment, spacing=spacing)
         core = block.core.within(block.halo)
@@ -138,6 +140,10 @@ class Segment(Stage):
         if segmenter is not None and any(found.asked):
             masks = ask_masks(segmenter, image, foreground, found.prompts(), block.halo)
         slices = fusion.fuse(foreground, found, masks)
+        if settings.detect.mask:  # masks may leave the foreground, not the cell
+            beyond = outside(self.plan, block.halo)
+            for values in (slices.labels, slices.own, slices.changed):
+                values[beyond] = 0
         fragments = fusion.link(slices.labels, open_ends=open_ends(block))
         own = slices.own & (fragments > 0)
         sums = np.zeros(int(fragments.max(initial=0)) + 1)

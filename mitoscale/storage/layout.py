@@ -128,6 +128,11 @@ class RunFolder:
         return self._at("tables", "objects.csv")
 
     @property
+    def cells(self) -> str:
+        """Table of the cells of a mask."""
+        return self._at("tables", "cells.parquet")
+
+    @property
     def contacts(self) -> str:
         """Table of the pairs of objects that touch."""
         return self._at("tables", "contacts.parquet")
