@@ -33,7 +33,7 @@ def other(value: Any) -> Any:
     if isinstance(value, str):
         return value + "x"
     if isinstance(value, tuple):
-        return (other(value[0]), *value[1:])
+        return (other(value[0]), *value[1:]) if value else (1,)
     if isinstance(value, dict):
         return {**value, "other": 1}
     if isinstance(value, Region):
