@@ -105,7 +105,10 @@ def _pixel(nm: float | list[float] | None) -> str:
 
 
 def _origin(training: dict[str, object]) -> str:
-    return f"trained on {training['data']}" if training.get("data") else "origin unknown"
+    listed = training.get("volumes")
+    learnt = [str(v["data"]) for v in listed if v.get("train_slices")] if isinstance(listed, list) else []
+    data = ", ".join(learnt) or training.get("data")
+    return f"trained on {data}" if data else "origin unknown"
 
 
 def download_address(name: str, source: str | None = None) -> Download:

@@ -61,7 +61,7 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def test_list_before_and_after_a_download(mitoscale: Call, mirror: str, tmp_path: Path) -> None:
     ended = mitoscale("weights", "list")
     assert ended.code == 0
-    for name in ("unet-small", "sam-small", *PUBLISHED):
+    for name in ("unet-small", "unet-varied", "sam-small", *PUBLISHED):
         assert sum(line.startswith(name + " ") for line in ended.out.splitlines()) == 1
     assert ended.out.count("not downloaded") == len(PUBLISHED) == 8
     with pytest.raises(InputError, match="mitoscale weights download vit_b"):
@@ -86,8 +86,9 @@ def test_own_weights_are_listed_by_name(mitoscale: Call, mirror: str, tmp_path: 
     listed = json.loads(mitoscale("weights", "list", "--json").out)
     names = [w["name"] for w in listed]
     own = ["a-name-longer-than-others", "cut", "foreign", "mine", "vit_h"]
-    assert names == ["sam-small", "unet-small", *own, *(name for name in PUBLISHED if name != "vit_h")]
+    assert names == ["sam-small", "unet-small", "unet-varied", *own, *(name for name in PUBLISHED if name != "vit_h")]
     of = {w["name"]: w for w in listed}
+    assert of["unet-varied"]["what"].endswith("trained on epfl, mitoem_r, cardiac")  # fib25 lent its grey values alone
     assert all(not w["path"] or find_weights(w["name"]) == Path(w["path"]) for w in listed)
     assert of["mine"]["what"].startswith("own sam, 5.0 nm, trained on EPFL") and of["mine"]["megabytes"] > 10
     assert "no mitoscale header" in of["foreign"]["what"] and str(cache / "cut.safetensors") in of["cut"]["what"]
