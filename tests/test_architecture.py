@@ -206,3 +206,9 @@ def test_a_job_is_a_thin_script(job: str) -> None:
     done = subprocess.run([sys.executable, str(path), "--help"], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert "Usage" in done.stdout
+
+
+def test_no_two_files_of_tests_have_one_name() -> None:
+    """Without packages pytest imports them by their names alone, and stops at the second."""
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert not {name for name in names if names.count(name) > 1}
