@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,11 @@ from mitoscale.storage.tiff_writing import write_tiff
 sys.path.insert(0, str(Path(__file__).parent / "end_to_end"))
 
 from commands import SHAPE, Call, Finished, Stack, call, this_process
+
+# A shell starts what it puts into the background with Ctrl-C ignored, and every process that a test starts would ignore it, too.
+for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _usual)
 
 # Doctests are looked for in every module, but several modules named conftest cannot be imported side by side.
 collect_ignore_glob = ["conftest.py", "*/conftest.py"]
