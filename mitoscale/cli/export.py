@@ -43,6 +43,8 @@ def export(run: str, target: str, table: str | None, edits: bool) -> None:
     if not (slices and os.path.isdir(target)):  # what a folder holds is looked at when it is written
         check_new(target, "--to")
     check_writable(os.path.dirname(os.path.abspath(target)))
+    if table == "cells" and there.plan.settings.detect.mask is None:
+        raise InputError(f"{run} was made without --mask: it has no cells")
     labels_path = there.plan.labels
     if edits:
         labels_path, objects = current_corrections(there.plan, pipeline.closing_of(there, "relabel"))

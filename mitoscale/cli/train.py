@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -11,6 +13,9 @@ from mitoscale.cli.reading import reading_options
 
 _EDIT_WINDOW = 512
 """Height and width in voxels of what is cut out around a correction."""
+
+_TOLD = ("truth", "voxel_size", "truth_threshold", "invert", "slices", "tune")
+"""Options that the entries of a list tell for each volume."""
 
 
 @click.command()
@@ -67,8 +72,10 @@ def train(cluster: str | None, **options: Any) -> None:
     from mitoscale.core.learning import TrainSettings
     from mitoscale.training.job import train_job
 
-    settings = TrainSettings(**_with_volumes(settings_of(options)))
-    result = run_on_cluster(train_job, settings, "train", cluster)
+    fields = settings_of(options)
+    with _nothing_left(fields["out"]):
+        settings = TrainSettings(**_with_volumes(fields))
+        result = run_on_cluster(train_job, settings, "train", cluster)
     scores = result["history"][-1]["scores"]
     if scores:
         click.echo("validation " + ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in scores.items()))
@@ -88,6 +95,9 @@ def _with_volumes(fields: dict[str, Any]) -> dict[str, Any]:
 
     without = fields.pop("without")
     if fields.pop("from_edits"):
+        own = [name for name in _TOLD if fields[name]]
+        if own:
+            raise InputError(f"--from-edits takes the windows of a run as they are; leave {own[0].replace('_', '-')} out")
         fields = fields | {"volume": _edited(fields)}
     if not is_volume_list(fields["volume"]):
         if without:
@@ -95,24 +105,39 @@ def _with_volumes(fields: dict[str, Any]) -> dict[str, Any]:
         if fields["truth"] is None:
             raise InputError(f"{fields['volume']} has no TRUTH beside it; give it, or a .yaml file that lists both")
         return fields
-    told = [name for name in ("truth", "voxel_size", "truth_threshold", "invert", "slices", "tune") if fields[name]]
+    told = [name for name in _TOLD if fields[name]]
     if told:
         raise InputError(f"{told[0].replace('_', '-')} is told for each volume by {fields['volume']}; leave it out here")
     return fields | {"truth": "", "volumes": left_out(read_volume_list(fields["volume"]), without, fields["volume"])}
+
+
+@contextmanager
+def _nothing_left(out: str) -> Iterator[None]:
+    """Where a training cannot begin, the windows that were written for it are removed."""
+    from pathlib import Path
+
+    from mitoscale.core.errors import MitoscaleError
+    from mitoscale.storage.layout import remove_tree
+
+    folder = Path(out).with_suffix(".windows")
+    there = folder.exists()
+    try:
+        yield
+    except MitoscaleError:
+        if not there and folder.exists() and not Path(out).with_suffix(".checkpoint").exists():
+            remove_tree(str(folder))
+        raise
 
 
 def _edited(fields: dict[str, Any]) -> str:
     """The list of a run's corrected windows, written beside the weights; a training that was stopped finds those it began with."""
     from pathlib import Path
 
-    from mitoscale.core.errors import InputError
     from mitoscale.pipeline import load
     from mitoscale.pipeline.edited_windows import corrected_windows
     from mitoscale.pipeline.window_pairs import LIST_NAME, write_pairs
     from mitoscale.storage.layout import check_new
 
-    if fields["truth"] is not None:
-        raise InputError(f"--from-edits learns from the corrections of a run; leave {fields['truth']} out")
     run, out = load(fields["volume"]), Path(fields["out"])
     folder = out.with_suffix(".windows")
     if not (folder / LIST_NAME).is_file() or not out.with_suffix(".checkpoint").exists():

@@ -40,10 +40,11 @@ def told(counts: Mapping[str, Mapping[str, float]], settings: RunSettings) -> li
 def _nothing(profiles: float, settings: RunSettings) -> str:
     """Why there is no object, though none was too small."""
     if not profiles:
+        mask = f" Has the --mask {settings.detect.mask.path} cells there?" if settings.detect.mask else ""
         size = ",".join(f"{s:g}" for s in settings.convert.spacing)
         return (
             f"{settings.detect.detector} saw nothing from --threshold {settings.detect.threshold:g} on: is the voxel size right "
-            f"({size} nm), are membranes dark (--invert), is it a tissue that the detector knows (--detector)?"
+            f"({size} nm), are membranes dark (--invert), is it a tissue that the detector knows (--detector)?{mask}"
         )
     segment = settings.segment
     if segment.segmenter not in ("sam", "unet"):

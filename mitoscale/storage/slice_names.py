@@ -7,6 +7,7 @@ import os
 import re
 from collections import Counter
 from itertools import islice
+from math import gcd
 
 from mitoscale.core.errors import InputError
 
@@ -17,6 +18,8 @@ _DIGITS = re.compile(r"(\d+)")
 _LETTERS = re.compile(r"[a-z]+")
 _CHANNELS = ("c", "ch", "channel", "w", "chan")
 _TILES = ("r", "row", "col", "x", "y", "tile")
+_SPARSE = 4
+"""So many times as many numbers as files, and they may count something else."""
 _NAMED = 5
 """Names or numbers that are told of many."""
 
@@ -133,7 +136,7 @@ def check_series(names: list[str], channel: int | None = None, fill_gaps: bool =
             "or let its neighbours stand for it with mitoscale run --fill-gaps"
         )
     if missing >= len(there):
-        raise InputError(f"{said}: as many are there, or fewer; --fill-gaps is for single ones: are the numbers those of slices?")
+        raise InputError(f"{said}: --fill-gaps fills fewer than are there; are the numbers those of slices?")
     return [there.get(n, "") for n in whole]
 
 
@@ -145,13 +148,22 @@ def _complete(numbers: list[int]) -> bool:
 
 
 def _step(numbers: list[int]) -> int | None:
-    """By what numbers with gaps count: the step of at least half of them, that divides all; None for such as time stamps."""
+    """By what numbers with gaps count: the step of at least half of them, that divides all, or the largest that divides all where
+    at least a quarter of what it counts is there; None for such as time stamps.
+
+    Examples
+    --------
+    >>> _step([1, 2, 3, 90]), _step([10, 12, 14, 16, 18, 20, 21]), _step([0, 5, 10, 20, 25]), _step([93011, 93542, 94107, 95003])
+    (1, 1, 5, None)
+    """
     ordered = sorted(numbers)
     steps = [b - a for a, b in zip(ordered, ordered[1:], strict=False)]
     if len(steps) == 1:
         return 1
-    least = min(steps)
-    return least if 2 * steps.count(least) >= len(steps) and not any(s % least for s in steps) else None
+    least, common = min(steps), gcd(*steps)
+    if least == common and 2 * steps.count(least) >= len(steps):
+        return least
+    return common if sum(steps) // common + 1 <= _SPARSE * len(numbers) else None
 
 
 def _one_channel(names: list[str], numbered: list[tuple[list[int], str]], channel: int | None, fill_gaps: bool) -> list[str]:

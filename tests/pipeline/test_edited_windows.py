@@ -71,6 +71,9 @@ def test_training_learns_from_them_and_replaces_no_windows(mitoscale: Call, run:
     nothing = mitoscale(*arguments)
     assert nothing.code == 1 and "has no corrections to learn from" in nothing.err and not (tmp_path / "mine.windows").exists()
     assert mitoscale("edit", run, "accept", label).code == 0
+    for wrong, said in ((["--slices", "0:4"], "leave slices out"), (["--without", "nowhere"], "nowhere")):
+        refused = mitoscale(*arguments, *wrong)
+        assert refused.code == 1 and said in refused.err and not (tmp_path / "mine.windows").exists()
     ended = mitoscale(*arguments)
     assert ended.code == 0, ended.err
     assert (tmp_path / "mine.safetensors").is_file() and (tmp_path / "mine.windows" / "volumes.yaml").is_file()
