@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mitoscale.cluster.executor import Executor, SerialExecutor
-from mitoscale.core.errors import InputError
+from mitoscale.core.errors import BlockError, InputError
 from mitoscale.core.geometry import Region, Triple
 from mitoscale.core.grid import BlockGrid
 from mitoscale.core.reading import Reading
@@ -227,6 +227,9 @@ def _check_no_image(source: LabelSource, region: Region, side: str, name: str) -
     for length in region.shape[1:]:
         start.append(max(0, (length - _PROBED) // 2))
         stop.append(min(length, start[-1] + _PROBED))
-    middle = source.read(Region(start=tuple(start), stop=tuple(stop)))
+    try:
+        middle = source.read(Region(start=tuple(start), stop=tuple(stop)))
+    except BlockError:
+        return  # the blocks that hold it are going to say so
     if not is_grey_mask(middle) and is_grey_image(middle):
         raise InputError(f"{name} looks like a grey image, not labels; if it is a mask, {CURES[side]}")

@@ -149,10 +149,12 @@ def test_bad_input_in_one_block_is_told(tmp_path: Path) -> None:
     zarr.create_array(str(tmp_path / "grey"), data=grey, chunks=(2, 4, 4))
     with pytest.raises(InputError, match="--truth-threshold"):
         evaluate(b, str(tmp_path / "grey"), block=(2, 4, 4))
-    chunk = next(p for p in (tmp_path / "b").rglob("*") if p.is_file() and p.name != "zarr.json")
-    chunk.write_bytes(b"broken")
-    with pytest.raises(InputError, match="blocks could not be scored"):
-        evaluate(b, b, block=(2, 4, 4))
+    for chunk in sorted(p for p in (tmp_path / "b").rglob("*") if p.is_file() and p.name != "zarr.json"):  # the middle slice's too
+        whole = chunk.read_bytes()
+        chunk.write_bytes(b"broken")
+        with pytest.raises(InputError, match="blocks could not be scored"):
+            evaluate(b, b, block=(2, 4, 4))
+        chunk.write_bytes(whole)
     with pytest.raises(InputError, match="--scratch"):
         evaluate(b, b, scratch=str(tmp_path / "nowhere"))
 
