@@ -40,7 +40,7 @@ def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def mask_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--mask``, for commands that begin a run."""
-    text = "Cells (whole numbers, 0: outside; also on a coarser grid) that cover SRC: only inside of them is worked on."
+    text = "Cells (whole numbers, 0 or less: outside; also on a coarser grid) that cover SRC: only inside of them is worked on."
     return click.option("--mask", metavar="VOLUME", help=text)(command)
 
 

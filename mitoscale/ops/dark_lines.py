@@ -20,8 +20,8 @@ _PIXEL_NM = 10.0
 _TILE = 12.0
 """Edge of a tile in standard deviations."""
 _EXCESS, _SURE = 0.1, 3.0
-"""Lines seem bright from so much more bright ones than dark ones on, as a logarithm, and from so many standard errors on. Seven
-volumes of five laboratories have at least 0.18 less, and 6 standard errors."""
+"""Lines seem bright from so much more bright ones than dark ones on, as a logarithm, and from so many standard errors on.
+A test holds seven volumes of five laboratories and their inverses to it."""
 _FEWEST = 16
 """Tiles below which nothing is told."""
 

@@ -41,10 +41,14 @@ def spelled(stage: str, name: str, value: Any) -> str:
     --------
     >>> spelled("convert", "core", (64, 512, 512)), spelled("detect", "options", {"threshold": "3"})
     ('--block 64,512,512', '--detector-option threshold=3')
+    >>> spelled("detect", "mask", {"path": "cells.tif", "fingerprint": "45cacca2f08e"}), spelled("detect", "mask", None)
+    ('--mask cells.tif (digest 45cacca2)', '--mask (none)')
     >>> spelled("detect", "mirror", True)
     'detect mirror True'
     """
-    if name == "region":
+    if name == "mask":
+        value = f"{value['path']} (digest {value['fingerprint'][:8]})" if value else "(none)"
+    elif name == "region":
         value = Region.model_validate(value)
     elif isinstance(value, tuple | list):
         value = ",".join(f"{number:g}" for number in value)

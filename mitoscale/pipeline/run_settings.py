@@ -47,7 +47,7 @@ def settings_for(source: Source, request: RunRequest, threads: int) -> RunSettin
         invert=bool(request.invert),
     )
     relabel = RelabelSettings(min_volume_nm3=least_volume(convert.region, source.spacing))
-    mask = open_mask(request.mask, source.shape, source.spacing, source.origin) if request.mask else None
+    mask = open_mask(request.mask, source.shape, source.spacing, source.origin) if request.mask is not None else None
     settings = RunSettings(convert=convert, detect=DetectSettings(mask=mask), relabel=relabel, threads=threads)
     return with_request(settings, request)
 

@@ -25,7 +25,7 @@ def open_mask(path: str, shape: Triple, spacing: Spacing, origin: Spacing) -> Ce
     Parameters
     ----------
     path : str
-        A volume of any kind, of whole numbers: 0 is outside, each other number a cell.
+        A volume of any kind, of whole numbers: 0 and less is outside, each other number a cell.
     shape : (z, y, x)
         Of the volume.
     spacing : (z, y, x)
@@ -38,6 +38,8 @@ def open_mask(path: str, shape: Triple, spacing: Spacing, origin: Spacing) -> Ce
     InputError
         If it cannot be read, holds fractions, is finer than the volume, or does not cover it.
     """
+    if not path:
+        raise InputError("--mask names nothing; give a volume of cells, or leave it out")
     reader = open_reader(path, labels=True)
     if np.dtype(reader.dtype).kind not in "iu":
         raise InputError(f"--mask {reader.path} holds {reader.dtype}; save the cells as whole numbers, 0 outside")

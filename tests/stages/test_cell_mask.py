@@ -68,6 +68,12 @@ def test_what_does_not_fit_is_refused(shape: tuple[int, ...], size: Spacing | No
         open_mask(path, (8, 40, 40), SIZE, (0, 0, 0))
 
 
+def test_a_mask_without_a_name_is_no_run_without_a_mask(mitoscale: Call, stack: Stack, tmp_path: Path) -> None:
+    """A variable of a shell script that is not set must not lose the mask silently."""
+    ended = mitoscale("convert", stack.image, str(tmp_path / "run"), "--mask", "")
+    assert ended.code == 1 and "--mask names nothing" in ended.err and not (tmp_path / "run").exists()
+
+
 def test_fractions_are_no_cells(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "cells.tif", np.ones((8, 40, 40), np.float32), photometric="minisblack")
     with pytest.raises(InputError, match="whole numbers"):
