@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mitoscale.core.adapting import AdaptSettings
+from mitoscale.core.adapt_settings import AdaptSettings
 from mitoscale.core.geometry import Spacing
 from mitoscale.core.settings import DetectSettings, RelabelSettings, SegmentSettings
 from mitoscale.evaluation.object_metrics import object_scores_2d

@@ -21,7 +21,7 @@ from mitoscale.nets.checkpoint import load_unet
 from mitoscale.nets.device import device, device_name, set_threads
 from mitoscale.nets.unet_detector import UNetDetector
 from mitoscale.training.annotated import read_annotated
-from mitoscale.training.report_unet import ReportTask
+from mitoscale.training.origin_report_unet import ReportTask
 
 
 def main() -> None:

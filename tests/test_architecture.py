@@ -20,7 +20,9 @@ LAYERS = (
     ("cli", "api"),
     ("dashboard",),
     ("pipeline",),
+    ("viewer",),
     ("report",),  # the report is a stage too: the last one, which may know the others
+    ("corrections",),
     ("training",),
     ("evaluation",),
     ("stages",),
@@ -51,7 +53,7 @@ HOMES = {
     "tifffile": ("storage",),
     "zarr": ("storage",),
     "matplotlib": ("report",),
-    "neuroglancer": ("report",),
+    "neuroglancer": ("viewer",),
     "safetensors": ("nets",),
     "segment_anything": ("nets",),
     "torch": ("nets", "training"),

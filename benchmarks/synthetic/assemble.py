@@ -8,7 +8,7 @@ import numpy as np
 
 from mitoscale.core.geometry import Triple
 from mitoscale.core.grid import Block, BlockGrid, Face
-from mitoscale.ops.faces import face_edges
+from mitoscale.ops.face_joins import face_edges
 from mitoscale.ops.global_ids import merge, pack
 
 Fragments = Mapping[Triple, np.ndarray]
@@ -33,7 +33,7 @@ def assemble(
     faces : iterable of Face, optional
         In which order faces are compared, or which of them; None: all. The order makes no difference.
     compare : callable
-        What compares two blocks; called like :func:`mitoscale.ops.faces.face_edges`.
+        What compares two blocks; called like :func:`mitoscale.ops.face_joins.face_edges`.
 
     Returns
     -------

@@ -16,9 +16,9 @@ from mitoscale.api.opened import OpenedRun
 from mitoscale.cluster.clusters import ClusterSettings, load_cluster, start
 from mitoscale.cluster.executor import Executor, SerialExecutor
 from mitoscale.core.errors import InputError
-from mitoscale.core.reading import Reading
 from mitoscale.core.request import RunRequest
 from mitoscale.core.settings import STAGES
+from mitoscale.core.source_choices import Reading
 from mitoscale.nets.factories import preload_models
 from mitoscale.pipeline import Observer, Run, StageOutcome
 from mitoscale.stages.source import open_source

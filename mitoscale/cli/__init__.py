@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import click
 
 from mitoscale.cli.output import with_output_options
-from mitoscale.core.encoding import check_encoding
 from mitoscale.core.errors import MitoscaleError
+from mitoscale.core.utf8_names import check_encoding
 
 _COMMANDS = {
     "run": "mitoscale.cli.run",

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from mitoscale.cli.options import Amount, Numbers
-from mitoscale.cli.reading import reading_options
+from mitoscale.cli.source_options import reading_options
 
 
 @click.command()
@@ -49,7 +49,7 @@ def adapt(cluster: str | None, beside: str | None, **options: Any) -> None:
     Then:     mitoscale run stack.tif RUN --voxel-size 50,4.6,4.6 --detector mine.safetensors
     """
     from mitoscale.cli.learning import run_on_cluster, settings_of
-    from mitoscale.core.adapting import AdaptSettings
+    from mitoscale.core.adapt_settings import AdaptSettings
     from mitoscale.nets.named_weights import find_weights
     from mitoscale.training.adapt_job import adapt_job
     from mitoscale.training.no_gain import NoGainError

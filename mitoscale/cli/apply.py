@@ -16,9 +16,9 @@ def apply(run: str) -> None:
     Example:  mitoscale apply RUN
     """
     from mitoscale.core.errors import InputError
+    from mitoscale.corrections.apply import apply_edits
+    from mitoscale.corrections.editor import told
     from mitoscale.pipeline import closing_of, finished, load, locked
-    from mitoscale.report.applying import apply_edits
-    from mitoscale.report.editor import told
 
     there = load(run)
     with locked(there.plan.run):

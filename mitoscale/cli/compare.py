@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from mitoscale.cli.options import Numbers, Part, SliceRange, keywords, truth_option
-from mitoscale.cli.reading import reading_options
+from mitoscale.cli.source_options import reading_options
 
 _SHOWN = {
     "foreground_iou": "IoU",

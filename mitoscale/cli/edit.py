@@ -11,7 +11,7 @@ import click
 from mitoscale.cli.options import Voxel
 
 if TYPE_CHECKING:
-    from mitoscale.report.editor import Editor
+    from mitoscale.corrections.editor import Editor
 
 _LABELS = click.argument("labels", nargs=-1, type=click.IntRange(min=1), required=True)
 
@@ -45,8 +45,8 @@ def _command(name: str, *parameters: Callable[..., Any]) -> Callable[[Callable[.
 @contextmanager
 def _editor(ctx: click.Context) -> Iterator[Editor]:
     from mitoscale.core.errors import InputError
+    from mitoscale.corrections.editor import editing
     from mitoscale.pipeline import finished, load
-    from mitoscale.report.editor import editing
 
     assert ctx.parent is not None
     run = ctx.parent.params["run"]
@@ -58,7 +58,7 @@ def _editor(ctx: click.Context) -> Iterator[Editor]:
 
 
 def _say(editor: Editor, made: Any) -> None:
-    from mitoscale.report.editor import told
+    from mitoscale.corrections.editor import told
 
     click.echo(told(made))
     for change in editor.corrected.applied[-1].changes if made.kind in ("split", "add") else ():
@@ -117,9 +117,9 @@ def undo(ctx: click.Context, name: str) -> None:
 def list_edits(ctx: click.Context) -> None:
     """Tell all corrections that are in force, and which no longer fit."""
     from mitoscale.core.edit import in_force
+    from mitoscale.corrections.editor import told
+    from mitoscale.corrections.replay import Corrections
     from mitoscale.pipeline import load
-    from mitoscale.report.corrections import Corrections
-    from mitoscale.report.editor import told
     from mitoscale.storage.edit_log import EditLog
 
     assert ctx.parent is not None

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mitoscale.cli.options import SliceRange, truth_option, where_options
-from mitoscale.cli.reading import reading_options
+from mitoscale.cli.source_options import reading_options
 
 if TYPE_CHECKING:
-    from mitoscale.core.reading import Reading
+    from mitoscale.core.source_choices import Reading
 
 
 @click.command()

@@ -27,7 +27,7 @@ def export(run: str, target: str, table: str | None, edits: bool) -> None:
     """
     from mitoscale import pipeline
     from mitoscale.core.errors import BlockError, InputError
-    from mitoscale.report.applying import current_corrections
+    from mitoscale.corrections.apply import current_corrections
     from mitoscale.storage.arrays import open_array
     from mitoscale.storage.label_export import export_slices, export_tiff
     from mitoscale.storage.layout import RunFolder, check_new, check_writable

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from mitoscale.cli.options import Amount, SliceRange, learning_options
-from mitoscale.cli.reading import reading_options
+from mitoscale.cli.source_options import reading_options
 
 
 @click.command()
@@ -41,7 +41,7 @@ def finetune(cluster: str | None, cache: str | None, cache_size: float, **option
     import os
 
     from mitoscale.cli.learning import run_on_cluster, settings_of
-    from mitoscale.core.learning import FinetuneSettings
+    from mitoscale.core.training_settings import FinetuneSettings
     from mitoscale.nets.named_weights import find_weights
     from mitoscale.nets.published import cache_folder
     from mitoscale.storage.layout import check_writable

@@ -18,7 +18,7 @@ from mitoscale.dashboard.watch import Watch
 from mitoscale.nets.factories import preload_models
 from mitoscale.pipeline import Audience, LogFile, Observer, Run, StageOutcome, execute
 from mitoscale.report.dropped import dropped
-from mitoscale.stages.grey import read_grey
+from mitoscale.stages.grey_statistics import read_grey
 from mitoscale.stages.source import Source
 
 

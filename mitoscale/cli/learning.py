@@ -15,7 +15,7 @@ from rich.table import Table
 
 from mitoscale.cluster.clusters import ClusterSettings, load_cluster, start
 from mitoscale.core.errors import InputError
-from mitoscale.core.learning import LearnSettings
+from mitoscale.core.training_settings import LearnSettings
 from mitoscale.report.history import save_history
 from mitoscale.storage.layout import check_writable
 from mitoscale.storage.tables import write_csv

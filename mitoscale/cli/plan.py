@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mitoscale.cli.options import Numbers, request_options, where_options
-from mitoscale.cli.reading import gaps_option, mask_option, reading_options
+from mitoscale.cli.source_options import gaps_option, mask_option, reading_options
 
 if TYPE_CHECKING:
     from mitoscale.core.request import RunRequest

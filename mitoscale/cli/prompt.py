@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from mitoscale.cli.options import Numbers
-from mitoscale.cli.reading import reading_options
+from mitoscale.cli.source_options import reading_options
 
 
 class Pixels(click.ParamType):

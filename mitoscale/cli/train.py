@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from mitoscale.cli.options import Amount, learning_options
-from mitoscale.cli.reading import reading_options
+from mitoscale.cli.source_options import reading_options
 
 _EDIT_WINDOW = 512
 """Height and width in voxels of what is cut out around a correction."""
@@ -69,7 +69,7 @@ def train(cluster: str | None, **options: Any) -> None:
     Then:     mitoscale run other.tif RUN --detector mine.safetensors
     """
     from mitoscale.cli.learning import run_on_cluster, settings_of
-    from mitoscale.core.learning import TrainSettings
+    from mitoscale.core.training_settings import TrainSettings
     from mitoscale.training.job import train_job
 
     fields = settings_of(options)

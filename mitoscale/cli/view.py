@@ -30,8 +30,8 @@ def view(run: str, other: str | None, bind: str, port: int, no_browser: bool) ->
     from mitoscale import pipeline
     from mitoscale.core.errors import InputError
     from mitoscale.evaluation.label_reading import open_labels
-    from mitoscale.report.viewer import viewer
-    from mitoscale.stages.grey import read_grey
+    from mitoscale.stages.grey_statistics import read_grey
+    from mitoscale.viewer.view import viewer
 
     there = pipeline.load(run)
     truth = open_labels(other) if other else None

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from mitoscale.core.reading import Reading
 from mitoscale.core.settings import Settings
+from mitoscale.core.source_choices import Reading
 
 Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 """A finite number above 0."""

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mitoscale.core.cell_mask import CellMask
 from mitoscale.core.geometry import Region, Spacing, Triple
-from mitoscale.core.reading import Reading
+from mitoscale.core.source_choices import Reading
 
 STAGES = ("convert", "detect", "segment", "stitch", "relabel", "measure", "report")
 """The stages in the order they run."""

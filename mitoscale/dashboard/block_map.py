@@ -13,8 +13,8 @@ from bokeh.plotting import figure
 from bokeh.transform import linear_cmap
 
 from mitoscale.dashboard.board import Board, State
-from mitoscale.dashboard.cells import Cells
 from mitoscale.dashboard.colours import Legend
+from mitoscale.dashboard.map_cells import Cells
 
 PLACES = ("left", "right", "top", "bottom", "z0", "z1", "y0", "y1", "x0", "x1", "blocks")
 """Columns that say where a cell is drawn, and what it covers."""

@@ -17,7 +17,7 @@ import numpy as np
 
 from mitoscale.core.event import Event
 from mitoscale.core.geometry import Spacing, Triple
-from mitoscale.dashboard.cells import Cells
+from mitoscale.dashboard.map_cells import Cells
 from mitoscale.dashboard.pace import Pace
 
 FAULTS = ("worker lost", "raised", "taken back", "damaged", "quarantined")

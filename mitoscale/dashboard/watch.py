@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from mitoscale.core.event import Event
 from mitoscale.core.settings import STAGES
 from mitoscale.dashboard.board import FAULTS, Board, Tally
-from mitoscale.dashboard.cells import Cells
+from mitoscale.dashboard.map_cells import Cells
 from mitoscale.pipeline.observer import Observer, StageOutcome
 from mitoscale.pipeline.run import Run
 from mitoscale.pipeline.state import finished

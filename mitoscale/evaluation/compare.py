@@ -11,8 +11,8 @@ import numpy as np
 
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region, Spacing
-from mitoscale.core.reading import Reading
 from mitoscale.core.settings import DetectSettings, RelabelSettings, SegmentSettings
+from mitoscale.core.source_choices import Reading
 from mitoscale.evaluation.evaluate import score
 from mitoscale.evaluation.foreground_metrics import foreground_scores
 from mitoscale.evaluation.grey_volume import GreyVolume

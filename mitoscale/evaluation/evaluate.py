@@ -14,14 +14,14 @@ from mitoscale.cluster.executor import Executor, SerialExecutor
 from mitoscale.core.errors import BlockError, InputError
 from mitoscale.core.geometry import Region, Triple
 from mitoscale.core.grid import BlockGrid
-from mitoscale.core.reading import Reading
 from mitoscale.core.result import BlockResult
+from mitoscale.core.source_choices import Reading
 from mitoscale.evaluation.foreground_metrics import foreground_scores, foreground_scores_of
 from mitoscale.evaluation.label_reading import LabelSource, open_labels
 from mitoscale.evaluation.object_metrics import match, object_scores, object_scores_2d
 from mitoscale.evaluation.partition_metrics import arand_of, voi_of
-from mitoscale.evaluation.sums import add_up
 from mitoscale.evaluation.tasks import CURES, SIDES, Evaluation, check_kinds
+from mitoscale.evaluation.totals import add_up
 from mitoscale.evaluation.truth import check_labels, check_largest, open_truth
 from mitoscale.ops.contingency import contingency
 from mitoscale.ops.instances import instances, is_grey_image, is_grey_mask

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from mitoscale.core.geometry import Region, Spacing
-from mitoscale.core.reading import Reading
-from mitoscale.core.volume import Normalisation
+from mitoscale.core.normalisation import Normalisation
+from mitoscale.core.source_choices import Reading
 from mitoscale.ops.grey_histogram import Histogram
-from mitoscale.stages.grey import grey_of
+from mitoscale.stages.grey_statistics import grey_of
 from mitoscale.stages.source import Source, open_source
 from mitoscale.storage.sources.kinds import open_reader
 from mitoscale.storage.sources.reader import Reader

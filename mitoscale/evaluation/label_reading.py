@@ -12,7 +12,7 @@ from pydantic import SkipValidation
 from mitoscale.core.errors import BlockError, InputError
 from mitoscale.core.geometry import Region, Triple
 from mitoscale.core.grid import index_of
-from mitoscale.core.reading import Reading
+from mitoscale.core.source_choices import Reading
 from mitoscale.stages.block_states import ledger_codes
 from mitoscale.stages.outputs import tasks_without_shards
 from mitoscale.storage.layout import RunFolder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mitoscale.core.errors import InputError
-from mitoscale.core.reading import Reading
+from mitoscale.core.source_choices import Reading
 from mitoscale.evaluation.label_reading import LabelSource, open_labels
 from mitoscale.ops.instances import is_grey_image, is_grey_mask
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from mitoscale.ops.padding import CELL
+from mitoscale.ops.padding_detection import CELL
 
 _WIDTH_NM = 20.0
 """Standard deviation of the smoothing: that of a membrane seen aslant."""

@@ -141,7 +141,7 @@ def first_connected(count: int, ends: np.ndarray) -> np.ndarray:
 def merge(raw: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Final labels in one piece: components numbered from 1 by the smallest raw id in each.
 
-    :mod:`mitoscale.ops.super_blocks` gives the same labels without holding all fragments.
+    :mod:`mitoscale.ops.super_block_merge` gives the same labels without holding all fragments.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ import hashlib
 
 import numpy as np
 
-from mitoscale.ops.padding import CELL, Runs, flat_plane
+from mitoscale.ops.padding_detection import CELL, Runs, flat_plane
 
 AHEAD = 2
 """A slice is compared with so many after it."""
@@ -29,7 +29,7 @@ def slice_sums(image: np.ndarray, runs: Runs, depth: int) -> Sums:
     image : (Z, Y, X)
         Grey values from the corner of a cell on, with up to :data:`AHEAD` slices more than ``depth``.
     runs : Runs
-        Its flat cells, from :func:`mitoscale.ops.padding.flat_runs`.
+        Its flat cells, from :func:`mitoscale.ops.padding_detection.flat_runs`.
     depth : int
         How many of its slices are summed up.
 

@@ -9,12 +9,12 @@ import numpy as np
 from mitoscale.core.edit import Edit, in_force
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region, Spacing, Triple
-from mitoscale.core.learning import UNLABELLED_VALUE
 from mitoscale.core.plan import RunPlan
+from mitoscale.core.training_settings import UNLABELLED_VALUE
+from mitoscale.corrections.replay import Corrections
 from mitoscale.ops.trusted_labels import trusted_only
 from mitoscale.pipeline.run import Run
 from mitoscale.pipeline.state import finished
-from mitoscale.report.corrections import Corrections
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.edit_log import EditLog
 

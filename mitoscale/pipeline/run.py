@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mitoscale.core.encoding import check_encoding
 from mitoscale.core.errors import InputError, StoppedError
 from mitoscale.core.plan import RunPlan, pyramid_factors
 from mitoscale.core.settings import STAGES, RunSettings
+from mitoscale.core.utf8_names import check_encoding
 from mitoscale.core.volume import VolumeSpec
 from mitoscale.nets.factories import make_detector, make_segmenter
 from mitoscale.pipeline.option_names import spelled
 from mitoscale.report.build import Report
 from mitoscale.stages.convert import Convert
 from mitoscale.stages.detect import Detect
-from mitoscale.stages.grey import read_grey
+from mitoscale.stages.grey_statistics import read_grey
 from mitoscale.stages.label_owner import check_owner
 from mitoscale.stages.measure import Measure
 from mitoscale.stages.relabel import Relabel

@@ -9,9 +9,9 @@ import numpy as np
 import yaml
 
 from mitoscale.core.geometry import Region
-from mitoscale.core.learning import UNLABELLED_VALUE
+from mitoscale.core.training_settings import UNLABELLED_VALUE
 from mitoscale.pipeline.run import Run
-from mitoscale.stages.grey import read_grey
+from mitoscale.stages.grey_statistics import read_grey
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.tiff_writing import write_tiff
 

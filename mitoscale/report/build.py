@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from mitoscale.core.geometry import Region
-from mitoscale.core.grey import VolumeGrey
+from mitoscale.core.grey_findings import VolumeGrey
 from mitoscale.core.provenance import Provenance
 from mitoscale.core.settings import STAGES
 from mitoscale.ops.global_ids import unpack
@@ -21,7 +21,7 @@ from mitoscale.report.dropped import dropped
 from mitoscale.report.html import render
 from mitoscale.report.pictures import cuts, encode, save_png, view, volume_histogram
 from mitoscale.report.stage_table import stage_table, stage_totals
-from mitoscale.stages.reading import read_written_table
+from mitoscale.stages.earlier_outputs import read_written_table
 from mitoscale.stages.stage import Key, Stage
 from mitoscale.stages.work_tables import final_tables
 from mitoscale.storage.arrays import open_array

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 import numpy as np
 
 from mitoscale.core.geometry import Region
-from mitoscale.core.grey import OtherBrightness, ReplacedSlice
+from mitoscale.core.grey_findings import OtherBrightness, ReplacedSlice
 from mitoscale.core.plan import RunPlan
-from mitoscale.ops.padding import Runs
+from mitoscale.ops.padding_detection import Runs
 from mitoscale.ops.slice_faults import SliceFacts, slice_states
 from mitoscale.ops.slice_sums import Sums, likeness, slice_sums
 from mitoscale.stages.work_tables import tables_of

@@ -15,7 +15,7 @@ from mitoscale.core.grid import Block, CoarseShard
 from mitoscale.core.provenance import Provenance
 from mitoscale.core.result import BlockResult
 from mitoscale.ops.downsample import mean_downsample
-from mitoscale.stages.grey import gather, keep, write_part
+from mitoscale.stages.grey_statistics import gather, keep, write_part
 from mitoscale.stages.membranes import membranes_seem_bright
 from mitoscale.stages.padding import with_whole_cells
 from mitoscale.stages.pyramid import write_coarse

@@ -9,15 +9,15 @@ from typing import ClassVar
 import numpy as np
 
 from mitoscale.core.geometry import Region
-from mitoscale.core.grey import VolumeGrey
+from mitoscale.core.grey_findings import VolumeGrey
 from mitoscale.core.grid import Block, block_name
 from mitoscale.core.result import BlockResult
 from mitoscale.nets.factories import make_detector
 from mitoscale.nets.predictors import CoreDetector, CoreForeground
 from mitoscale.nets.validate import checked_foreground
 from mitoscale.ops.profiles import deduplicate, detections_from_profiles, profiles
+from mitoscale.stages.earlier_outputs import seal, sealed
 from mitoscale.stages.network_view import NetworkView, network_view, read_block
-from mitoscale.stages.reading import seal, sealed
 from mitoscale.stages.stage import Key, Stage, Stopwatch
 from mitoscale.stages.work_tables import tables_of
 from mitoscale.storage.arrays import checksum, open_array

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from mitoscale.core.geometry import Region
-from mitoscale.core.grey import VolumeGrey
+from mitoscale.core.grey_findings import VolumeGrey
 from mitoscale.core.grid import Block
 from mitoscale.core.provenance import Provenance
 from mitoscale.core.result import BlockResult
@@ -19,9 +19,9 @@ from mitoscale.ops.cells import CellSums, cell_pairs, cell_sizes, merge_pairs
 from mitoscale.ops.object_table import finish_objects
 from mitoscale.ops.objects import MARKS, merge_objects, partial_objects
 from mitoscale.stages.cell_mask import read_cells
+from mitoscale.stages.earlier_outputs import read_written
 from mitoscale.stages.object_marks import AROUND, object_marks
-from mitoscale.stages.reading import read_written
-from mitoscale.stages.sorted_rows import SortedRows, label_ranges
+from mitoscale.stages.rows_merged_by_label import SortedRows, label_ranges
 from mitoscale.stages.stage import Key, Stage, Stopwatch
 from mitoscale.stages.work_tables import final_tables, tables_of
 from mitoscale.storage.arrays import open_array

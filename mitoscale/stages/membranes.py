@@ -6,10 +6,10 @@ from itertools import product
 
 from mitoscale.core.errors import BlockError
 from mitoscale.core.geometry import Region
-from mitoscale.core.grey import VolumeGrey
+from mitoscale.core.grey_findings import VolumeGrey
 from mitoscale.core.plan import RunPlan
 from mitoscale.ops.dark_lines import line_sums, seem_bright
-from mitoscale.ops.padding import mirrored
+from mitoscale.ops.padding_detection import mirrored
 from mitoscale.stages.network_view import padding_in
 from mitoscale.storage.arrays import Array
 from mitoscale.storage.sources.reader import Reader

@@ -9,7 +9,7 @@ import numpy as np
 
 from mitoscale.core.geometry import Triple
 from mitoscale.core.grid import SUPER_BLOCK, BlockGrid
-from mitoscale.ops.super_blocks import Merge, Numbers
+from mitoscale.ops.super_block_merge import Merge, Numbers
 from mitoscale.storage.layout import remove_tree
 from mitoscale.storage.tables import read_table, write_table
 

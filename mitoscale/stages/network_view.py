@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mitoscale.core.geometry import Region
-from mitoscale.core.grey import ReplacedSlice, VolumeGrey
+from mitoscale.core.grey_findings import ReplacedSlice, VolumeGrey
 from mitoscale.core.grid import Block
 from mitoscale.core.plan import RunPlan
-from mitoscale.ops.padding import mirrored, near_border, padding_pixels
+from mitoscale.ops.padding_detection import mirrored, near_border, padding_pixels
 from mitoscale.stages.cell_mask import outside
 from mitoscale.stages.padding import read_padding
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from mitoscale.core.geometry import Region
-from mitoscale.core.grey import VolumeGrey
+from mitoscale.core.grey_findings import VolumeGrey
 from mitoscale.core.grid import block_name
 from mitoscale.core.plan import RunPlan
-from mitoscale.ops.padding import RIM, beside
+from mitoscale.ops.padding_detection import RIM, beside
 from mitoscale.stages.network_view import padding_in
 from mitoscale.stages.padding import read_padding
 

@@ -13,7 +13,7 @@ import numpy as np
 from mitoscale.core.errors import BlockError, DamagedError, InputError
 from mitoscale.core.geometry import Region
 from mitoscale.core.plan import RunPlan
-from mitoscale.ops.padding import CELL, Runs, flat_plane, padding_cells
+from mitoscale.ops.padding_detection import CELL, Runs, flat_plane, padding_cells
 from mitoscale.ops.slice_sums import AHEAD
 from mitoscale.stages.work_tables import tables_of
 from mitoscale.storage.arrays import open_array

@@ -15,10 +15,10 @@ from mitoscale.core.provenance import Provenance
 from mitoscale.core.result import BlockResult
 from mitoscale.ops.downsample import mode_downsample
 from mitoscale.ops.run_lengths import renamed
+from mitoscale.stages.earlier_outputs import table_checksum
 from mitoscale.stages.fragment_slots import read_slot
 from mitoscale.stages.label_owner import check_owner
 from mitoscale.stages.pyramid import write_coarse
-from mitoscale.stages.reading import table_checksum
 from mitoscale.stages.stage import Key, Stage, Stopwatch
 from mitoscale.stages.stitch import NO_FRAGMENTS
 from mitoscale.stages.work_tables import final_tables, label_tables

@@ -69,7 +69,7 @@ def edge_points(edges: Columns, facing: Columns, low: np.ndarray, high: np.ndarr
     Parameters
     ----------
     edges : dict
-        From :func:`mitoscale.ops.faces.face_edges`.
+        From :func:`mitoscale.ops.face_joins.face_edges`.
     facing : dict
         From :func:`face_contacts`.
     low, high : (Z, Y, X) uint32

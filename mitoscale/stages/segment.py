@@ -11,7 +11,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from mitoscale.core.geometry import Region
-from mitoscale.core.grey import VolumeGrey
+from mitoscale.core.grey_findings import VolumeGrey
 from mitoscale.core.grid import Block
 from mitoscale.core.result import BlockResult
 from mitoscale.nets.factories import make_segmenter
@@ -21,11 +21,11 @@ from mitoscale.ops.fusion import Fusion
 from mitoscale.ops.link import open_ends
 from mitoscale.ops.masks import Mask
 from mitoscale.ops.run_lengths import run_lengths, sizes, totals
-from mitoscale.ops.touching import touching_pairs
+from mitoscale.ops.touching_in_block import touching_pairs
 from mitoscale.stages.cell_mask import outside
+from mitoscale.stages.earlier_outputs import check_seal, read_written, seal, sealed, seals_of, table_checksum
 from mitoscale.stages.fragment_slots import create_slots, write_slot
 from mitoscale.stages.network_view import network_view, read_block
-from mitoscale.stages.reading import check_seal, read_written, seal, sealed, seals_of, table_checksum
 from mitoscale.stages.seams import middle_contacts
 from mitoscale.stages.stage import Key, Stage, Stopwatch
 from mitoscale.stages.work_tables import tables_of

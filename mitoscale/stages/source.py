@@ -7,7 +7,7 @@ from itertools import groupby
 
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Spacing, Triple
-from mitoscale.core.reading import Reading
+from mitoscale.core.source_choices import Reading
 from mitoscale.stages.bad_slices import most_beside
 from mitoscale.storage.sources.finite import check_finite
 from mitoscale.storage.sources.kinds import open_reader

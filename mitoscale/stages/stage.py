@@ -15,10 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from mitoscale.core.geometry import Region
 from mitoscale.core.grid import Block, CoarseShard, Face, SuperBlock, block_name
 from mitoscale.core.plan import RunPlan
-from mitoscale.core.reading import Reading
 from mitoscale.core.result import BlockResult
+from mitoscale.core.source_choices import Reading
 from mitoscale.stages.current_settings import check_current
-from mitoscale.stages.reading import read_written
+from mitoscale.stages.earlier_outputs import read_written
 from mitoscale.stages.work_tables import STAGES_WITH_TABLES, tables_of
 from mitoscale.storage.arrays import Array, open_array
 from mitoscale.storage.layout import RunFolder

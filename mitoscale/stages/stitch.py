@@ -12,11 +12,11 @@ from mitoscale.core.geometry import Region, Triple
 from mitoscale.core.grid import Block, Face, block_name
 from mitoscale.core.result import BlockResult
 from mitoscale.core.super_blocks import faces_from, indices_in
-from mitoscale.ops.faces import face_edges
+from mitoscale.ops.face_joins import face_edges
 from mitoscale.ops.global_ids import pack
+from mitoscale.stages.earlier_outputs import check_seal, seals_of, table_checksum
 from mitoscale.stages.fragment_slots import read_slot
 from mitoscale.stages.merge import MergedLabels, merge_fragments
-from mitoscale.stages.reading import check_seal, seals_of, table_checksum
 from mitoscale.stages.seam_report import SeamReport
 from mitoscale.stages.seams import edge_points, face_contacts
 from mitoscale.stages.stage import Key, Stage, Stopwatch

@@ -10,7 +10,7 @@ import numpy as np
 
 from mitoscale.core.errors import BlockError, InputError
 from mitoscale.core.geometry import Region, Spacing, Triple
-from mitoscale.core.reading import Reading
+from mitoscale.core.source_choices import Reading
 from mitoscale.storage.jpeg import examine_jpeg, read_jpeg
 from mitoscale.storage.png import examine_png, read_png
 from mitoscale.storage.slice_names import find_slices

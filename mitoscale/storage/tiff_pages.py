@@ -13,7 +13,7 @@ import numpy as np
 import tifffile
 
 from mitoscale.core.errors import BlockError, InputError
-from mitoscale.core.reading import Reading
+from mitoscale.core.source_choices import Reading
 from mitoscale.storage.sources.reader import PartialSpacing
 from mitoscale.storage.tiff_metadata import promised_slices, stored_spacing
 from mitoscale.storage.tiff_series import ome_pages

@@ -8,7 +8,7 @@ import numpy as np
 import tifffile
 
 from mitoscale.core.errors import InputError
-from mitoscale.core.reading import Reading
+from mitoscale.core.source_choices import Reading
 from mitoscale.storage.sources.axes import axis_order
 
 _MOST_COLOURS = 4  # more channels than these are slices that were saved under the wrong name

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from mitoscale.core.adapting import AdaptSettings
+from mitoscale.core.adapt_settings import AdaptSettings
 from mitoscale.core.geometry import Spacing
 from mitoscale.nets.unet import UNet
 from mitoscale.training.adapt_answers import Answer, Asker
@@ -25,12 +25,12 @@ from mitoscale.training.adapt_signals import kept, signals
 from mitoscale.training.adapt_state import AdaptState, Stage, load_state, round_checkpoint, save_state
 from mitoscale.training.adapt_verdict import better, doubts
 from mitoscale.training.adapt_windows import Window
+from mitoscale.training.batch_norm import estimated_anew
 from mitoscale.training.checkpoint import Progress
 from mitoscale.training.loop import LossError, Schedule, train
 from mitoscale.training.prefetch import spare_processes
 from mitoscale.training.recipe import memory_told, training_phantoms
 from mitoscale.training.samples import Annotated
-from mitoscale.training.statistics import estimated_anew
 from mitoscale.training.unet import UNetTask
 from mitoscale.training.weight_averaging import blended
 

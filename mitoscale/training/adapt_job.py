@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mitoscale.core.adapting import AdaptSettings
+from mitoscale.core.adapt_settings import AdaptSettings
 from mitoscale.core.errors import InputError
 from mitoscale.core.provenance import software
 from mitoscale.core.settings import SegmentSettings

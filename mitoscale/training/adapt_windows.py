@@ -9,7 +9,7 @@ import numpy as np
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region, Spacing, Triple
 from mitoscale.evaluation.grey_volume import GreyVolume
-from mitoscale.ops.padding import CELL, flat_plane, flat_runs
+from mitoscale.ops.padding_detection import CELL, flat_plane, flat_runs
 
 EDGE_NM = 2_560.0
 """Height and width of a window: several mitochondria wide."""

@@ -9,15 +9,15 @@ import numpy as np
 
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region, Spacing
-from mitoscale.core.reading import Reading
+from mitoscale.core.source_choices import Reading
 from mitoscale.evaluation.truth import CURE, above, check_background, check_lowest, open_truth
 from mitoscale.ops.grey_histogram import Histogram
 from mitoscale.ops.instances import components, connected_parts, instances, is_grey_image, is_grey_mask, is_two_valued
-from mitoscale.stages.grey import grey_of
+from mitoscale.stages.grey_statistics import grey_of
 from mitoscale.stages.source import Source, open_source
 from mitoscale.storage.sources.kinds import open_reader
 from mitoscale.storage.sources.reader import PartialSpacing
-from mitoscale.training.cut import UNLABELLED, Annotated
+from mitoscale.training.crop import UNLABELLED, Annotated
 
 _EXACT = 2**24
 """Crops are sampled as float32, which holds smaller labels exactly; larger ones are numbered anew."""

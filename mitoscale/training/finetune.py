@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mitoscale.core.errors import InputError
-from mitoscale.core.learning import FinetuneSettings
+from mitoscale.core.training_settings import FinetuneSettings
 from mitoscale.nets.checkpoint import WeightsCard, save_weights
 from mitoscale.nets.sam import Sam
 from mitoscale.training.checkpoint import Progress

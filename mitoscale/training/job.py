@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from mitoscale.core.errors import InputError
-from mitoscale.core.learning import FinetuneSettings, LearnSettings, TrainSettings
 from mitoscale.core.provenance import software
+from mitoscale.core.training_settings import FinetuneSettings, LearnSettings, TrainSettings
 from mitoscale.nets.checkpoint import digest, load_sam, square_pixel
 from mitoscale.nets.device import device, device_name, set_threads
 from mitoscale.nets.named_weights import find_weights

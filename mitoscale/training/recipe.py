@@ -15,11 +15,11 @@ from typing import Any, TypeVar
 import torch
 
 from mitoscale.core.errors import InputError
-from mitoscale.core.learning import LearnSettings, TrainSettings
+from mitoscale.core.training_settings import LearnSettings, TrainSettings
 from mitoscale.nets import sam, unet
 from mitoscale.nets.checkpoint import WeightsCard, load_sam, load_unet, save_weights
 from mitoscale.ops.phantom import make_phantom
-from mitoscale.training import report_unet
+from mitoscale.training import origin_report_unet
 from mitoscale.training import sam as sam_training
 from mitoscale.training import unet as unet_training
 from mitoscale.training.checkpoint import Progress
@@ -147,9 +147,9 @@ def plan_training(settings: TrainSettings, learnt: list[Annotated], tuning: list
 def _report_plan(settings: TrainSettings, volume: Annotated, tuning: Annotated | None) -> Plan:
     config = unet.PRESETS["report"]
     model = unet.UNet(config)
-    report_unet.initialise(model, settings.seed)
+    origin_report_unet.initialise(model, settings.seed)
     batch = settings.batch or _BATCH["report"]
-    task = report_unet.ReportTask(_started(model, settings.init), volume, tuning, batch=batch, seed=settings.seed)
+    task = origin_report_unet.ReportTask(_started(model, settings.init), volume, tuning, batch=batch, seed=settings.seed)
     schedule = Schedule(
         steps=settings.steps or REPORT_EPOCHS * task.epoch_steps,
         learning_rate=settings.learning_rate or 1e-3,
@@ -158,7 +158,7 @@ def _report_plan(settings: TrainSettings, volume: Annotated, tuning: Annotated |
         plain=True,
         patience=settings.patience or None,
     )
-    pixel_nm = report_unet.report_pixels(volume.image.shape, volume.spacing)
+    pixel_nm = origin_report_unet.report_pixels(volume.image.shape, volume.spacing)
     return Plan(task=task, schedule=schedule, pixel_nm=pixel_nm, batch=batch, config=config.model_dump())
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from mitoscale.core.geometry import Spacing
 from mitoscale.training import variety
-from mitoscale.training.cut import UNLABELLED, Annotated, Cut, cut, grey_values, sample
+from mitoscale.training.crop import UNLABELLED, Annotated, Cut, cut, grey_values, sample
 from mitoscale.training.decoys import draw_body, place_body
 from mitoscale.training.paste import paste_objects
 

@@ -14,9 +14,9 @@ import yaml
 from pydantic import ValidationError
 
 from mitoscale.core.errors import InputError
-from mitoscale.core.learning import ListedVolume, TrainSettings
+from mitoscale.core.training_settings import ListedVolume, TrainSettings
 from mitoscale.training.annotated import read_annotated, read_grey
-from mitoscale.training.cut import UNLABELLED, Annotated
+from mitoscale.training.crop import UNLABELLED, Annotated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ def read_volume_list(path: str) -> tuple[ListedVolume, ...]:
     Parameters
     ----------
     path : str
-        The file: a list of mappings with the fields of :class:`~mitoscale.core.learning.ListedVolume`.
+        The file: a list of mappings with the fields of :class:`~mitoscale.core.training_settings.ListedVolume`.
 
     Raises
     ------

@@ -10,8 +10,8 @@ import pytest
 from commands import Call, Stack
 
 from mitoscale.cli.options import Numbers, Part, SliceRange, Threshold
-from mitoscale.core.learning import LearnSettings
 from mitoscale.core.settings import RunSettings
+from mitoscale.core.training_settings import LearnSettings
 from mitoscale.pipeline import load
 
 

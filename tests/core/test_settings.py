@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from mitoscale.core.geometry import Region
 from mitoscale.core.provenance import Provenance
-from mitoscale.core.reading import Reading
 from mitoscale.core.settings import STAGES, ConvertSettings, DetectSettings, RunSettings
+from mitoscale.core.source_choices import Reading
 
 SETTINGS = RunSettings(
     convert=ConvertSettings(

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from pydantic import ValidationError
 
-from mitoscale.core.volume import Normalisation, VolumeSpec
+from mitoscale.core.normalisation import Normalisation
+from mitoscale.core.volume import VolumeSpec
 
 SPEC = {
     "shape": (20, 100, 100),

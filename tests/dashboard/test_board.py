@@ -7,7 +7,7 @@ import numpy as np
 from mitoscale.core.geometry import Region
 from mitoscale.core.grid import BlockGrid
 from mitoscale.dashboard.board import SHOWN_LOST, Board, State, Tally
-from mitoscale.dashboard.cells import Cells
+from mitoscale.dashboard.map_cells import Cells
 
 GRID = BlockGrid(region=Region.of_shape((4, 4, 24)), core_shape=(4, 4, 4), margin=(0, 0, 0))
 

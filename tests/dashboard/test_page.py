@@ -27,8 +27,8 @@ from mitoscale.core.result import BlockResult
 from mitoscale.dashboard import publishing as publishing_module
 from mitoscale.dashboard.block_map import ALL_LAYERS, EVERYTHING
 from mitoscale.dashboard.board import Board, State, Tally
-from mitoscale.dashboard.cells import Cells
 from mitoscale.dashboard.colours import Legend
+from mitoscale.dashboard.map_cells import Cells
 from mitoscale.dashboard.page import View
 from mitoscale.dashboard.plugin import MOST_BOARDS, Page, Pinned, add_page, pin
 from mitoscale.dashboard.publishing import publishing

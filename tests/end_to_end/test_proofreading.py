@@ -11,9 +11,9 @@ import pytest
 from commands import Call, labels_of
 from scipy import ndimage
 
+from mitoscale.corrections.labels import corrected_labels
 from mitoscale.evaluation.object_metrics import object_scores_3d
 from mitoscale.pipeline import load
-from mitoscale.report.corrected import corrected_labels
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.tables import read_table

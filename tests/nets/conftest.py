@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mitoscale.core.volume import Normalisation
+from mitoscale.core.normalisation import Normalisation
 from mitoscale.ops.phantom import Phantom, make_phantom
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from mitoscale.core.volume import Normalisation
+from mitoscale.core.normalisation import Normalisation
 from mitoscale.ops.grey_histogram import Histogram, bin_count, bins_of, values_of
 
 DTYPES = ("uint8", "int8", "uint16", "int16", "float32")

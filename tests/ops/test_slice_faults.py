@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from mitoscale.ops.padding import CELL, flat_runs
+from mitoscale.ops.padding_detection import CELL, flat_runs
 from mitoscale.ops.slice_faults import SliceFacts, slice_states
 from mitoscale.ops.slice_sums import AHEAD, Sums, likeness, slice_sums
 

@@ -12,11 +12,11 @@ from commands import Call, Finished, Stack, labels_of
 
 from mitoscale import pipeline
 from mitoscale.core.errors import InputError
-from mitoscale.core.learning import TrainSettings
+from mitoscale.core.training_settings import TrainSettings
 from mitoscale.pipeline.suggest import suggested
-from mitoscale.stages.grey import read_grey
+from mitoscale.stages.grey_statistics import read_grey
 from mitoscale.storage.arrays import open_array
-from mitoscale.training.cut import UNLABELLED
+from mitoscale.training.crop import UNLABELLED
 from mitoscale.training.volume_list import read_volume_list, read_volumes
 
 

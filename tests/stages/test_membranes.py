@@ -11,9 +11,9 @@ import tifffile
 from commands import Call
 
 from mitoscale.core.geometry import Region, Spacing
-from mitoscale.core.grey import VolumeGrey
+from mitoscale.core.grey_findings import VolumeGrey
+from mitoscale.core.normalisation import Normalisation
 from mitoscale.core.request import RunRequest
-from mitoscale.core.volume import Normalisation
 from mitoscale.pipeline import make_plan, settings_for
 from mitoscale.stages.membranes import membranes_seem_bright
 from mitoscale.stages.source import open_source

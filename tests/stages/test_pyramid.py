@@ -12,10 +12,10 @@ from commands import Call, Stack, contents
 
 from mitoscale.core.grid import CoarseShard
 from mitoscale.core.plan import RunPlan
+from mitoscale.corrections.editor import editing
+from mitoscale.corrections.labels import corrected_labels
 from mitoscale.ops.downsample import mean_downsample, mode_downsample
 from mitoscale.pipeline import load
-from mitoscale.report.corrected import corrected_labels
-from mitoscale.report.editor import editing
 from mitoscale.stages.pyramid import coarse_shards, write_coarse
 from mitoscale.stages.relabel import Relabel
 from mitoscale.storage.arrays import open_array

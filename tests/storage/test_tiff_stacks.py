@@ -12,7 +12,7 @@ import tifffile
 
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region
-from mitoscale.core.reading import Reading
+from mitoscale.core.source_choices import Reading
 from mitoscale.storage.sources.kinds import open_reader
 
 DATA = np.random.default_rng(0).integers(0, 250, (4, 40, 48)).astype(np.uint8)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from mitoscale.core.adapting import AdaptSettings
+from mitoscale.core.adapt_settings import AdaptSettings
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region
 from mitoscale.nets.unet import UNet, UNetConfig

@@ -14,8 +14,8 @@ import torch
 
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region
-from mitoscale.core.learning import FinetuneSettings, TrainSettings
 from mitoscale.core.settings import DetectSettings, SegmentSettings
+from mitoscale.core.training_settings import FinetuneSettings, TrainSettings
 from mitoscale.nets.checkpoint import WeightsCard, load_sam, load_unet, save_weights
 from mitoscale.nets.factories import make_detector, make_segmenter
 from mitoscale.nets.sam import Sam, SamConfig
@@ -27,7 +27,7 @@ from mitoscale.training import job as training_job
 from mitoscale.training.annotated import AnnotatedVolume, read_annotated
 from mitoscale.training.job import finetune_job, train_job
 from mitoscale.training.no_gain import NoGainError
-from mitoscale.training.report_unet import ReportTask
+from mitoscale.training.origin_report_unet import ReportTask
 from mitoscale.training.sam_decoder import Decoder, DecoderTask
 
 SPACING = (10.0, 10.0, 10.0)

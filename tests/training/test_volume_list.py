@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from mitoscale.core.errors import InputError
-from mitoscale.core.learning import TrainSettings
+from mitoscale.core.training_settings import TrainSettings
 from mitoscale.nets.checkpoint import load_unet
 from mitoscale.nets.unet import PRESETS, UNetConfig
 from mitoscale.storage.tiff_writing import write_tiff
-from mitoscale.training.cut import UNLABELLED
+from mitoscale.training.crop import UNLABELLED
 from mitoscale.training.job import train_job
 from mitoscale.training.samples import Annotated
 from mitoscale.training.volume_list import left_out, read_volume_list, read_volumes

@@ -9,7 +9,7 @@ import numpy as np
 
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region, Triple
-from mitoscale.core.reading import Reading
+from mitoscale.core.source_choices import Reading
 
 _SYNONYMS = {"channel": "c", "channels": "c", "time": "t", "frame": "t", "plane": "z", "depth": "z", "row": "y", "column": "x"}
 _PLURAL = {"c": "channels", "t": "times"}

@@ -14,7 +14,7 @@ import numpy as np
 
 from mitoscale.core.errors import BlockError, InputError
 from mitoscale.core.geometry import Region, Spacing, Triple
-from mitoscale.core.reading import Reading
+from mitoscale.core.source_choices import Reading
 from mitoscale.storage.sources import fingerprint
 from mitoscale.storage.sources.axes import AxisOrder, axis_order, usual
 from mitoscale.storage.sources.reader import Kind, Look, PartialSpacing, check_within, native

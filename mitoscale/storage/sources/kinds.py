@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 
 from mitoscale.core.errors import InputError
-from mitoscale.core.reading import Reading
-from mitoscale.storage.sources import hdf5, mrc, n5, ome_zarr, precomputed, raw, tiff, zarr_array
+from mitoscale.core.source_choices import Reading
+from mitoscale.storage.sources import hdf5, mrc, n5, ome_zarr, precomputed, raw, tiff_kind, zarr_array
 from mitoscale.storage.sources.places import absolute, is_remote, nothing_at, read_json
 from mitoscale.storage.sources.reader import Kind, Look, Reader
 from mitoscale.storage.tiff import TiffSource
@@ -23,7 +23,7 @@ KINDS: tuple[Kind, ...] = (
     hdf5.KIND,
     mrc.KIND,
     raw.KIND,
-    tiff.KIND,
+    tiff_kind.KIND,
 )
 """Asked in this order; the last takes what nobody else knows."""
 
@@ -50,7 +50,7 @@ def look_at(path: str) -> tuple[Look, Kind]:
     metadata = read_json(path, _METADATA) if remote or os.path.isdir(path) else {}
     look = Look(path, metadata)
     kind = next(k for k in KINDS if k.recognises(look))
-    if remote and kind is tiff.KIND:
+    if remote and kind is tiff_kind.KIND:
         raise nothing_at(path, ", ".join(_METADATA))
     return look, kind
 
@@ -74,7 +74,7 @@ def open_reader(path: str, reading: Reading | None = None, *, labels: bool = Fal
     """
     reading = reading or Reading()
     look, kind = look_at(path)
-    if reading.shape is not None and kind is tiff.KIND and os.path.isfile(look.path) and not tiff.is_slice(look.path):
+    if reading.shape is not None and kind is tiff_kind.KIND and os.path.isfile(look.path) and not tiff_kind.is_slice(look.path):
         kind = raw.KIND
     found = kind.open(look, reading)
     if labels and isinstance(found, TiffSource):

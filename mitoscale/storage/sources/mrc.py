@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mitoscale.core.errors import InputError
-from mitoscale.core.reading import Reading
+from mitoscale.core.source_choices import Reading
 from mitoscale.storage.sources.axes import axis_order
 from mitoscale.storage.sources.plain_bytes import PlainBytes
 from mitoscale.storage.sources.reader import Kind, Look, PartialSpacing

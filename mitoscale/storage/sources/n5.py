@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from mitoscale.core.errors import InputError
-from mitoscale.core.reading import Reading
+from mitoscale.core.source_choices import Reading
 from mitoscale.storage.lengths import nanometers
 from mitoscale.storage.sources.places import is_remote, join, read_json
 from mitoscale.storage.sources.reader import Kind, Look, PartialSpacing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Spacing
-from mitoscale.core.reading import Reading
+from mitoscale.core.source_choices import Reading
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.sources.kinds import look_at
 from mitoscale.storage.sources.ome_zarr import multiscales_of, open_image

@@ -9,7 +9,7 @@ import json
 from dataclasses import replace
 
 from mitoscale.core.errors import InputError
-from mitoscale.core.reading import Reading
+from mitoscale.core.source_choices import Reading
 from mitoscale.storage.sources.reader import Kind, Look
 from mitoscale.storage.sources.stored_array import StoredArray, open_stored
 

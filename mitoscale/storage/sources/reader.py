@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from mitoscale.core.geometry import Region, Spacing, Triple
-from mitoscale.core.reading import Reading
+from mitoscale.core.source_choices import Reading
 
 PartialSpacing = tuple[float | None, float | None, float | None]
 """Voxel size (z, y, x) in nm; None on an axis where nobody tells it."""

@@ -14,7 +14,7 @@ import tensorstore as ts
 
 from mitoscale.core.errors import BlockError, InputError
 from mitoscale.core.geometry import Region, Spacing, Triple
-from mitoscale.core.reading import Reading
+from mitoscale.core.source_choices import Reading
 from mitoscale.storage.sources import fingerprint
 from mitoscale.storage.sources.axes import AxisOrder, axis_order
 from mitoscale.storage.sources.places import explained, is_remote, kvstore

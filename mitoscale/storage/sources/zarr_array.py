@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mitoscale.core.reading import Reading
+from mitoscale.core.source_choices import Reading
 from mitoscale.storage.sources.axes import usual
 from mitoscale.storage.sources.ome_zarr import attributes_of
 from mitoscale.storage.sources.reader import Kind, Look

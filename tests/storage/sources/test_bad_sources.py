@@ -15,7 +15,7 @@ from written import WRITERS
 
 from mitoscale.core.errors import BlockError, InputError
 from mitoscale.core.geometry import Region
-from mitoscale.core.reading import Reading
+from mitoscale.core.source_choices import Reading
 from mitoscale.storage.sources.kinds import open_reader
 
 DATA = np.random.default_rng(0).integers(0, 250, (6, 20, 24)).astype(np.uint8)

@@ -16,7 +16,7 @@ import tifffile
 import zarr
 
 from mitoscale.core.geometry import Spacing, Triple
-from mitoscale.core.reading import Reading
+from mitoscale.core.source_choices import Reading
 
 Chunks = Triple
 Written = tuple[str, Reading]
