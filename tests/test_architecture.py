@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parents[1] / "mitoscale"
 LAYERS = (
     ("__main__", "__init__"),
     ("cli", "api"),
-    ("dashboard",),
+    ("dashboard", "export"),
     ("pipeline",),
     ("viewer",),
     ("report",),  # the report is a stage too: the last one, which may know the others

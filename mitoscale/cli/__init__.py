@@ -64,7 +64,7 @@ _HELP = {
     "view": "Image and labels in the browser.",
     "edit": "Correct labels: merge, split, delete, add, accept.",
     "apply": "Write the corrected labels and tables.",
-    "export": "Labels as TIFF, tables as CSV.",
+    "export": "Labels and tables for other programs.",
     "suggest": "The windows worth annotating, for train.",
     "clean": "Remove a finished run's working files.",
 }

@@ -1,8 +1,9 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,14 +15,14 @@ from mitoscale.core.errors import StoppedError
 def replacing(path: str, *, durable: bool = True) -> Iterator[str]:
     """Give a temporary path beside ``path``; on success make it durable and rename it to ``path``.
 
-    Missing parent folders are made. On any error the temporary file is removed and an older ``path`` stays as it was.
+    Missing parent folders are made. On any error what is temporary is removed and an older ``path`` stays as it was.
 
     Parameters
     ----------
     path : str
-        The file to make or replace.
+        The file to make or replace, or the folder to make, where there is none or an empty one.
     durable : bool
-        Wait until it is on the disk; needless where a crash makes the file worthless anyway.
+        Wait until it is on the disk (of a folder, that it has its name); needless where a crash makes it worthless anyway.
 
     Yields
     ------
@@ -48,6 +49,8 @@ def replacing(path: str, *, durable: bool = True) -> Iterator[str]:
             f"cannot write {path}: {error.strerror or error}; free or repair the disk, then repeat the command"
         ) from error
     finally:
+        if os.path.isdir(temporary):
+            shutil.rmtree(temporary, ignore_errors=True)
         with suppress(OSError):  # it is gone after the rename; if it cannot be removed, the first error counts
             os.remove(temporary)
 

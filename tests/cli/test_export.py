@@ -10,9 +10,6 @@ import pytest
 import tifffile
 from commands import Call, Finished, check_refused, labels_of
 
-from mitoscale.storage.arrays import open_array
-from mitoscale.storage.creation import create_array
-from mitoscale.storage.label_export import export_tiff
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.tables import read_table
 
@@ -90,15 +87,3 @@ def test_nothing_goes_into_the_run(mitoscale: Call, finished: Finished, tmp_path
     (tmp_path / "link").symlink_to(finished.run)
     for run in (finished.run, str(tmp_path / "link")):
         check_refused(mitoscale, Path(finished.run), ["export", finished.run, "--to", f"{run}/{name}"], "lies in the run folder")
-
-
-def test_labels_choose_their_width(tmp_path: Path) -> None:
-    for highest, dtype in ((65_535, np.uint16), (65_536, np.uint32)):
-        path = str(tmp_path / f"{highest}.zarr")
-        create_array(path, shape=(3, 4, 5), dtype="uint64", chunks=(2, 4, 5), shards=None)
-        labels = np.zeros((3, 4, 5), np.uint64)
-        labels[2, 3, 4] = highest
-        open_array(path).write_index(tuple(slice(0, n) for n in labels.shape), labels)
-        export_tiff(open_array(path), str(tmp_path / "x.tif"), (50.0, 4.6, 4.6))
-        found = tifffile.imread(tmp_path / "x.tif")
-        assert found.dtype == dtype and found.max() == highest

@@ -1,0 +1,48 @@
+"""What of a run is exported: its labels, image and tables, cut to a region, from a level on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mitoscale.core.geometry import Region
+from mitoscale.core.plan import RunPlan
+from mitoscale.export.level import Level
+from mitoscale.storage.arrays import open_array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """What a kind gets to write."""
+
+    plan: RunPlan
+    """The run."""
+    group: str
+    """OME-Zarr labels: the run's own, or with corrections."""
+    table: str
+    """The table that a table's file gets, in ``tables`` of the run."""
+    objects: str
+    """The table of objects that belongs to the labels."""
+    region: Region
+    """What is written, in level-0 voxels."""
+    first: int = 0
+    """The finest level that is written."""
+    missing: Literal["raise", "fill"] = "raise"
+    """What reading labels that were never written does; a block that was given up is background."""
+
+    @property
+    def labels(self) -> tuple[Level, ...]:
+        """Labels, from the finest level that is written to the coarsest."""
+        return tuple(self._level(f"{self.group}/{level}", level) for level in range(self.first, len(self.plan.spec.factors)))
+
+    def _level(self, path: str, level: int) -> Level:
+        spec = self.plan.spec
+        factor = spec.factors[level]
+        return Level(
+            array=open_array(path, missing=self.missing),
+            part=self.region.downsampled(factor),
+            written=self.plan.region.downsampled(factor),
+            spacing=spec.level_spacing(level),
+            factor=factor,
+            begin=spec.origin,
+        )

@@ -1,0 +1,122 @@
+"""Exporting a run: all checks first, then one kind writes under a temporary name."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from mitoscale import pipeline
+from mitoscale.core.errors import BlockError, InputError
+from mitoscale.core.geometry import Region
+from mitoscale.corrections.apply import current_corrections
+from mitoscale.export.content import Content
+from mitoscale.export.kind import Kind
+from mitoscale.export.kinds import kind_of
+from mitoscale.storage.atomic import replacing
+from mitoscale.storage.layout import RunFolder, check_new, check_writable
+
+_TABLES = {"objects": "objects", "detections": "detections", "edges": "edges_table", "cells": "cells"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a user wants."""
+
+    run: str
+    """Run folder."""
+    target: str
+    """The file or folder to make."""
+    kind: str | None = None
+    """Name of its kind; None: its ending tells it."""
+    region: str | None = None
+    """Part of the volume, ``Z0:Z1,Y0:Y1,X0:X1`` in level-0 voxels; None: all."""
+    level: int = 0
+    """The finest level that is written."""
+    table: str | None = None
+    """Which table a table's file gets; None: that of objects."""
+    edits: bool = False
+    """Whether corrections are in it."""
+
+
+def export_run(request: Request) -> None:
+    """Write what of a run was asked for; on any error nothing is left behind.
+
+    Raises
+    ------
+    InputError
+        If the target is there already, lies in the run or cannot be written, the run is not finished or lacks what is asked for,
+        or the kind cannot hold it.
+    StoppedError
+        If the disk is full.
+    """
+    there = pipeline.load(request.run)
+    _check_target(request, there.plan.run)
+    kind = kind_of(request.target, request.kind)
+    content = _content(request, there, kind)
+    kind.check(content)
+    try:
+        with replacing(request.target.rstrip("/")) as part:
+            kind.write(content, part)
+    except BlockError as error:
+        cure = "start the same mitoscale run again with --redo relabel, which writes them anew"
+        raise InputError(f"labels of {request.run} are broken ({error}); {cure}") from error
+
+
+def _check_target(request: Request, run: str) -> None:
+    target = request.target
+    if _within(target, run):
+        raise InputError(
+            f"--to {target} lies in the run folder {request.run}, which holds the run's own files alone; give a path outside"
+        )
+    if os.path.isdir(target) and not os.path.islink(target.rstrip("/")):
+        if os.path.splitext(target)[1] and not target.endswith("/"):
+            check_new(target, "--to")
+        if os.listdir(target):
+            raise InputError(f"{target} holds other files; give a new or empty folder")
+    else:
+        check_new(target, "--to")
+    check_writable(os.path.dirname(os.path.abspath(target)))
+
+
+def _content(request: Request, there: pipeline.Run, kind: Kind) -> Content:
+    plan, run = there.plan, request.run
+    if request.table == "cells" and plan.settings.detect.mask is None:
+        raise InputError(f"{run} was made without --mask: it has no cells")
+    folder = RunFolder(plan.run)
+    group, objects = plan.labels, folder.objects
+    if request.edits:
+        group, objects = current_corrections(plan, pipeline.closing_of(there, "relabel"))
+        if request.table in ("detections", "edges", "cells"):
+            raise InputError(f"--edits changes objects alone; leave it away for --table {request.table}")
+    if kind.labels:
+        _check_labels(there, run)
+    region = Region.of_shape(plan.spec.shape) if request.region is None else Region.parse(request.region, plan.spec.shape)
+    if region.intersection(plan.region) is None:
+        raise InputError(f"--region {request.region} holds no labels of {run}: it was run on {plan.region}")
+    if request.level >= len(plan.spec.factors):
+        raise InputError(f"--level {request.level} is not there: {run} has the levels 0 to {len(plan.spec.factors) - 1}")
+    table = objects if request.table in (None, "objects") else getattr(folder, _TABLES[request.table])
+    lost = pipeline.quarantined(there).get("relabel")
+    return Content(
+        plan=plan,
+        group=group,
+        table=table,
+        objects=objects,
+        region=region,
+        first=request.level,
+        missing="fill" if lost else "raise",
+    )
+
+
+def _check_labels(there: pipeline.Run, run: str) -> None:
+    if not pipeline.finished(there, "relabel"):
+        raise InputError(f"{run} has no finished labels yet; finish it with mitoscale run")
+    gone = pipeline.missing_shards(there, "relabel")
+    if gone:  # they would be read as background
+        raise InputError(f"{run} lacks the labels of {len(gone)} blocks ({gone[0]}); start the same mitoscale run again")
+
+
+def _within(path: str, folder: str) -> bool:
+    """Whether a path is a folder or lies below it, links followed."""
+    real = os.path.realpath(folder)
+    return os.path.commonpath([os.path.realpath(path), real]) == real

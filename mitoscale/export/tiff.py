@@ -1,0 +1,78 @@
+"""TIFF: one file, OME-TIFF, or a folder of slices."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mitoscale.core.errors import InputError
+from mitoscale.export.content import Content
+from mitoscale.export.highest import highest_label
+from mitoscale.export.kind import Kind
+from mitoscale.export.level import Level
+from mitoscale.storage.tiff_planes import write_slices, write_stack
+
+
+def write_tiff(content: Content, path: str) -> None:
+    """Write one multi-page TIFF.
+
+    Parameters
+    ----------
+    content : Content
+        What is written.
+    path : str
+        The file.
+    """
+    _write_stack(content, path, ome=False)
+
+
+def write_ome_tiff(content: Content, path: str) -> None:
+    """Write one multi-page TIFF with OME metadata.
+
+    Parameters
+    ----------
+    content : Content
+        What is written.
+    path : str
+        The file.
+    """
+    _write_stack(content, path, ome=True)
+
+
+def write_folder(content: Content, path: str) -> None:
+    """Write a folder of slices.
+
+    Parameters
+    ----------
+    content : Content
+        What is written.
+    path : str
+        The folder.
+    """
+    level = content.labels[0]
+    dtype = smallest(level)
+    write_slices(path, (plane.astype(dtype) for plane in level.planes()), level.spacing)
+
+
+TIFF = Kind(name="tiff", endings=(".tif", ".tiff"), write=write_tiff)
+OME_TIFF = Kind(name="ome-tiff", endings=(".ome.tif", ".ome.tiff"), write=write_ome_tiff)
+SLICES = Kind(name="slices", endings=("",), write=write_folder)
+
+
+def smallest(level: Level) -> np.dtype:
+    """uint16 where all labels fit, else uint32.
+
+    Raises
+    ------
+    InputError
+        If a label does not fit in 32 bits, which is all that TIFF readers commonly know.
+    """
+    highest = highest_label(level)
+    if highest >= 2**32:
+        raise InputError(f"label {highest} does not fit in the 32 bits of a TIFF; export to .n5 or .zarr, which hold it")
+    return np.dtype(np.uint16 if highest < 2**16 else np.uint32)
+
+
+def _write_stack(content: Content, path: str, *, ome: bool) -> None:
+    level = content.labels[0]
+    dtype = smallest(level)
+    write_stack(path, (plane.astype(dtype) for plane in level.planes()), level.shape, dtype, level.spacing, ome=ome)

@@ -1,0 +1,96 @@
+"""``mitoscale export`` with ``--region``, ``--level`` and ``--kind``; what is wrong leaves nothing behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.csv
+import pytest
+import tifffile
+from commands import Call, check_refused, labels_of, largest_file
+
+from mitoscale.cli.export import KINDS as OFFERED
+from mitoscale.core.geometry import Region
+from mitoscale.export.kinds import KINDS
+from mitoscale.storage.layout import RunFolder
+from mitoscale.storage.tables import read_table
+
+PART = Region(start=(1, 8, 60), stop=(7, 41, 200))
+
+
+def test_the_command_offers_all_kinds() -> None:
+    assert set(OFFERED) == {kind.name for kind in KINDS}
+
+
+def test_a_part_of_a_level(mitoscale: Call, layered: str, tmp_path: Path) -> None:
+    ended = mitoscale("export", layered, "--to", f"{tmp_path}/x.tif", "--region", str(PART), "--level", "1")
+    assert ended.code == 0, ended.err
+    found = tifffile.imread(tmp_path / "x.tif")
+    np.testing.assert_array_equal(found, labels_of(layered, 1)[1:7, 4:21, 30:100])
+    assert found.any()
+
+
+def test_the_kind_may_be_named(mitoscale: Call, layered: str, tmp_path: Path) -> None:
+    assert mitoscale("export", layered, "--to", f"{tmp_path}/x.bin", "--kind", "tiff", "--region", ":,:,:50").code == 0
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "x.bin"), labels_of(layered)[:, :, :50])
+
+
+@pytest.mark.parametrize("table", ["objects", "detections"])
+def test_a_part_of_a_table(mitoscale: Call, layered: str, tmp_path: Path, table: str) -> None:
+    path = tmp_path / "x.csv"
+    assert mitoscale("export", layered, "--to", str(path), "--table", table, "--region", str(PART)).code == 0
+    folder = RunFolder(layered)
+    found, all_rows = pyarrow.csv.read_csv(path).to_pydict(), read_table(getattr(folder, table))
+    if table == "objects":
+        inside = np.unique(labels_of(layered)[PART.slices])
+        boxes = {label for label in all_rows["label"] if label in found["label"]}
+        assert set(inside[inside > 0]) <= boxes < set(all_rows["label"])
+    else:
+        assert 0 < len(found["z"]) < len(all_rows["z"])
+        assert all(60 <= x < 200 for x in found["x"]) and all(1 <= z < 7 for z in found["z"])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--region", "0:4,0:48,0:281"], "leaves the volume"),
+        (["--region", "4:4,0:48,0:280"], "is empty"),
+        (["--level", "9"], "--level 9 is not there"),
+    ],
+)
+@pytest.mark.parametrize("kind", sorted(kind.name for kind in KINDS if kind.labels))
+def test_what_is_not_there(mitoscale: Call, layered: str, tmp_path: Path, kind: str, options: list[str], said: str) -> None:
+    check_refused(mitoscale, tmp_path, ["export", layered, "--to", f"{tmp_path}/x", "--kind", kind, *options], said)
+
+
+def test_a_table_has_no_level(mitoscale: Call, layered: str, tmp_path: Path) -> None:
+    ended = mitoscale("export", layered, "--to", f"{tmp_path}/x.csv", "--level", "1")
+    assert ended.code == 2 and "--level 1 is for labels" in ended.err
+
+
+def test_a_part_that_was_not_worked_on(mitoscale: Call, tmp_path: Path) -> None:
+    volume = np.random.default_rng(0).integers(0, 255, (4, 64, 64)).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "x.tif", volume, photometric="minisblack")
+    run, truth = str(tmp_path / "run"), str(tmp_path / "t.npy")
+    np.save(truth, np.zeros(volume.shape, np.uint8))
+    common = ["--voxel-size", "10,10,10", "--block", "4,32,32", "--region", "0:4,0:32,0:64"]
+    assert mitoscale("convert", str(tmp_path / "x.tif"), run, *common).code == 0
+    check_refused(mitoscale, tmp_path, ["export", run, "--to", f"{tmp_path}/y.tif"], "no finished labels yet")
+    arguments = ["export", run, "--to", f"{tmp_path}/y.csv", "--region", "0:4,32:64,0:64"]
+    check_refused(mitoscale, tmp_path, arguments, "holds no labels")
+
+
+@pytest.mark.parametrize("kind", sorted(kind.name for kind in KINDS))
+def test_a_full_disk_leaves_nothing(mitoscale: Call, layered: str, tmp_path: Path, kind: str) -> None:
+    with largest_file(100):
+        ended = mitoscale("export", layered, "--to", f"{tmp_path}/x", "--kind", kind)
+    assert ended.code == 4 and "free or repair the disk" in ended.err and len(ended.err.splitlines()) == 1, ended.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", sorted(kind.name for kind in KINDS))
+def test_what_is_there_stays(mitoscale: Call, layered: str, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "mine").write_text("that nobody has twice")
+    check_refused(mitoscale, tmp_path, ["export", layered, "--to", f"{tmp_path}/x", "--kind", kind], "holds other files")
