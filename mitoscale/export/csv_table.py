@@ -6,7 +6,7 @@ import numpy as np
 
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region
-from mitoscale.export.content import Content
+from mitoscale.export.exported import Content
 from mitoscale.export.kind import Kind
 from mitoscale.storage.tables import Columns, read_table, write_csv
 

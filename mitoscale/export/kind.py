@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mitoscale.export.content import Content
+from mitoscale.export.exported import Content
 
 
 def nothing_to_check(content: Content) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mitoscale.core.errors import InputError
-from mitoscale.export.content import Content
+from mitoscale.export.exported import Content
 from mitoscale.export.highest import highest_label
 from mitoscale.export.kind import Kind
 from mitoscale.export.level import Level

@@ -12,7 +12,7 @@ from commands import Call, check_refused, labels_of, largest_file
 
 from mitoscale.cli.export import KINDS as OFFERED
 from mitoscale.core.geometry import Region
-from mitoscale.export.kinds import KINDS
+from mitoscale.export.all_kinds import KINDS
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.tables import read_table
 

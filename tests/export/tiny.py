@@ -11,7 +11,7 @@ from mitoscale.core.geometry import Region, Spacing, Triple
 from mitoscale.core.plan import RunPlan
 from mitoscale.core.settings import ConvertSettings, RunSettings
 from mitoscale.core.volume import VolumeSpec
-from mitoscale.export.content import Content
+from mitoscale.export.exported import Content
 from mitoscale.ops.downsample import mean_downsample, mode_downsample
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.layout import LABELS, RunFolder
