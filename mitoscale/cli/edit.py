@@ -124,5 +124,8 @@ def list_edits(ctx: click.Context) -> None:
 
     assert ctx.parent is not None
     plan = load(ctx.parent.params["run"]).plan
-    for one in Corrections.of(plan, in_force(EditLog(plan.run, plan.settings.convert.fingerprint).read())).applied:
+    made = Corrections.of(plan, in_force(EditLog(plan.run, plan.settings.convert.fingerprint).read())).applied
+    if not made:
+        click.echo(f"{plan.run} has no corrections in force")
+    for one in made:
         click.echo(told(one.edit) + (f": no longer fits, {one.unfit}" if one.unfit else ""))

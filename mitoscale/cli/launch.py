@@ -14,6 +14,7 @@ from mitoscale.cli.progress import shown
 from mitoscale.cluster.clusters import Cluster, ClusterSettings, load_cluster, start
 from mitoscale.cluster.executor import SerialExecutor
 from mitoscale.core.errors import EXIT_QUARANTINED, InputError
+from mitoscale.core.quantities import volume_text
 from mitoscale.dashboard.watch import Watch
 from mitoscale.nets.factories import preload_models
 from mitoscale.pipeline import Audience, LogFile, Observer, Run, StageOutcome, execute
@@ -164,7 +165,7 @@ def summarise(run: Run, outcomes: list[StageOutcome], seconds: float) -> None:
     rate = run.plan.region.size / 1e6 / max(seconds, 1e-3)
     measured = numbers.get("measure")
     if measured is not None:
-        click.echo(f"objects    {measured['objects']:.0f}, {measured['volume_nm3'] / 1e9:.3f} um^3 in all")
+        click.echo(f"objects    {measured['objects']:.0f}, {volume_text(measured['volume_nm3'], plain=True)} in all")
         asked = numbers.get("segment", {})
         if asked.get("profiles"):
             share = asked["changed_voxels"] / max(asked["mask_voxels"], 1)

@@ -1,4 +1,4 @@
-"""``mitoscale detect``, ``segment``, ``stitch``, ``relabel``, ``measure``, ``report``: one stage of a run."""
+"""``mitoscale detect``, ``segment``, ``stitch``, ``relabel``, ``measure``: one stage of a run."""
 
 from __future__ import annotations
 
@@ -17,8 +17,40 @@ _WHAT = {
     "stitch": "Join the fragments of neighbouring blocks to objects.",
     "relabel": "Write the final labels with their pyramid.",
     "measure": "Measure every object: tables/objects.parquet and .csv.",
-    "report": "Write report.html and its pictures.",
 }
+
+
+def run_stage(
+    name: str, run: str, request: RunRequest, cluster: str | None, workers: int | None, performance_report: str | None
+) -> None:
+    """Run one stage of a run.
+
+    Parameters
+    ----------
+    name : str
+        One of ``STAGES``.
+    run : str
+        The run folder.
+    request : RunRequest
+        What the options ask for.
+    cluster, workers, performance_report
+        The options of these names.
+    """
+    from mitoscale.cli.launch import cluster_settings, run_stages
+    from mitoscale.core.errors import InputError
+    from mitoscale.core.settings import STAGES
+    from mitoscale.pipeline import load, start, with_request
+
+    redo = request.redo
+    if redo and STAGES.index(redo) < STAGES.index(name):
+        raise InputError(f"--redo {redo} lies before {name}; use mitoscale {redo} RUN --redo {redo}, or mitoscale run")
+    there = load(run)
+    for option in ("region", "block", "invert"):
+        if getattr(request, option) is not None:
+            raise InputError(f"--{option} is fixed when a run is converted; use mitoscale run SRC RUN with --redo convert")
+    plan = there.plan.model_copy(update={"settings": with_request(there.plan.settings, request)})
+    where = cluster_settings(cluster, workers)
+    run_stages(start(plan, redo), [name], where, redo=redo, reports=performance_report)
 
 
 def _command(name: str) -> click.Command:
@@ -27,23 +59,9 @@ def _command(name: str) -> click.Command:
     @request_options
     @where_options
     def command(run: str, request: RunRequest, cluster: str | None, workers: int | None, performance_report: str | None) -> None:
-        from mitoscale.cli.launch import cluster_settings, run_stages
-        from mitoscale.core.errors import InputError
-        from mitoscale.core.settings import STAGES
-        from mitoscale.pipeline import load, start, with_request
-
-        redo = request.redo
-        if redo and STAGES.index(redo) < STAGES.index(name):
-            raise InputError(f"--redo {redo} lies before {name}; use mitoscale {redo} RUN --redo {redo}, or mitoscale run")
-        there = load(run)
-        for option in ("region", "block", "invert"):
-            if getattr(request, option) is not None:
-                raise InputError(f"--{option} is fixed when a run is converted; use mitoscale run SRC RUN with --redo convert")
-        plan = there.plan.model_copy(update={"settings": with_request(there.plan.settings, request)})
-        where = cluster_settings(cluster, workers)
-        run_stages(start(plan, redo), [name], where, redo=redo, reports=performance_report)
+        run_stage(name, run, request, cluster, workers, performance_report)
 
     return command
 
 
-detect, segment, stitch, relabel, measure, report = (_command(name) for name in _WHAT)
+detect, segment, stitch, relabel, measure = (_command(name) for name in _WHAT)

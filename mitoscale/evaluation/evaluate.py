@@ -21,7 +21,7 @@ from mitoscale.evaluation.label_reading import LabelSource, open_labels
 from mitoscale.evaluation.object_metrics import match, object_scores, object_scores_2d
 from mitoscale.evaluation.partition_metrics import arand_of, voi_of
 from mitoscale.evaluation.tasks import CURES, SIDES, Evaluation, check_kinds
-from mitoscale.evaluation.totals import add_up
+from mitoscale.evaluation.totals import Sums, add_up
 from mitoscale.evaluation.truth import check_labels, check_largest, open_truth
 from mitoscale.ops.contingency import contingency
 from mitoscale.ops.instances import instances, is_grey_image, is_grey_mask
@@ -110,13 +110,17 @@ def evaluate(
     _check_no_image(pair[0], region, SIDES[0], labels)
     if threshold is None:
         _check_no_image(pair[1], region, SIDES[1], truth)
-    grid = BlockGrid(region=region, core_shape=block or _block(region, pair), margin=(1, 1, 1))
-    with _scratch(scratch) as folder:
-        task = Evaluation(labels=pair[0], truth=pair[1], threshold=threshold, grid=grid, scratch=folder)
-        counts = _count(task, executor or SerialExecutor(), dict(zip(SIDES, (labels, truth), strict=True)), observer)
-        if threshold is not None:
-            _check_threshold(pair[1], region, threshold, counts["true_highest"])
-        sums = add_up(grid, folder, min_truth)
+    sums = count_overlaps(
+        pair,
+        region,
+        (labels, truth),
+        min_truth=min_truth,
+        threshold=threshold,
+        block=block,
+        executor=executor,
+        scratch=scratch,
+        observer=observer,
+    )
     split, merge = voi_of(sums.volume)
     return {
         "foreground": foreground_scores_of(sums.volume),
@@ -126,6 +130,45 @@ def evaluate(
         "voi_merge": merge,
         "arand": arand_of(sums.volume),
     }
+
+
+def count_overlaps(
+    pair: tuple[LabelSource, LabelSource],
+    region: Region,
+    names: tuple[str, str],
+    *,
+    min_truth: int = 0,
+    threshold: float | None = None,
+    block: Triple | None = None,
+    executor: Executor | None = None,
+    scratch: str | None = None,
+    observer: Callable[[int, int], None] = lambda done, total: None,
+) -> Sums:
+    """Which objects of two label volumes meet, and in how many voxels, block by block.
+
+    Parameters
+    ----------
+    pair : (LabelSource, LabelSource)
+        What is judged, and what it is judged by.
+    region : Region
+        What is read of both.
+    names : (str, str)
+        What errors call both.
+    min_truth, threshold, block, executor, scratch, observer
+        See :func:`evaluate`.
+
+    Raises
+    ------
+    InputError
+        If one holds no labels, or the threshold is above all of the truth's values.
+    """
+    grid = BlockGrid(region=region, core_shape=block or _block(region, pair), margin=(1, 1, 1))
+    with _scratch(scratch) as folder:
+        task = Evaluation(labels=pair[0], truth=pair[1], threshold=threshold, grid=grid, scratch=folder)
+        counts = _count(task, executor or SerialExecutor(), dict(zip(SIDES, names, strict=True)), observer)
+        if threshold is not None:
+            _check_threshold(pair[1], region, threshold, counts["true_highest"])
+        return add_up(grid, folder, min_truth)
 
 
 def score(

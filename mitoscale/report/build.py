@@ -12,6 +12,7 @@ import numpy as np
 from mitoscale.core.geometry import Region
 from mitoscale.core.grey_findings import VolumeGrey
 from mitoscale.core.provenance import Provenance
+from mitoscale.core.quantities import volume_text
 from mitoscale.core.settings import STAGES
 from mitoscale.ops.global_ids import unpack
 from mitoscale.ops.seams import interval
@@ -67,7 +68,7 @@ class Report(Stage):
         totals = {s: stage_totals(Ledger(self.folder.ledger(s)).latest(self.plan.settings.token(s))) for s in STAGES[:-1]}
         region, spec = self.plan.region, self.plan.spec
         cubic_um = region.size * float(np.prod(spec.spacing)) / 1e9
-        volume = float(objects["volume_nm3"].sum()) / 1e9
+        volume = float(objects["volume_nm3"].sum())
         seconds = sum(t["wall"] for t in totals.values())
         scores = Path(self.plan.run, "scores.json")
         provenance, quarantined, seams = Provenance.of(self.plan.settings), self._quarantined(), self._seams()
@@ -76,9 +77,9 @@ class Report(Stage):
             subtitle=self.plan.settings.convert.source,
             figures={
                 "mitochondria": f"{len(objects['label'])}",
-                "their volume": f"{volume:.3f} µm³",
-                "of the analysed volume": f"{volume / cubic_um:.1%}",
-                "volume analysed": f"{cubic_um:.2f} µm³",
+                "their volume": volume_text(volume),
+                "of the analysed volume": f"{volume / 1e9 / cubic_um:.1%}",
+                "volume analysed": volume_text(1e9 * cubic_um),
                 "voxels": " × ".join(map(str, region.shape)),
                 "voxel size": " × ".join(f"{s:g}" for s in spec.spacing) + " nm",
                 "time": f"{seconds:.0f} s",

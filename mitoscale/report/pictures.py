@@ -89,7 +89,12 @@ def _dotted(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def view(
-    image: np.ndarray, labels: np.ndarray | None, size_nm: tuple[float, float], points: np.ndarray | None = None
+    image: np.ndarray,
+    labels: np.ndarray | None,
+    size_nm: tuple[float, float],
+    points: np.ndarray | None = None,
+    *,
+    within: int = _COMFORTABLE,
 ) -> np.ndarray:
     """One slice as a report shows it: square pixels, large enough to see, with labels, points and a scale bar.
 
@@ -103,6 +108,8 @@ def view(
         Height and width of a pixel in nm.
     points : (N, 2) float, optional
         y, x of detections in pixels of ``image``.
+    within : int
+        A small slice is enlarged by whole steps up to so many pixels.
 
     Returns
     -------
@@ -111,7 +118,7 @@ def view(
     # Stretched before it is drawn, so that outlines are equally thin along both axes and on small slices too.
     pixel = min(size_nm)
     extent = max(n * nm / pixel for n, nm in zip(image.shape, size_nm, strict=True))
-    pixel /= max(1, int(_COMFORTABLE // extent))
+    pixel /= max(1, int(within // extent))
     grey = isotropic(image, *size_nm, pixel_nm=pixel, smooth=True)
     ids = None if labels is None else isotropic(labels, *size_nm, pixel_nm=pixel)
     if points is not None:
