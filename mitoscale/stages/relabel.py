@@ -24,7 +24,7 @@ from mitoscale.stages.stitch import NO_FRAGMENTS
 from mitoscale.stages.work_tables import final_tables, label_tables
 from mitoscale.storage.arrays import checksum, open_array
 from mitoscale.storage.exclusive import exclusively
-from mitoscale.storage.layout import LABELS, remove_tree
+from mitoscale.storage.layout import LABELS
 from mitoscale.storage.ome import consolidate_again, create_labels
 from mitoscale.storage.table_file import TaskTables
 from mitoscale.storage.tables import Columns
@@ -90,12 +90,11 @@ class Relabel(Stage):
         return digests
 
     def _create(self, dtype: str) -> None:
-        """Make the labels anew, empty."""
-        remove_tree(self.plan.labels)
+        """Make the labels anew, empty; they tell their run from the moment they are there."""
         provenance = Provenance.of(self.plan.settings).model_dump(mode="json")
         root = str(Path(self.plan.labels).parent.parent)
         spec = self.plan.spec.model_copy(update={"dtype": dtype})
-        create_labels(root, LABELS, spec, attributes={"provenance": provenance, "run": self.plan.owner})
+        create_labels(root, LABELS, spec, attributes={"provenance": provenance, "run": self.plan.owner}, overwrite=True)
         consolidate_again(root)
 
     def process(self, key: Key) -> BlockResult:

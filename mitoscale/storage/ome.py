@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +23,7 @@ from mitoscale.storage.arrays import create_array
 _VERSION = "0.5"
 
 
-def create_image(
-    path: str, spec: VolumeSpec, *, name: str, attributes: dict[str, Any] | None = None, overwrite: bool = False
-) -> None:
+def create_image(path: str, spec: VolumeSpec, *, name: str, attributes: dict[str, Any] | None = None) -> None:
     """Make an OME-Zarr 0.5 image with empty levels ``0``, ``1``, ...
 
     Where the same image is there already its voxels stay and its attributes are renewed.
@@ -38,8 +38,6 @@ def create_image(
         Name of the image in its metadata.
     attributes : dict, optional
         Stored beside ``ome``, as ``mitoscale``.
-    overwrite : bool
-        Remove levels that are there first, with their voxels.
 
     Raises
     ------
@@ -48,7 +46,7 @@ def create_image(
     StoppedError
         If it cannot be written.
     """
-    _create_levels(path, spec, overwrite)
+    _create_levels(path, spec)
     _set(path, {"version": _VERSION, "multiscales": [_multiscale(spec, name, "mean")]}, attributes)
 
 
@@ -65,16 +63,30 @@ def create_labels(
         Name of the labels.
     spec : VolumeSpec
         Shape, dtype (any integer), voxel size and levels.
-    attributes, overwrite
-        See :func:`create_image`, whose errors are raised too.
+    attributes : dict, optional
+        Stored beside ``ome``, as ``mitoscale``.
+    overwrite : bool
+        Replace labels of this name, with their voxels.
+
+    Raises
+    ------
+    InputError, StoppedError
+        As :func:`create_image`.
+
+    Notes
+    -----
+    New labels are made beside their place, as ``.NAME.new``, and renamed: killed at any moment, there are none, or whole ones with
+    their attributes. Those they replace are ``.NAME.old`` until they are removed. What a kill left of either is removed the next
+    time; the caller sees to it that two do not do this at once.
     """
     if os.path.exists(os.path.join(path, ".zgroup")):
         raise InputError(f"{path} is Zarr v2 (OME-Zarr 0.4): labels cannot be added to it; leave --labels-into-source")
     labels = os.path.join(path, "labels")
-    _create_levels(os.path.join(labels, name), spec, overwrite)
     label = {"version": _VERSION, **({"source": {"image": "../../"}} if _multiscales(path) else {})}
     ome = {"version": _VERSION, "multiscales": [_multiscale(spec, name, "mode")], "image-label": label}
-    _set(os.path.join(labels, name), ome, attributes)
+    with _whole(os.path.join(labels, name), overwrite) as group:
+        _create_levels(group, spec)
+        _set(group, ome, attributes)
     others = _attributes(labels).get("ome", {}).get("labels", [])
     _set(labels, {"version": _VERSION, "labels": [*others, *([] if name in others else [name])]}, None)
     if not os.path.exists(os.path.join(path, "zarr.json")):
@@ -89,7 +101,30 @@ def is_ome_zarr(path: str) -> bool:
     return os.path.isfile(os.path.join(path, ".zgroup"))
 
 
-def _create_levels(path: str, spec: VolumeSpec, overwrite: bool) -> None:
+@contextmanager
+def _whole(group: str, overwrite: bool) -> Iterator[str]:
+    """Where to make a group: in its place where it is there already, else beside it, to be renamed when it is complete."""
+    folder, name = os.path.split(group)
+    aside, old = (os.path.join(folder, f".{name}.{kind}") for kind in ("new", "old"))
+    try:
+        for left in (aside, old):
+            if os.path.isdir(left):
+                shutil.rmtree(left)
+        there = os.path.isdir(group) and bool(os.listdir(group))
+        if there and not overwrite:
+            yield group
+            return
+        yield aside
+        if there:
+            os.rename(group, old)
+        os.rename(aside, group)
+        if there:
+            shutil.rmtree(old)
+    except OSError as error:
+        raise StoppedError(f"cannot write {group}: {error.strerror or error}; free or repair the disk") from error
+
+
+def _create_levels(path: str, spec: VolumeSpec) -> None:
     for level in range(len(spec.factors)):
         create_array(
             os.path.join(path, str(level)),
@@ -97,7 +132,6 @@ def _create_levels(path: str, spec: VolumeSpec, overwrite: bool) -> None:
             dtype=spec.dtype,
             chunks=spec.level_chunks(level),
             shards=spec.level_shards(level),
-            overwrite=overwrite,
         )
 
 

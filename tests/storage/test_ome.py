@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
+from kills import Killed, killing
 from ome_zarr_models.v05 import Image, ImageLabel, Labels
 
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region
 from mitoscale.core.volume import VolumeSpec
+from mitoscale.storage import ome
 from mitoscale.storage.arrays import open_array
-from mitoscale.storage.ome import create_image, create_labels, is_ome_zarr
+from mitoscale.storage.ome import attributes_of, create_image, create_labels, is_ome_zarr
 from mitoscale.storage.sources.kinds import open_reader
 from mitoscale.storage.sources.stored_array import StoredArray
 
@@ -87,6 +92,32 @@ def test_labels_are_added_beside_others_and_voxels_stay(path: str) -> None:
     assert open_array(f"{path}/0").read_all().all()
     with pytest.raises(InputError, match="another array"):
         create_image(path, SPEC.model_copy(update={"dtype": "uint16"}), name="em")
+
+
+def test_labels_whose_writer_was_killed_are_whole_with_their_attributes_or_not_there(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed at each step of making them, and of replacing them; what is left beside them is gone after the next time."""
+    labels = Path(path, "labels", "mitochondria")
+    shutil.rmtree(labels)
+    steps = ((ome, "create_array"), (ome, "_set"), (os, "rename"), (shutil, "rmtree"))
+    count = killed = 0
+    for owner in ("first", "second"):
+        for done in range(100):
+            with monkeypatch.context() as patch, suppress(Killed):
+                left = iter([False] * done + [True])
+                for module, name in steps:
+                    patch.setattr(module, name, killing(getattr(module, name), left))
+                create_labels(path, "mitochondria", SPEC, attributes={"run": owner}, overwrite=True)
+                break
+            killed += 1
+            if labels.exists():
+                count += 1
+                assert attributes_of(str(labels))["run"] in ("first", owner)
+                assert all((labels / level / "zarr.json").exists() for level in "012")
+        assert attributes_of(str(labels)) == {"run": owner}
+        assert sorted(entry.name for entry in labels.parent.iterdir()) == ["mitochondria", "zarr.json"]
+    assert killed > 12 and count > 6
 
 
 def test_labels_alone_are_a_group_without_an_image(tmp_path: Path) -> None:
