@@ -8,11 +8,11 @@ from typing import ClassVar
 from mitoscale.core.geometry import Region
 from mitoscale.core.grid import Block
 from mitoscale.core.plan import RunPlan
-from mitoscale.core.result import BlockResult
+from mitoscale.core.result import BlockResult, Key
 from mitoscale.core.settings import ConvertSettings, DetectSettings, RunSettings
 from mitoscale.core.volume import VolumeSpec
 from mitoscale.pipeline.run import Run
-from mitoscale.stages.stage import Key, Stage
+from mitoscale.stages.stage import Stage
 from mitoscale.storage.layout import RunFolder
 
 CORE = (4, 8, 8)

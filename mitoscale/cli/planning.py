@@ -41,7 +41,7 @@ class Planned:
     gpu: bool
     """Whether the networks have GPUs."""
     own: Forecast
-    """Of the volume itself."""
+    """Forecast of the volume itself."""
     larger: dict[str, Forecast]
     """Of larger volumes, in the same blocks."""
 

@@ -19,7 +19,7 @@ ROUND_SECONDS = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """What the scheduler knows."""
+    """Tasks and workers as the scheduler counts them."""
 
     load: Mapping[str, int]
     """Unfinished tasks by the group they want."""
@@ -55,7 +55,7 @@ class Supply(Protocol):
         """Whether workers are asked for and not here yet."""
 
     def close(self) -> None:
-        """Give everything back."""
+        """End all workers."""
 
 
 class Workforce:

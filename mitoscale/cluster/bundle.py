@@ -15,12 +15,8 @@ from itertools import islice
 from typing import Any
 
 from mitoscale.core.errors import StoppedError
-from mitoscale.core.grid import Block, CoarseShard, Face, SuperBlock
 from mitoscale.core.overhead import bundle_size
-from mitoscale.core.result import BlockResult
-
-Key = Block | Face | SuperBlock | CoarseShard
-"""What one task works on."""
+from mitoscale.core.result import BlockResult, Key
 
 Function = Callable[[Any], BlockResult]
 """What is done with a key; picklable."""
@@ -57,7 +53,7 @@ class Bundling:
         self._seconds: float | None = None
 
     def note(self, result: BlockResult) -> None:
-        """Take the time of one more key into account; one that tells none says nothing."""
+        """Take the time of one more key into account, where its result holds one."""
         if result.seconds:
             took = sum(result.seconds.values())
             self._seconds = took if self._seconds is None else self._seconds + RECENT * (took - self._seconds)

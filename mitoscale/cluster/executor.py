@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from mitoscale.cluster.bundle import Function, Key
+from mitoscale.cluster.bundle import Function
 from mitoscale.cluster.connection import no_pending_workers
 from mitoscale.cluster.placement import Place
 from mitoscale.cluster.retries import Failure, Retries, failure_of, raised
@@ -17,7 +17,7 @@ from mitoscale.cluster.task_pool import TaskPool
 from mitoscale.cluster.worker_events import WorkerEvents
 from mitoscale.core.errors import StoppedError
 from mitoscale.core.event import Event, ignore
-from mitoscale.core.result import BlockResult
+from mitoscale.core.result import BlockResult, Key
 
 RETRIES = 2
 """How often a task that raised is tried again, after all others of its stage."""

@@ -14,7 +14,7 @@ class Fetched:
     """Answers that have arrived."""
 
     futures: Sequence[Any]
-    """Of the tasks."""
+    """Futures of the tasks that are waited for."""
     answers: Sequence[Any]
     """Of each what it returned, or the exception it raised."""
 

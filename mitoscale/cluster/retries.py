@@ -6,12 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from mitoscale.cluster.bundle import Key
 from mitoscale.cluster.task_outcome import TaskOutcome
 from mitoscale.cluster.task_pool import TaskPool
 from mitoscale.core.errors import DamagedError, StoppedError
 from mitoscale.core.event import Event
-from mitoscale.core.result import BlockResult
+from mitoscale.core.result import BlockResult, Key
 
 FAILURES_IN_A_ROW = 100
 """So many tasks that raise one after the other, none returning, are not the blocks' fault: the run stops."""

@@ -16,7 +16,7 @@ Kind = Literal["local", "cuda", "slurm", "kubernetes", "address"]
 """Where workers run."""
 
 KINDS: tuple[str, ...] = get_args(Kind)
-"""All kinds."""
+"""The kinds of cluster that cluster.yaml may name."""
 
 
 class Tls(Settings):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mitoscale.cluster.bundle import Key
-from mitoscale.core.result import BlockResult
+from mitoscale.core.result import BlockResult, Key
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from mitoscale.cluster.bundle import Bundling, Function, Key, Outcome, Raised, bundles, call, pack
+from mitoscale.cluster.bundle import Bundling, Function, Outcome, Raised, bundles, call, pack
 from mitoscale.cluster.connection import CANCELLED, no_pending_workers
 from mitoscale.cluster.result_gathering import Fetched, fetch
 from mitoscale.cluster.signals import POLL_SECONDS, put_off, put_off_no_more, raise_if_interrupted
@@ -23,6 +23,7 @@ from mitoscale.cluster.worker_deaths import PendingTask, count_deaths
 from mitoscale.cluster.worker_events import WorkerEvents
 from mitoscale.core.errors import StoppedError
 from mitoscale.core.event import Event, ignore
+from mitoscale.core.result import Key
 
 CHECK_SECONDS = 30.0
 """How often the workers' health is looked at."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from mitoscale.cluster.bundle import Key
+from mitoscale.core.result import Key
 
 
 @dataclass(kw_only=True)

@@ -39,7 +39,7 @@ class WorkerEvents:
         return [self._messages.popleft() for _ in range(len(self._messages))]
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening to the scheduler."""
         if self._client.status == "running":
             with suppress(ValueError):  # nobody listens
                 self._client.unsubscribe_topic("all")

@@ -14,9 +14,9 @@ class Answer:
     """What one worker answered."""
 
     name: str
-    """Its name."""
+    """Name by which the cluster knows the worker."""
     address: str
-    """Its address."""
+    """Address that the scheduler reaches it at."""
     group: str
     """Its group; empty where it was started without resources."""
     tasks: int

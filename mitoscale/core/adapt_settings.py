@@ -11,7 +11,7 @@ class AdaptSettings(TrainSettings):
     """How a U-Net is adapted to a volume from its grey values alone; ``volumes`` are others, with truths to go on learning from."""
 
     truth: str = ""
-    """There is none."""
+    """Always empty: adapting needs no truth."""
     init: str | None = "unet-small"
     """Weights to start from."""
     sam: str = "sam-small"

@@ -50,4 +50,4 @@ class Event(BaseModel):
 
 
 def ignore(event: Event) -> None:
-    """Hear nothing."""
+    """Do nothing with an event."""

@@ -64,7 +64,7 @@ class Calibration:
     """What a few real blocks took."""
 
     blocks: int
-    """How many."""
+    """Number of blocks that were measured."""
     stages: Mapping[str, StageCost]
     """Each stage's cost."""
     stored_per_voxel: float
@@ -86,9 +86,9 @@ class StageForecast:
     hours: float
     """Of all its tasks together."""
     bytes_read: float
-    """Before compression."""
+    """Bytes before compression."""
     bytes_written: float
-    """Before compression."""
+    """Bytes before compression."""
     wall_hours: float
     """With all workers."""
     bundle: int

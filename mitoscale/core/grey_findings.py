@@ -35,7 +35,7 @@ class OtherBrightness(BaseModel):
     z: int
     """The slice."""
     gain: float
-    """Above 0."""
+    """Factor above 0 on the slice's grey values, before the offset is added."""
     offset: float
     """Grey values."""
 

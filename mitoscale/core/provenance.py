@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict
 import mitoscale
 from mitoscale.core.settings import RunSettings
 
-_LIBRARIES = ("numpy", "scipy", "scikit-image", "torch", "zarr", "tensorstore", "dask", "segment-anything")
+LIBRARIES = ("numpy", "scipy", "scikit-image", "torch", "zarr", "tensorstore", "dask", "distributed", "segment-anything")
+"""What numbers depend on, beside mitoscale itself."""
 
 
 class Provenance(BaseModel):
@@ -47,14 +48,19 @@ class Provenance(BaseModel):
             source=settings.convert.source,
             fingerprint=settings.convert.fingerprint,
             weights=weights,
-            libraries={name: _version(name) for name in _LIBRARIES},
+            libraries=library_versions(),
             python=platform.python_version(),
         )
 
 
 def software() -> dict[str, str]:
     """What computed something: version and commit of mitoscale, and of the libraries that numbers depend on."""
-    return {"mitoscale": mitoscale.__version__, "commit": _commit(), **{name: _version(name) for name in _LIBRARIES}}
+    return {"mitoscale": mitoscale.__version__, "commit": _commit(), **library_versions()}
+
+
+def library_versions() -> dict[str, str]:
+    """The version of each of :data:`LIBRARIES`, or that it is not installed."""
+    return {name: _version(name) for name in LIBRARIES}
 
 
 def _version(library: str) -> str:

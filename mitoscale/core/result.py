@@ -1,8 +1,13 @@
-"""What a stage's task gives back for one block: a few numbers, never arrays."""
+"""What a stage's task works on, and what it gives back: a few numbers, never arrays."""
 
 from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from mitoscale.core.grid import Block, CoarseShard, Face, SuperBlock
+
+Key = Block | Face | SuperBlock | CoarseShard
+"""What one task works on."""
 
 
 class BlockResult(BaseModel):

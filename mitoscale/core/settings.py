@@ -132,9 +132,9 @@ class StitchSettings(Settings):
     split_overlap: float = 0.8
     """Intersection over the smaller piece for a second partner."""
     seam_low: float = 0.3
-    """From here ..."""
+    """Lower end of the overlaps at which a seam counts as undecided."""
     seam_high: float = 0.6
-    """... to here a decision is listed in the seam report."""
+    """Upper end of them; seams between the two are listed in the seam report."""
 
 
 class RelabelSettings(Settings):

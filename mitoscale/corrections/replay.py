@@ -237,7 +237,7 @@ class Corrections:
         return change
 
     def _change(self, label: int, new: int) -> Change:
-        """All of an object."""
+        """The change that gives a whole object another label."""
         box, voxels = self.box(label) or (_one((0, 0, 0)), 0)
         change = Change(old=label, new=new, box=box)
         if new:

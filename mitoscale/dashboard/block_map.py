@@ -23,7 +23,7 @@ COUNTS = ("code", "done", "total", "lost")
 """Columns that change while a run goes on."""
 
 COLUMNS = (*PLACES, *COUNTS)
-"""All columns."""
+"""Columns of the map's data source: where each cell lies, and its counts."""
 
 EVERYTHING = "how far each block is"
 """Shows the last stage that each cell has behind it, and over it what happens now."""

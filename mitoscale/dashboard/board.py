@@ -36,9 +36,9 @@ class State(IntEnum):
     waiting = 0
     """None of its tasks is done."""
     partly = 1
-    """Some are done."""
+    """Some of its tasks are done."""
     done = 2
-    """All are done."""
+    """All of its tasks are done."""
     running = 3
     """A worker has one of them."""
     retrying = 4
@@ -144,7 +144,7 @@ class Board:
     """How a run stands."""
 
     run: str
-    """Its folder."""
+    """Path of the run folder."""
     source: str
     """The volume's source."""
     shape: Triple

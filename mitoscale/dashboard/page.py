@@ -22,7 +22,7 @@ from mitoscale.dashboard.pace_plot import PaceGraph
 _log = logging.getLogger(__name__)
 
 MILLISECONDS = 1000
-"""Between two looks."""
+"""Milliseconds between two updates of the page."""
 
 
 def document(scheduler: Any, extra: dict[str, Any], doc: Any) -> None:

@@ -25,7 +25,7 @@ MOST_BOARDS = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Pinned:
-    """A board as it came."""
+    """A board as it reached the scheduler, still packed."""
 
     client: str
     """Dask's name of the client that works on the run."""

@@ -94,7 +94,7 @@ class _Slices:
     prompts: list[Prompts]
     """Of each slice, for all of its profiles."""
     region: Region
-    """Where they are."""
+    """Region of the volume that they lie in, in voxels."""
 
 
 @dataclass(kw_only=True)

@@ -16,7 +16,7 @@ from mitoscale.core.geometry import Region, Spacing, Triple
 from mitoscale.nets.bioimageio_model import Axis, Model, source_file
 from mitoscale.nets.bioimageio_steps import after, before
 from mitoscale.nets.foreign_windows import Windows
-from mitoscale.nets.gpu_lock import turn
+from mitoscale.nets.gpu_lock import gpu_lock
 from mitoscale.nets.torchscript import failure, load_torchscript
 
 _LARGEST = {"z": (64, 1), "y": (256, 1024), "x": (256, 1024)}
@@ -109,7 +109,7 @@ class BioimageioDetector:
         for place, name in enumerate(order):
             given = given if name in kept else given.unsqueeze(place)
         try:
-            with torch.inference_mode(), turn(self.where.type):
+            with torch.inference_mode(), gpu_lock(self.where.type):
                 answer = self.network(given.to(self.where))
         except Exception as error:  # anything the model's code may raise
             raise BlockError(f"model {self.model.folder} fails on a window of {tuple(given.shape)} ({failure(error)})") from error

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from mitoscale.core.errors import InputError
+from mitoscale.core.file_digest import file_sha256
 
 PREFIX = "bioimageio:"
 """What ``--detector`` writes before the folder."""
@@ -31,7 +32,7 @@ class Axis:
     name: str
     """``b``, ``c``, ``t``, ``z``, ``y`` or ``x``."""
     least: int = 1
-    """Smallest size ..."""
+    """Smallest size in pixels."""
     step: int = 0
     """... and what may be added to it again and again; 0: nothing."""
     pixel_nm: float | None = None
@@ -177,15 +178,9 @@ def source_file(model: Model, source: Any, sha256: Any) -> Path:
         path = model.folder / str(source)
     if not path.is_file():
         raise InputError(f"model {model.folder} names {source}, which is not there: download the whole model")
-    if sha256 and (found := sha256_of(path)) != sha256:
+    if sha256 and (found := file_sha256(path)) != sha256:
         raise InputError(f"{path} has the SHA256 digest {found}, {sha256} is promised by its model: download the model again")
     return path
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def model_digest(folder: Path) -> str:
@@ -199,5 +194,5 @@ def model_digest(folder: Path) -> str:
     _content(folder)
     whole = hashlib.sha256()
     for path in sorted(p for p in folder.iterdir() if p.is_file()):
-        whole.update(f"{path.name} {sha256_of(path)}\n".encode())
+        whole.update(f"{path.name} {file_sha256(path)}\n".encode())
     return whole.hexdigest()

@@ -5,7 +5,6 @@ A safetensors file carries its architecture, pixel size and training record in i
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
@@ -145,12 +144,6 @@ def square_pixel(card: WeightsCard, name: str) -> float | None:
     if isinstance(card.pixel_nm, tuple):
         raise InputError(f"weights {name} tell two pixel sizes, {card.pixel_nm} nm, but SAM's pixels are square: give --sam-pixel")
     return card.pixel_nm
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file, hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_safetensors(path: Path) -> tuple[WeightsCard, Mapping[str, torch.Tensor]]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from functools import lru_cache, wraps
-from pathlib import Path
 from typing import Any, cast
 
 from mitoscale.core.errors import InputError
+from mitoscale.core.file_digest import file_sha256
 from mitoscale.core.geometry import Spacing
 from mitoscale.core.settings import DetectSettings, SegmentSettings
-from mitoscale.nets.gpu_lock import LOADING, DetectorInTurn, MaskSegmenterInTurn, VolumeSegmenterInTurn
+from mitoscale.nets.gpu_lock import LOADING, LockedDetector, LockedMaskSegmenter, LockedVolumeSegmenter
 from mitoscale.nets.predictors import Detector, MaskSegmenter, VolumeSegmenter
 from mitoscale.nets.sam_pixel import checked_pixel
 
@@ -75,7 +75,7 @@ def make_detector(settings: DetectSettings, spacing: Spacing) -> Detector:
         detector = _made(settings.detector, tuple(sorted(settings.options.items())))
         if not isinstance(detector, Detector):
             raise InputError(f"detector {settings.detector!r} has no method foreground(image, region)")
-        return detector if getattr(detector, "concurrent", False) else DetectorInTurn(detector)
+        return detector if getattr(detector, "concurrent", False) else LockedDetector(detector)
     asked = checked_pixel(settings.pixel_nm, spacing, "--detector-pixel")
     if is_foreign(settings.detector):
         options = tuple(sorted(settings.options.items()))
@@ -113,7 +113,7 @@ def make_segmenter(settings: SegmentSettings, spacing: Spacing) -> MaskSegmenter
             raise InputError(f"segmenter {settings.segmenter!r} has neither a method masks nor fragments")
         if getattr(segmenter, "concurrent", False):
             return segmenter
-        return VolumeSegmenterInTurn(segmenter) if isinstance(segmenter, VolumeSegmenter) else MaskSegmenterInTurn(segmenter)
+        return LockedVolumeSegmenter(segmenter) if isinstance(segmenter, VolumeSegmenter) else LockedMaskSegmenter(segmenter)
     if settings.segmenter != "sam":
         raise InputError(f"segmenter {settings.segmenter!r} is none of sam, unet, or pkg.module:factory")
     from mitoscale.nets.sam_segmenter import SamSegmenter
@@ -164,12 +164,9 @@ def weights_digest(name_or_path: str) -> str:
         return foreign_digest(name_or_path)
     if is_factory(name_or_path):
         return ""
-    import hashlib
-
     from mitoscale.nets.named_weights import find_weights
 
-    with Path(find_weights(name_or_path)).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sha256(find_weights(name_or_path))
 
 
 def _loaded_once(maker: Callable[..., Any]) -> Callable[..., Any]:

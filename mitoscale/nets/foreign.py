@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from mitoscale.core.errors import InputError
+from mitoscale.core.file_digest import file_sha256
 from mitoscale.core.geometry import Spacing
-from mitoscale.nets.bioimageio_model import PREFIX, model_digest, read_model, sha256_of
+from mitoscale.nets.bioimageio_model import PREFIX, model_digest, read_model
 from mitoscale.nets.named_weights import find_weights
 from mitoscale.nets.published import PUBLISHED
 
@@ -35,7 +36,7 @@ def foreign_digest(name: str) -> str:
     """
     if name.startswith(PREFIX):
         return model_digest(_folder(name))
-    return sha256_of(find_weights(name))
+    return file_sha256(find_weights(name))
 
 
 def load_foreign(name: str, options: Mapping[str, Any]) -> Any:
@@ -110,5 +111,5 @@ def _check_first_download(name: str, path: Path) -> None:
     if record is None or not record.is_file():
         return
     words = record.read_text().split()
-    if words and words[0] != sha256_of(path):
+    if words and words[0] != file_sha256(path):
         raise InputError(f"{path} is another file than was downloaded first (see {record}): mitoscale weights download {name}")

@@ -1,4 +1,4 @@
-"""Several tasks share a worker and its network: who computes on it takes turns, while others read and write.
+"""Several tasks share a worker and its network: one at a time computes on it, while the others read and write.
 
 A worker with a GPU has two or three tasks in hand. Only the network's work is given to it one at a time; reading, linking and
 writing of the other tasks go on meanwhile. Predictors from elsewhere are called by one thread at a time altogether,
@@ -18,15 +18,15 @@ from mitoscale.core.geometry import Region
 from mitoscale.ops.masks import Mask
 from mitoscale.ops.prompts import Prompts
 
-_TURN = threading.Lock()
+_LOCK = threading.Lock()
 LOADING = threading.RLock()
 """Held while a network is loaded, so that two tasks that begin at once load it once."""
 
 
-def turn(device: str) -> AbstractContextManager[Any]:
+def gpu_lock(device: str) -> AbstractContextManager[Any]:
     """Held while a GPU is given work; CPU threads need not wait for one another.
 
-    Who waits for the result has let go of it: so the next task's work stands ready when the GPU ends this one's.
+    It is released before a task waits for its result, so that the next task's work is queued when the GPU ends this one's.
 
     Parameters
     ----------
@@ -35,14 +35,14 @@ def turn(device: str) -> AbstractContextManager[Any]:
 
     Examples
     --------
-    >>> with turn("cuda"):
-    ...     _TURN.locked()
+    >>> with gpu_lock("cuda"):
+    ...     _LOCK.locked()
     True
     """
-    return _TURN if device == "cuda" else nullcontext()
+    return _LOCK if device == "cuda" else nullcontext()
 
 
-class DetectorInTurn:
+class LockedDetector:
     """Calls a detector by one thread at a time."""
 
     def __init__(self, detector: Any) -> None:
@@ -50,12 +50,12 @@ class DetectorInTurn:
 
     def foreground(self, image: np.ndarray, region: Region) -> np.ndarray:
         """See :class:`mitoscale.nets.predictors.Detector`."""
-        with _TURN:
+        with _LOCK:
             found: np.ndarray = self._detector.foreground(image, region)
         return found
 
 
-class MaskSegmenterInTurn:
+class LockedMaskSegmenter:
     """Calls a segmenter of slices by one thread at a time."""
 
     def __init__(self, segmenter: Any) -> None:
@@ -65,12 +65,12 @@ class MaskSegmenterInTurn:
         self, image: np.ndarray, foreground: np.ndarray, prompts: Sequence[Prompts], region: Region
     ) -> Sequence[Sequence[Mask]]:
         """See :class:`mitoscale.nets.predictors.MaskSegmenter`."""
-        with _TURN:
+        with _LOCK:
             found: Sequence[Sequence[Mask]] = self._segmenter.masks(image, foreground, prompts, region)
         return found
 
 
-class VolumeSegmenterInTurn:
+class LockedVolumeSegmenter:
     """Calls a segmenter of volumes by one thread at a time."""
 
     def __init__(self, segmenter: Any) -> None:
@@ -78,6 +78,6 @@ class VolumeSegmenterInTurn:
 
     def fragments(self, image: np.ndarray, foreground: np.ndarray, region: Region) -> np.ndarray:
         """See :class:`mitoscale.nets.predictors.VolumeSegmenter`."""
-        with _TURN:
+        with _LOCK:
             found: np.ndarray = self._segmenter.fragments(image, foreground, region)
         return found

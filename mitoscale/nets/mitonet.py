@@ -21,7 +21,7 @@ from torch.nn import functional
 from mitoscale.core.errors import BlockError, InputError
 from mitoscale.core.geometry import Region, Spacing
 from mitoscale.nets.foreign_windows import Windows
-from mitoscale.nets.gpu_lock import turn
+from mitoscale.nets.gpu_lock import gpu_lock
 from mitoscale.nets.torchscript import failure, load_torchscript
 
 _RENDER_STEPS = 2
@@ -176,7 +176,7 @@ class MitoNetDetector:
         mean, std = np.float32(self.config.mean) * np.float32(255), np.float32(self.config.std) * np.float32(255)
         normalised = (window - float(mean)) * float(np.reciprocal(std))
         padded = functional.pad(normalised, (0, -width % self.config.padding, 0, -height % self.config.padding))
-        with turn(self.where.type):
+        with gpu_lock(self.where.type):
             probability = _logits(self.network, padded[None].to(self.where)).float().sigmoid()
         return probability[0, :, :height, :width].cpu()
 

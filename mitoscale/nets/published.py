@@ -101,7 +101,7 @@ PUBLISHED = {
         _mitonet("mitonet_mini", "MitoNet_v1_mini.pth", 110, "Panoptic-BiFPN"),
     )
 }
-"""By name."""
+"""The published models by the name that options take."""
 
 
 def cache_folder() -> Path:

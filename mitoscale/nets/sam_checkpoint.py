@@ -62,7 +62,7 @@ class _Inert:
         return super().__new__(cls)
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        """Ignore it here, too."""
+        """Ignore the arguments, as ``__new__`` does."""
 
     def __setstate__(self, state: Any) -> None:
         """Ignore what would be its state."""

@@ -31,7 +31,7 @@ class Question:
     profile: int
     """Its number in the slice, from 1."""
     point: tuple[float, float]
-    """Inside it."""
+    """(y, x) of a pixel inside the profile."""
     box: tuple[float, float, float, float]
     """y0, x0, y1, x1: its first and last pixels."""
     negatives: tuple[tuple[float, float], ...] = ()

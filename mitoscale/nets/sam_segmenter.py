@@ -16,7 +16,7 @@ import torch
 
 from mitoscale.core.geometry import Region, Spacing
 from mitoscale.nets.device import autocast
-from mitoscale.nets.gpu_lock import turn
+from mitoscale.nets.gpu_lock import gpu_lock
 from mitoscale.nets.sam import NEGATIVE, PADDING, Sam
 from mitoscale.nets.sam_questions import MEANING, Ask, Question, questions_of
 from mitoscale.ops.masks import Mask
@@ -204,7 +204,7 @@ class SamSegmenter:
         at_once = max(1, _BATCH_TOKENS // (self.size // self.model.config.patch_size) ** 2)
         answers: list[_Answer] = []
         began = time.perf_counter()
-        with torch.inference_mode(), autocast(self.device), turn(self.device.type):
+        with torch.inference_mode(), autocast(self.device), gpu_lock(self.device.type):
             embeddings = self.model.encode(torch.from_numpy(crops).to(self.device))
             for first in range(0, len(asked), at_once):
                 part = slice(first, first + at_once)

@@ -16,7 +16,7 @@ from mitoscale.nets.blending import blended
 from mitoscale.nets.block_window import WindowAxis, same_size, window_axis
 from mitoscale.nets.device import autocast
 from mitoscale.nets.device_work import DeviceClock, batch_pixels, from_device, to_device
-from mitoscale.nets.gpu_lock import turn
+from mitoscale.nets.gpu_lock import gpu_lock
 from mitoscale.nets.margin import margin_pixels
 from mitoscale.nets.predictors import CoreForeground
 from mitoscale.nets.unet import UNet
@@ -84,7 +84,7 @@ class UNetDetector:
         """
         work = _Work(self, image, region, region)
         found = np.zeros(region.shape, np.float32)
-        with torch.inference_mode(), turn(self.device.type):
+        with torch.inference_mode(), gpu_lock(self.device.type):
             tissue = work.tissue(range(len(image)))
             if tissue:
                 found[tissue] = from_device(work.averaged(tissue))()
@@ -98,7 +98,7 @@ class UNetDetector:
         found = np.zeros(core.shape, np.uint8)
         clock = DeviceClock(self.device)
         if tissue:
-            with torch.inference_mode(), turn(self.device.type), clock:
+            with torch.inference_mode(), gpu_lock(self.device.type), clock:
                 result = from_device(work.averaged(tissue).mul_(255).round_().to(torch.uint8))
             found[[z - inside.start for z in tissue]] = result()  # waits for the device, while another task may give it work
         flat = core.shape[0] - len(tissue)
@@ -128,7 +128,7 @@ class UNetDetector:
         """
         region = Region.of_shape(image.shape).shifted((0, *origin))
         work = _Work(self, image, region, region)
-        with torch.inference_mode(), turn(self.device.type):
+        with torch.inference_mode(), gpu_lock(self.device.type):
             return from_device(work.network(list(chosen), turned=False))()
 
 

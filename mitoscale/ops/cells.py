@@ -161,5 +161,5 @@ class CellSums:
 
 
 def _of_cells(cells: np.ndarray, counts: np.ndarray) -> Columns:
-    """As pairs of no object."""
+    """Voxels of each cell as pairs whose object is 0."""
     return {"label": np.zeros(len(cells), np.uint64), "cell": cells, "voxels": counts}

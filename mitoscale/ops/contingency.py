@@ -35,7 +35,7 @@ class Contingency:
 
     @property
     def size(self) -> int:
-        """Voxels in all."""
+        """Number of voxels counted."""
         return int(self.count.sum())
 
 

@@ -62,7 +62,7 @@ class Fusion:
     detect: DetectSettings
     """Threshold, and how far apart two profiles are."""
     segment: SegmentSettings
-    """Everything else."""
+    """How masks are asked for, cut at the foreground, filled and linked."""
     spacing: Spacing
     """Voxel size (z, y, x) in nm."""
 

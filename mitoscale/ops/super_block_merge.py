@@ -122,7 +122,7 @@ class Numbers:
     offsets: np.ndarray
     """(B,) int64 the objects numbered before each block's own."""
     count: int
-    """All objects."""
+    """Number of objects."""
 
     @property
     def nbytes(self) -> int:

@@ -10,7 +10,6 @@ import platform
 import secrets
 import socket
 from collections.abc import Collection
-from importlib import metadata
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -20,11 +19,10 @@ from mitoscale.cluster.clusters import start
 from mitoscale.cluster.settings import ClusterSettings
 from mitoscale.cluster.worker_info import Answer, ask_workers, wait_for_workers
 from mitoscale.core.errors import MitoscaleError
+from mitoscale.core.provenance import library_versions
 from mitoscale.core.settings import DetectSettings, SegmentSettings
 from mitoscale.nets.factories import weights_digest
 from mitoscale.storage.layout import check_writable, remove_if_empty, remove_tree
-
-_LIBRARIES = ("numpy", "scipy", "scikit-image", "torch", "zarr", "tensorstore", "dask", "distributed")
 
 _CLIENT = "client"
 
@@ -76,7 +74,7 @@ class Probe(BaseModel):
             host=host,
             process=process,
             device=_device(),
-            versions={"python": platform.python_version(), "mitoscale": mitoscale.__version__, **_versions()},
+            versions={"python": platform.python_version(), "mitoscale": mitoscale.__version__, **library_versions()},
             weights={name: _digest(name) for name in self.weights},
             store=self._store(f"{host}-{process}") if self.folder else "",
         )
@@ -126,16 +124,6 @@ def _device() -> str:
     return describe_device()
 
 
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in _LIBRARIES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
-
-
 def _digest(name: str) -> str:
     try:
         return weights_digest(name)
@@ -149,9 +137,9 @@ class CheckedWorker(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     name: str
-    """Its name."""
+    """Name by which the cluster knows the worker."""
     address: str
-    """Its address."""
+    """Address that the scheduler reaches it at."""
     group: str
     """Its group; empty where it was started without resources."""
     tasks: int
@@ -159,7 +147,7 @@ class CheckedWorker(BaseModel):
     memory: int
     """Memory limit in bytes; 0: none."""
     found: Found | None
-    """What it has."""
+    """Devices and libraries that the worker's process found."""
     problems: tuple[str, ...]
     """What is wrong, one line each."""
 

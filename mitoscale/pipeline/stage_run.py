@@ -11,13 +11,13 @@ from mitoscale.cluster.retries import Failure
 from mitoscale.core.errors import DamagedError, StoppedError
 from mitoscale.core.event import Event
 from mitoscale.core.grid import block_name
-from mitoscale.core.result import BlockResult
+from mitoscale.core.result import BlockResult, Key
 from mitoscale.pipeline.missing_outputs import missing_files
 from mitoscale.pipeline.observer import Observer, StageOutcome
 from mitoscale.pipeline.run import Run
 from mitoscale.pipeline.state import FINISHED, LOST, Inputs, StageState, closing_sum, digest, inputs_digest, ledger_of, results
 from mitoscale.stages.pyramid import coarse_shards, spanned
-from mitoscale.stages.stage import Key, Stage
+from mitoscale.stages.stage import Stage
 from mitoscale.storage.events import EventLog
 from mitoscale.storage.ledger import LedgerEntry
 

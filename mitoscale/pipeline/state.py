@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from mitoscale.core.grid import COARSE
+from mitoscale.core.result import Key
 from mitoscale.core.settings import STAGES
 from mitoscale.pipeline.run import Run
-from mitoscale.stages.stage import Key, Stage
+from mitoscale.stages.stage import Stage
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.ledger import Ledger, LedgerEntry, last_line
 
@@ -42,7 +43,7 @@ class Record(NamedTuple):
     state: str
     """As in the ledger."""
     checksum: str
-    """Of what it wrote."""
+    """Checksum of what the task wrote."""
     inputs: str
     """Digest of what it read."""
 

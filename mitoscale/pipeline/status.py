@@ -77,7 +77,7 @@ class RunProgress:
 
     @property
     def finished(self) -> bool:
-        """Whether all stages are."""
+        """Whether all stages are finished."""
         return all(stage.finished for stage in self.stages)
 
 

@@ -29,7 +29,7 @@ class Window:
     """A window that is worth annotating."""
 
     region: Region
-    """Its one slice."""
+    """Where it lies: one slice thick, in voxels."""
     doubt: float
     """See :func:`mitoscale.ops.doubt.doubt`."""
 

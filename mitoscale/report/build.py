@@ -13,6 +13,7 @@ from mitoscale.core.geometry import Region
 from mitoscale.core.grey_findings import VolumeGrey
 from mitoscale.core.provenance import Provenance
 from mitoscale.core.quantities import volume_text
+from mitoscale.core.result import Key
 from mitoscale.core.settings import STAGES
 from mitoscale.ops.global_ids import unpack
 from mitoscale.ops.seams import interval
@@ -23,7 +24,7 @@ from mitoscale.report.html import render
 from mitoscale.report.pictures import cuts, encode, save_png, view, volume_histogram
 from mitoscale.report.stage_table import stage_table, stage_totals
 from mitoscale.stages.earlier_outputs import read_written_table
-from mitoscale.stages.stage import Key, Stage
+from mitoscale.stages.stage import Stage
 from mitoscale.stages.work_tables import final_tables
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.atomic import replacing
@@ -52,7 +53,7 @@ class Report(Stage):
     """Of the volume."""
 
     def keys(self) -> Sequence[Key]:
-        """No tasks."""
+        """The report has no tasks of blocks: the client makes it at the end."""
         return []
 
     def finish(self, done: Collection[str], counts: Mapping[str, float]) -> dict[str, float]:

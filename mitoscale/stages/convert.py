@@ -13,13 +13,13 @@ import numpy as np
 from mitoscale.core.geometry import Region
 from mitoscale.core.grid import Block, CoarseShard
 from mitoscale.core.provenance import Provenance
-from mitoscale.core.result import BlockResult
+from mitoscale.core.result import BlockResult, Key
 from mitoscale.ops.downsample import mean_downsample
 from mitoscale.stages.grey_statistics import gather, keep, write_part
 from mitoscale.stages.membranes import membranes_seem_bright
 from mitoscale.stages.padding import with_whole_cells
 from mitoscale.stages.pyramid import write_coarse
-from mitoscale.stages.stage import Key, Stage, Stopwatch
+from mitoscale.stages.stage import Stage, Stopwatch
 from mitoscale.storage.arrays import checksum, open_array
 from mitoscale.storage.layout import remove_tree
 from mitoscale.storage.ome import create_image

@@ -11,14 +11,14 @@ import numpy as np
 from mitoscale.core.geometry import Region
 from mitoscale.core.grey_findings import VolumeGrey
 from mitoscale.core.grid import Block, block_name
-from mitoscale.core.result import BlockResult
+from mitoscale.core.result import BlockResult, Key
 from mitoscale.nets.factories import make_detector
 from mitoscale.nets.predictors import CoreDetector, CoreForeground
 from mitoscale.nets.validate import checked_foreground
 from mitoscale.ops.profiles import deduplicate, detections_from_profiles, profiles
 from mitoscale.stages.earlier_outputs import seal, sealed
 from mitoscale.stages.network_view import NetworkView, network_view, read_block
-from mitoscale.stages.stage import Key, Stage, Stopwatch
+from mitoscale.stages.stage import Stage, Stopwatch
 from mitoscale.stages.work_tables import tables_of
 from mitoscale.storage.arrays import checksum, open_array
 from mitoscale.storage.creation import create_array

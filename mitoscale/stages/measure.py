@@ -13,7 +13,7 @@ from mitoscale.core.geometry import Region
 from mitoscale.core.grey_findings import VolumeGrey
 from mitoscale.core.grid import Block
 from mitoscale.core.provenance import Provenance
-from mitoscale.core.result import BlockResult
+from mitoscale.core.result import BlockResult, Key
 from mitoscale.ops.boundaries import areas, boundaries, merge_boundaries
 from mitoscale.ops.cells import CellSums, cell_pairs, cell_sizes, merge_pairs
 from mitoscale.ops.object_table import finish_objects
@@ -22,7 +22,7 @@ from mitoscale.stages.cell_mask import read_cells
 from mitoscale.stages.earlier_outputs import read_written
 from mitoscale.stages.object_marks import AROUND, object_marks
 from mitoscale.stages.rows_merged_by_label import SortedRows, label_ranges
-from mitoscale.stages.stage import Key, Stage, Stopwatch
+from mitoscale.stages.stage import Stage, Stopwatch
 from mitoscale.stages.work_tables import final_tables, tables_of
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.layout import remove_tree

@@ -37,7 +37,7 @@ class MergedLabels:
         return str(Path(self.folder, f"{z:03d}", f"{y:03d}", f"{x:03d}.parquet"))
 
     def remove(self) -> None:
-        """Remove all."""
+        """Remove all tables of the merge."""
         remove_tree(self.folder)
 
 

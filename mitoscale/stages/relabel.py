@@ -12,14 +12,14 @@ import numpy as np
 from mitoscale.core.errors import BlockError, DamagedError, InputError
 from mitoscale.core.grid import Block, CoarseShard
 from mitoscale.core.provenance import Provenance
-from mitoscale.core.result import BlockResult
+from mitoscale.core.result import BlockResult, Key
 from mitoscale.ops.downsample import mode_downsample
 from mitoscale.ops.run_lengths import renamed
 from mitoscale.stages.earlier_outputs import table_checksum
 from mitoscale.stages.fragment_slots import read_slot
 from mitoscale.stages.label_owner import check_owner
 from mitoscale.stages.pyramid import write_coarse
-from mitoscale.stages.stage import Key, Stage, Stopwatch
+from mitoscale.stages.stage import Stage, Stopwatch
 from mitoscale.stages.stitch import NO_FRAGMENTS
 from mitoscale.stages.work_tables import final_tables, label_tables
 from mitoscale.storage.arrays import checksum, open_array
@@ -120,7 +120,7 @@ class Relabel(Stage):
         return BlockResult(name=key.name, checksum=checksum(labels), counts=counts, seconds=watch.seconds)
 
     def coarse_levels(self) -> range:
-        """All."""
+        """Levels that relabel makes: all above 0."""
         return range(1, len(self.plan.spec.factors))
 
     def coarsen(self, key: CoarseShard) -> BlockResult:

@@ -13,7 +13,7 @@ import numpy as np
 from mitoscale.core.geometry import Region
 from mitoscale.core.grey_findings import VolumeGrey
 from mitoscale.core.grid import Block
-from mitoscale.core.result import BlockResult
+from mitoscale.core.result import BlockResult, Key
 from mitoscale.nets.factories import make_segmenter
 from mitoscale.nets.predictors import Counting, VolumeSegmenter
 from mitoscale.nets.validate import ask_masks, checked_fragments
@@ -27,7 +27,7 @@ from mitoscale.stages.earlier_outputs import check_seal, read_written, seal, sea
 from mitoscale.stages.fragment_slots import create_slots, write_slot
 from mitoscale.stages.network_view import network_view, read_block
 from mitoscale.stages.seams import middle_contacts
-from mitoscale.stages.stage import Key, Stage, Stopwatch
+from mitoscale.stages.stage import Stage, Stopwatch
 from mitoscale.stages.work_tables import tables_of
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.layout import remove_tree
@@ -44,7 +44,7 @@ class _Fragments(NamedTuple):
     score_sums: np.ndarray
     """(N,) float64 of each fragment's number: scores of its own voxels in the core, added up; NaN where there are no scores."""
     counts: dict[str, float]
-    """For the ledger."""
+    """Counts for the ledger's line."""
 
 
 class Segment(Stage):

@@ -13,9 +13,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from mitoscale.core.geometry import Region
-from mitoscale.core.grid import Block, CoarseShard, Face, SuperBlock, block_name
+from mitoscale.core.grid import CoarseShard, SuperBlock, block_name
 from mitoscale.core.plan import RunPlan
-from mitoscale.core.result import BlockResult
+from mitoscale.core.result import BlockResult, Key
 from mitoscale.core.source_choices import Reading
 from mitoscale.stages.current_settings import check_current
 from mitoscale.stages.earlier_outputs import read_written
@@ -24,9 +24,6 @@ from mitoscale.storage.arrays import Array, open_array
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.sources.kinds import open_reader
 from mitoscale.storage.sources.reader import Reader
-
-Key = Block | Face | SuperBlock | CoarseShard
-"""What one task works on."""
 
 
 class Stage(BaseModel):

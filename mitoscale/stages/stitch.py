@@ -10,7 +10,7 @@ import numpy as np
 from mitoscale.core.errors import BlockError, DamagedError
 from mitoscale.core.geometry import Region, Triple
 from mitoscale.core.grid import Block, Face, block_name
-from mitoscale.core.result import BlockResult
+from mitoscale.core.result import BlockResult, Key
 from mitoscale.core.super_blocks import faces_from, indices_in
 from mitoscale.ops.face_joins import face_edges
 from mitoscale.ops.global_ids import pack
@@ -19,7 +19,7 @@ from mitoscale.stages.fragment_slots import read_slot
 from mitoscale.stages.merge import MergedLabels, merge_fragments
 from mitoscale.stages.seam_report import SeamReport
 from mitoscale.stages.seams import edge_points, face_contacts
-from mitoscale.stages.stage import Key, Stage, Stopwatch
+from mitoscale.stages.stage import Stage, Stopwatch
 from mitoscale.stages.work_tables import label_tables, tables_of
 from mitoscale.storage.layout import remove_tree
 from mitoscale.storage.table_file import TaskTables

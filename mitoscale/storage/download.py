@@ -5,7 +5,6 @@ Where none is promised, the SHA-256 of the first download is recorded beside the
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import http.client
 import os
@@ -21,6 +20,7 @@ import xxhash
 
 from mitoscale.core.errors import InputError, StoppedError
 from mitoscale.storage.atomic import replacing
+from mitoscale.storage.exclusive import exclusively
 from mitoscale.storage.layout import free_bytes
 
 Progress = Callable[[int, int | None], None]
@@ -89,7 +89,10 @@ def download(
                 f"{path.name} from {url} {difference}{first}: it was removed; download it again, and where that does not help "
                 "ask who keeps that server"
             )
-        os.replace(part, path)
+        try:
+            os.replace(part, path)
+        except OSError as error:
+            raise StoppedError(f"cannot write {path}: {error.strerror}; free the disk, then repeat the command") from error
     return _kept(path, promised, record)
 
 
@@ -121,11 +124,7 @@ def _held(part: Path) -> Iterator[IO[bytes]]:
         file = part.open("ab")
     except OSError as error:
         raise InputError(f"cannot write {part} ({error.strerror}); set MITOSCALE_CACHE to a folder that can be written") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"another process is downloading {part}; wait for it, or stop it") from None
+    with file, exclusively(part.with_name(f"{part.name}.lock"), f"another process is downloading {part}; wait for it, or stop it"):
         try:
             yield file
         finally:

@@ -42,13 +42,13 @@ class LazyArray:
     """
 
     array: Readable
-    """What is read."""
+    """The array that voxels are read from."""
     wanted: tuple[int, ...] | None = None
     """What is best read at once, where that is known."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """In voxels."""
+        """Shape in voxels."""
         return self.array.shape
 
     @property

@@ -48,9 +48,9 @@ class Adaptation:
     settings: AdaptSettings
     """What is wanted."""
     token: str
-    """Stands for settings and data."""
+    """Digest of settings and data: a checkpoint of another adaptation is refused."""
     asker: Asker
-    """Asks networks and SAM."""
+    """Runs the networks and SAM on windows."""
     windows: Sequence[Window]
     """Of the volume."""
     spacing: Spacing

@@ -13,10 +13,11 @@ import numpy as np
 
 from mitoscale.core.adapt_settings import AdaptSettings
 from mitoscale.core.errors import InputError
+from mitoscale.core.file_digest import file_sha256
 from mitoscale.core.provenance import software
 from mitoscale.core.settings import SegmentSettings
 from mitoscale.evaluation.grey_volume import GreyVolume, open_grey
-from mitoscale.nets.checkpoint import WeightsCard, digest, load_unet, save_weights
+from mitoscale.nets.checkpoint import WeightsCard, load_unet, save_weights
 from mitoscale.nets.device import device_name, set_threads
 from mitoscale.nets.factories import make_segmenter
 from mitoscale.nets.named_weights import find_weights
@@ -78,7 +79,7 @@ def _adapt(settings: AdaptSettings, report: Report) -> dict[str, Any]:
     ):
         report({"what": "note", "text": text})
     seen = _digest(windows)
-    used = [digest(find_weights(name)) for name in (settings.init, settings.sam) if name != "none"]
+    used = [file_sha256(find_weights(name)) for name in (settings.init, settings.sam) if name != "none"]
     adaptation = Adaptation(
         settings=settings,
         token=settings.token(" ".join((seen, *used, *digests))),

@@ -51,7 +51,7 @@ class AdaptState:
     now: Sequence[np.ndarray]
     """The same of ``model``; where no stage was taken, of the last one."""
     stages: Sequence[Stage]
-    """All that ended."""
+    """Stages that have ended, in order."""
 
     @property
     def best(self) -> Stage:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import torch
 from mitoscale.core.errors import InputError, StoppedError
 from mitoscale.nets.device import autocast
 from mitoscale.nets.sam import Sam
+from mitoscale.storage.atomic import replacing
 
 _HEADER = 128
 """Bytes of a .npy file before its values."""
@@ -122,18 +122,12 @@ class EmbeddingCache:
         StoppedError
             If the disk is full or cannot be written.
         """
-        path = self._path(key)
-        part = path.with_name(f".{path.stem[:16]}.{uuid.uuid4().hex[:8]}.tmp")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with part.open("wb") as file:
+            with replacing(str(self._path(key)), durable=False) as part, open(part, "wb") as file:
                 np.save(file, embedding)
-            part.replace(path)
-        except OSError as error:
-            with suppress(OSError):  # there may be no folder either
-                part.unlink()
+        except StoppedError as error:
             raise StoppedError(
-                f"embedding cache {self.folder} cannot be written ({error.strerror or error}): free the disk or give another "
+                f"embedding cache {self.folder} cannot be written ({error.__cause__}): free the disk or give another "
                 "--cache, then repeat the command"
             ) from error
 

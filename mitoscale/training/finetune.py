@@ -44,7 +44,7 @@ class Recipe:
     epochs: int
     """Times all windows are seen."""
     learning_rate: float
-    """Peak, or constant."""
+    """Learning rate: its peak, or what it stays at."""
     plain: bool
     """See :class:`~mitoscale.training.loop.Schedule`."""
     patience: int | None
@@ -91,7 +91,7 @@ class Windowed:
 
     @property
     def sets(self) -> list[WindowSet]:
-        """All of them."""
+        """Windows to learn from, and those that are only scored."""
         return [*self.versions, *(s for s in (self.tuning, self.test) if s is not None)]
 
     def size(self, model: Sam) -> CacheSize:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from mitoscale.core.errors import InputError
+from mitoscale.core.file_digest import file_sha256
 from mitoscale.core.provenance import software
 from mitoscale.core.training_settings import FinetuneSettings, LearnSettings, TrainSettings
-from mitoscale.nets.checkpoint import digest, load_sam, square_pixel
+from mitoscale.nets.checkpoint import load_sam, square_pixel
 from mitoscale.nets.device import device, device_name, set_threads
 from mitoscale.nets.named_weights import find_weights
 from mitoscale.nets.sam_pixel import checked_pixel
@@ -118,7 +119,7 @@ def _finetune(settings: FinetuneSettings, report: Report) -> dict[str, Any]:
     ):
         report({"what": "note", "text": text})
     record = _record(settings, pair) | {
-        "base": {"weights": os.path.basename(settings.sam), "sha256": digest(find_weights(settings.sam)), **card.training},
+        "base": {"weights": os.path.basename(settings.sam), "sha256": file_sha256(find_weights(settings.sam)), **card.training},
         "patches": windowed.patches,
         "patches_with_mitochondria": windowed.holding,
     }

@@ -75,7 +75,7 @@ class Schedule:
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What training made."""
+    """The trained weights and their history."""
 
     model: nn.Module
     """With the best-scored averaged weights."""

@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 from segment_anything import sam_model_registry
 
 from mitoscale.core.errors import InputError
-from mitoscale.nets.checkpoint import WeightsCard, digest, load_sam, load_unet, save_weights
+from mitoscale.core.file_digest import file_sha256
+from mitoscale.nets.checkpoint import WeightsCard, load_sam, load_unet, save_weights
 from mitoscale.nets.named_weights import embedded_names, find_weights
 from mitoscale.nets.sam import Sam, SamConfig
 from mitoscale.nets.unet import UNet, UNetConfig
@@ -62,7 +63,7 @@ def test_the_embedded_weights_are_found_and_load() -> None:
     for name, load in {"unet-small": load_unet, "sam-small": load_sam}.items():
         _, found = load(name)
         assert found.pixel_nm and found.training
-        assert len(digest(find_weights(name))) == 64
+        assert len(file_sha256(find_weights(name))) == 64
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ import torch
 from mitoscale.core.geometry import Region
 from mitoscale.core.settings import DetectSettings, SegmentSettings
 from mitoscale.nets.factories import make_detector, make_segmenter
-from mitoscale.nets.gpu_lock import _TURN, turn
+from mitoscale.nets.gpu_lock import _LOCK, gpu_lock
 from mitoscale.ops.masks import Mask
 
 REGION = Region.of_shape((1, 4, 4))
@@ -104,11 +104,11 @@ def test_a_task_reads_while_another_computes(lab: str) -> None:
 
 
 def test_only_a_gpu_makes_threads_wait() -> None:
-    with turn("cuda"):
-        assert _TURN.locked()
-        with turn("cpu"):
+    with gpu_lock("cuda"):
+        assert _LOCK.locked()
+        with gpu_lock("cpu"):
             pass
-    assert not _TURN.locked()
+    assert not _LOCK.locked()
 
 
 def test_the_embedded_networks_say_the_same_in_two_threads() -> None:

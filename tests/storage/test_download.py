@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -239,3 +241,20 @@ def test_a_disk_that_is_too_small(server: Server, tmp_path: Path, monkeypatch: p
     with pytest.raises(InputError, match="needs 3 MB more"):
         download(server.url, tmp_path / "w.pth", digest=DIGEST)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_system_without_locks(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file with its owner's name stands in, as it does for a run."""
+
+    def none(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("mitoscale.storage.exclusive.fcntl.flock", none)
+    download(server.url, tmp_path / "w.pth", digest=DIGEST)
+    assert [path.name for path in tmp_path.iterdir()] == ["w.pth"]
+
+
+def test_a_target_that_cannot_be_replaced(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "w.pth").mkdir()
+    with pytest.raises(StoppedError, match="cannot write"):
+        download(server.url, tmp_path / "w.pth", digest=DIGEST)

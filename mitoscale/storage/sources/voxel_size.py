@@ -12,7 +12,7 @@ from mitoscale.storage.sources.axes import AxisOrder
 from mitoscale.storage.sources.reader import PartialSpacing
 
 UNKNOWN: PartialSpacing = (None, None, None)
-"""Nothing is told."""
+"""No axis has a voxel size."""
 
 _NAMES = ("resolution", "voxel_size", "pixelResolution", "spacing")
 
