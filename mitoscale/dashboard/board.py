@@ -7,6 +7,7 @@ be sent as a whole each second.
 from __future__ import annotations
 
 import pickle
+import time
 import zlib
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
@@ -195,3 +196,15 @@ class Board:
             behind &= tally.done + tally.lost >= tally.total  # rows of converted blocks broadcast along x
             count += behind
         return count
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pinned:
+    """A board as it reached the scheduler, still packed."""
+
+    client: str
+    """Dask's name of the client that works on the run."""
+    content: bytes
+    """The board, packed."""
+    time: float = field(default_factory=time.time)
+    """When it came, seconds since 1970."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 from bokeh.layouts import column, row
@@ -15,7 +16,7 @@ from distributed.dashboard.components.scheduler import BOKEH_THEME, env
 from mitoscale.core.settings import STAGES
 from mitoscale.dashboard import text
 from mitoscale.dashboard.block_map import ALL_LAYERS, EVERYTHING, BlockMap, layers
-from mitoscale.dashboard.board import Board
+from mitoscale.dashboard.board import Board, Pinned
 from mitoscale.dashboard.colours import Legend
 from mitoscale.dashboard.pace_plot import PaceGraph
 
@@ -25,19 +26,21 @@ MILLISECONDS = 1000
 """Milliseconds between two updates of the page."""
 
 
-def document(scheduler: Any, extra: dict[str, Any], doc: Any) -> None:
+def document(boards: Mapping[str, Pinned], scheduler: Any, extra: dict[str, Any], doc: Any) -> None:
     """Fill a new document; called by Bokeh each time the page is opened.
 
     Parameters
     ----------
+    boards : mapping of str to Pinned
+        The boards that the scheduler holds, which change.
     scheduler : distributed.Scheduler
-        With the plug-in that holds the boards.
+        It serves the page.
     extra : dict
         What the dashboard's template draws the navigation from.
     doc : bokeh.document.Document
         Empty.
     """
-    view = View(scheduler)
+    view = View(boards, scheduler)
     view.update()
     doc.title = "mitoscale"
     doc.add_root(view.root)
@@ -52,12 +55,14 @@ class View:
 
     Parameters
     ----------
+    boards : mapping of str to Pinned
+        The boards that the scheduler holds, which change.
     scheduler : distributed.Scheduler
-        With the plug-in that holds the boards.
+        It serves the page.
     """
 
-    def __init__(self, scheduler: Any) -> None:
-        self.scheduler = scheduler
+    def __init__(self, boards: Mapping[str, Pinned], scheduler: Any) -> None:
+        self.boards, self.scheduler = boards, scheduler
         self.run, self.stage, self.layer = Select(width=420, visible=False), Select(width=230), Select(width=160)
         self.heading, self.legend_line, self.stages, self.quarantined, self.workers, self.faults = (_words() for _ in range(6))
         legend = Legend(STAGES[:-1])
@@ -97,9 +102,7 @@ class View:
             self._busy = False
 
     def _update(self) -> None:
-        from mitoscale.dashboard.plugin import Page
-
-        boards = self.scheduler.plugins[Page.name].boards if Page.name in self.scheduler.plugins else {}
+        boards = self.boards
         if not boards:
             _say(self.heading, text.nothing())
             return

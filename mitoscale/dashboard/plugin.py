@@ -7,12 +7,13 @@ how the workers are, is read from the scheduler itself when a page is open.
 from __future__ import annotations
 
 import logging
-import time
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import urljoin
 
 from distributed import SchedulerPlugin
+
+from mitoscale.dashboard.board import Pinned
 
 _log = logging.getLogger(__name__)
 
@@ -21,18 +22,6 @@ PATH = "mitoscale"
 
 MOST_BOARDS = 8
 """Boards of runs that are kept; those that were silent for longest go first."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pinned:
-    """A board as it reached the scheduler, still packed."""
-
-    client: str
-    """Dask's name of the client that works on the run."""
-    content: bytes
-    """The board, packed."""
-    time: float = field(default_factory=time.time)
-    """When it came, seconds since 1970."""
 
 
 class Page(SchedulerPlugin):
@@ -63,7 +52,9 @@ class Page(SchedulerPlugin):
             return
         variables = template_variables(scheduler)  # the very ones that all pages draw the navigation from
         prefix = bokeh.prefix
-        page = BokehApplication({f"/{PATH}": document}, scheduler, prefix=prefix, template_variables=variables)
+        page = BokehApplication(
+            {f"/{PATH}": partial(document, self.boards)}, scheduler, prefix=prefix, template_variables=variables
+        )
         page.initialize(IOLoop.current())
         page.start()
         scheduler.http_application.add_application(page)

@@ -9,9 +9,9 @@ from mitoscale import pipeline
 from mitoscale.core.errors import BlockError, InputError
 from mitoscale.core.geometry import Region
 from mitoscale.corrections.apply import current_corrections
+from mitoscale.export.all_kinds import kind_of
 from mitoscale.export.exported import Content
 from mitoscale.export.kind import Kind
-from mitoscale.export.all_kinds import kind_of
 from mitoscale.storage.atomic import replacing
 from mitoscale.storage.layout import RunFolder, check_new, check_writable
 

@@ -26,11 +26,11 @@ from mitoscale.core.grid import BlockGrid
 from mitoscale.core.result import BlockResult
 from mitoscale.dashboard import publishing as publishing_module
 from mitoscale.dashboard.block_map import ALL_LAYERS, EVERYTHING
-from mitoscale.dashboard.board import Board, State, Tally
+from mitoscale.dashboard.board import Board, Pinned, State, Tally
 from mitoscale.dashboard.colours import Legend
 from mitoscale.dashboard.map_cells import Cells
 from mitoscale.dashboard.page import View
-from mitoscale.dashboard.plugin import MOST_BOARDS, Page, Pinned, add_page, pin
+from mitoscale.dashboard.plugin import MOST_BOARDS, Page, add_page, pin
 from mitoscale.dashboard.publishing import publishing
 
 STAGES = ("convert", "detect", "segment", "stitch", "relabel", "measure")
@@ -122,21 +122,27 @@ def test_its_numbers_are_the_boards(cluster: Cluster) -> None:
     assert "0:01:07 left in this stage" in said  # twenty tasks, three in ten seconds
 
 
+def boards_of(cluster: Cluster) -> dict[str, Pinned]:
+    """The boards that the scheduler holds."""
+    boards: dict[str, Pinned] = cluster.client.cluster.scheduler.plugins[Page.name].boards
+    return boards
+
+
 @pytest.fixture
 def view(cluster: Cluster) -> View:
     """The page of a board, without a browser."""
     made = board("/data/RUN")
     fill(made)
     put(cluster, made)
-    looked = View(cluster.client.cluster.scheduler)
+    looked = View(boards_of(cluster), cluster.client.cluster.scheduler)
     looked.update()
     return looked
 
 
 def test_a_page_that_was_opened_before_there_was_a_run_shows_it_whole(cluster: Cluster) -> None:
     """What is on the page stays; a browser draws nothing of figures that are put into an open page."""
-    cluster.client.cluster.scheduler.plugins[Page.name].boards.clear()
-    early = View(cluster.client.cluster.scheduler)
+    boards_of(cluster).clear()
+    early = View(boards_of(cluster), cluster.client.cluster.scheduler)
     early.update()
     assert "No run has been shown" in early.heading.text
     before = early.root.references()
@@ -175,7 +181,7 @@ def test_a_million_blocks_are_shown_quickly(cluster: Cluster) -> None:
     made.cells = Cells.fitting(grid)
     made.tallies = {name: Tally.of(made.cells, made.cells.blocks()) for name in STAGES}
     put(cluster, made)
-    view = View(cluster.client.cluster.scheduler)
+    view = View(boards_of(cluster), cluster.client.cluster.scheduler)
     view.run.value = "/data/LARGE"
     view.update()
     assert 2000 < len(view.map.source.data["code"]) <= 8192
