@@ -15,6 +15,7 @@ from mitoscale import pipeline
 from mitoscale.api.opened import OpenedRun
 from mitoscale.cluster.clusters import ClusterSettings, load_cluster, start
 from mitoscale.cluster.executor import Executor, SerialExecutor
+from mitoscale.cluster.thread_executor import on_threads
 from mitoscale.core.errors import InputError
 from mitoscale.core.request import RunRequest
 from mitoscale.core.settings import STAGES
@@ -52,7 +53,7 @@ def run(
         A ``cluster.yaml``; without it, a local cluster sized to the machine. A script that starts one needs
         ``if __name__ == "__main__":`` around the call, because its workers import the script; a notebook does not.
     workers : int, optional
-        Worker processes; 0: none, the tasks run one after another in this process.
+        Worker processes; 0: none, the tasks run one after another in this process. A small job has none by default, but threads.
     **settings
         The options of ``mitoscale run`` with ``_`` for ``-``: ``voxel_size=(5, 5, 5)``, ``segmenter="unet"``,
         ``region="0:64,0:512,0:512"``, ``redo="segment"`` and all others.
@@ -111,7 +112,7 @@ def run_stages(
     cluster : ClusterSettings
         Where tasks run.
     workers : int or None
-        Workers instead of those it says; 0: this process.
+        Workers instead of those it says; 0: this process, as for small jobs by default.
     progress : callable, optional
         See :func:`run`.
     redo : str, optional
@@ -122,6 +123,9 @@ def run_stages(
         if workers == 0:
             stack.enter_context(_threads(run.plan.settings.threads))
             executor: Executor = SerialExecutor()
+        elif workers is None and pipeline.is_small(run, stages, cluster):
+            stack.enter_context(_threads(run.plan.settings.threads))
+            executor = stack.enter_context(on_threads(run.plan.settings.threads))
         else:
             started = stack.enter_context(start(cluster.with_workers(workers) if workers else cluster))
             settings = run.plan.settings

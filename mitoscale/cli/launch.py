@@ -13,13 +13,13 @@ from mitoscale import pipeline
 from mitoscale.cli.progress import shown
 from mitoscale.cluster.clusters import Cluster, ClusterSettings, load_cluster, start
 from mitoscale.cluster.executor import SerialExecutor
+from mitoscale.cluster.thread_executor import on_threads
 from mitoscale.core.errors import EXIT_QUARANTINED, InputError
 from mitoscale.core.quantities import volume_text
 from mitoscale.dashboard.watch import Watch
 from mitoscale.nets.factories import preload_models
 from mitoscale.pipeline import Audience, LogFile, Observer, Run, StageOutcome, execute
 from mitoscale.report.dropped import dropped
-from mitoscale.stages.grey_statistics import read_grey
 from mitoscale.stages.source import Source
 
 
@@ -47,7 +47,10 @@ def run_stages(
     pipeline.check_ready(run, stages[0])  # before a cluster is started in vain
     began = time.monotonic()
     if any(run.plan.task_count(stage) for stage in stages):
-        outcomes = _on_cluster(run, stages, cluster, redo, reports)
+        if reports is None and pipeline.is_small(run, stages, cluster):
+            outcomes = _on_threads(run, stages, redo)
+        else:
+            outcomes = _on_cluster(run, stages, cluster, redo, reports)
     else:  # the report is written by the client alone: no cluster need start for it
         with shown() as progress:
             outcomes = execute(run, stages, SerialExecutor(), progress, redo=redo)
@@ -63,6 +66,13 @@ def run_stages(
         )
         raise click.exceptions.Exit(EXIT_QUARANTINED)
     return outcomes
+
+
+def _on_threads(run: Run, stages: Sequence[str], redo: str | None) -> list[StageOutcome]:
+    with on_threads(run.plan.settings.threads) as executor, shown() as progress:
+        plural = "s" if executor.threads > 1 else ""
+        click.echo(f"small job  no cluster, {executor.threads} thread{plural} of this process (--workers starts one)", err=True)
+        return execute(run, stages, executor, Audience(progress, _Grey(run), LogFile(run.plan.run)), redo=redo)
 
 
 def _on_cluster(
@@ -88,6 +98,8 @@ class _Grey(Observer):
     def stage_finished(self, outcome: StageOutcome) -> None:
         """See :class:`mitoscale.pipeline.Observer`."""
         if outcome.name == "convert" and not outcome.damaged:
+            from mitoscale.stages.grey_statistics import read_grey
+
             for line in read_grey(self._run.plan).told():
                 click.echo(f"grey       {line}")
 

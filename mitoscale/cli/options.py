@@ -128,7 +128,9 @@ def keywords(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
 
 def where_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """``--cluster`` and ``--workers``."""
-    command = click.option("--workers", type=click.IntRange(min=1), help="Worker processes (default: one a CPU).")(command)
+    command = click.option(
+        "--workers", type=click.IntRange(min=1), help="Worker processes (default: one a CPU; none for a small job)."
+    )(command)
     return click.option("--cluster", metavar="FILE", help="cluster.yaml; without it, a local cluster sized to the machine.")(
         command
     )

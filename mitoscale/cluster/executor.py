@@ -11,19 +11,13 @@ from typing import Any, Protocol
 from mitoscale.cluster.bundle import Function
 from mitoscale.cluster.connection import no_pending_workers
 from mitoscale.cluster.placement import Place
-from mitoscale.cluster.retries import Failure, Retries, failure_of, raised
+from mitoscale.cluster.retries import RETRIES, WAITS, Failure, Retries, failure_of, pauses, raised
 from mitoscale.cluster.signals import pause
 from mitoscale.cluster.task_pool import TaskPool
 from mitoscale.cluster.worker_events import WorkerEvents
 from mitoscale.core.errors import StoppedError
 from mitoscale.core.event import Event, ignore
 from mitoscale.core.result import BlockResult, Key
-
-RETRIES = 2
-"""How often a task that raised is tried again, after all others of its stage."""
-
-WAITS = (1.0, 4.0)
-"""Seconds before each of these rounds: what is wrong with a disk or a network may pass."""
 
 
 class Executor(Protocol):
@@ -165,10 +159,6 @@ class DaskExecutor:
         with self._reported(stage):
             return self._run(stage, function, keys, on_result, on_event, resource, priority)
 
-    def _pauses(self) -> list[float]:
-        """Seconds before each further round of tasks that raised."""
-        return [self.waits[min(number, len(self.waits) - 1)] for number in range(self.retries)]
-
     @contextmanager
     def _reported(self, stage: str) -> Iterator[None]:
         """Have Dask write a report of what its workers do meanwhile, where one is wanted."""
@@ -205,12 +195,12 @@ class DaskExecutor:
         ) as pool:
             retries = Retries(stage, self.retries, on_result, on_event)
             retries.run(pool, keys)
-            for wait in self._pauses():
+            for wait in pauses(self.retries, self.waits):
                 if again := retries.take_raised():
                     pause(wait)
                     retries.run(pool, again)
             alone = retries.take_suspects()
-            for wait in (0.0, *self._pauses()):
+            for wait in (0.0, *pauses(self.retries, self.waits)):
                 if alone:
                     pause(wait)
                 for suspect in alone:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from mitoscale.cluster.task_outcome import TaskOutcome
-from mitoscale.cluster.task_pool import TaskPool
+from mitoscale.cluster.task_outcome import Pool, TaskOutcome
 from mitoscale.core.errors import DamagedError, StoppedError
 from mitoscale.core.event import Event
 from mitoscale.core.result import BlockResult, Key
+
+RETRIES = 2
+"""How often a task that raised is tried again, after all others of its stage."""
+
+WAITS = (1.0, 4.0)
+"""Seconds before each of these rounds: what is wrong with a disk or a network may pass."""
 
 FAILURES_IN_A_ROW = 100
 """So many tasks that raise one after the other, none returning, are not the blocks' fault: the run stops."""
@@ -74,13 +79,13 @@ class Retries:
         suspects, self._suspects = self._suspects, []
         return suspects
 
-    def run(self, pool: TaskPool, keys: Iterable[Key]) -> None:
+    def run(self, pool: Pool, keys: Iterable[Key]) -> None:
         """One round in company.
 
         Parameters
         ----------
-        pool : TaskPool
-            On the cluster.
+        pool : Pool
+            On a cluster, or threads.
         keys : iterable of Block or Face
             What is to be done.
 
@@ -97,12 +102,12 @@ class Retries:
             else:
                 self._settle(outcome)
 
-    def run_alone(self, pool: TaskPool, key: Key) -> None:
+    def run_alone(self, pool: Pool, key: Key) -> None:
         """A suspect by itself.
 
         Parameters
         ----------
-        pool : TaskPool
+        pool : Pool
             Must have no other task in flight.
         key : Key
             A task during which a worker died.
@@ -135,6 +140,24 @@ class Retries:
             self.failures.append(failure)
         else:
             self._raised.append(key)
+
+
+def pauses(retries: int, waits: Sequence[float]) -> list[float]:
+    """Seconds before each further round of tasks that raised.
+
+    Parameters
+    ----------
+    retries : int
+        Number of these rounds.
+    waits : sequence of float
+        Seconds before each; the last counts for all further ones.
+
+    Examples
+    --------
+    >>> pauses(3, (1.0, 4.0))
+    [1.0, 4.0, 4.0]
+    """
+    return [waits[min(number, len(waits) - 1)] for number in range(retries)]
 
 
 def raised(stage: str, failure: Failure) -> Event:

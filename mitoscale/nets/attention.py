@@ -8,9 +8,10 @@ its row and a 1 for its column. As one product of longer vectors it fits the fus
 from __future__ import annotations
 
 import torch
-from segment_anything.modeling.image_encoder import Attention, get_rel_pos
 from torch import nn
 from torch.nn import functional
+
+from mitoscale.nets.segment_anything_modules import Attention, get_rel_pos
 
 
 class FusedAttention(nn.Module):

@@ -10,13 +10,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mitoscale.core.geometry import Region
-from mitoscale.ops.masks import Mask
-from mitoscale.ops.prompts import Prompts
+
+if TYPE_CHECKING:
+    from mitoscale.ops.masks import Mask
+    from mitoscale.ops.prompts import Prompts
 
 _LOCK = threading.Lock()
 LOADING = threading.RLock()

@@ -63,13 +63,15 @@ from its name stands in :mod:`mitoscale.nets.factories`; neither module imports 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from mitoscale.core.geometry import Region
-from mitoscale.ops.masks import Mask
-from mitoscale.ops.prompts import Prompts
+
+if TYPE_CHECKING:
+    from mitoscale.ops.masks import Mask
+    from mitoscale.ops.prompts import Prompts
 
 
 @runtime_checkable

@@ -11,10 +11,10 @@ from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict
-from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, TwoWayTransformer
 from torch import nn
 
 from mitoscale.nets.attention import FusedAttention
+from mitoscale.nets.segment_anything_modules import ImageEncoderViT, MaskDecoder, PromptEncoder, TwoWayTransformer
 from mitoscale.nets.tiny_vit import TinyViT
 
 _RGB_MEAN = (123.675, 116.28, 103.53)

@@ -10,9 +10,10 @@ Wu et al. 2022, arXiv 2207.10666 (TinyViT); Zhang et al. 2023, arXiv 2306.14289 
 from __future__ import annotations
 
 import torch
-from segment_anything.modeling.common import LayerNorm2d
 from torch import nn
 from torch.nn import functional
+
+from mitoscale.nets.segment_anything_modules import LayerNorm2d
 
 WIDTHS, DEPTHS, HEADS, WINDOWS = (64, 128, 160, 320), (2, 2, 6, 2), (2, 4, 5, 10), (7, 7, 14, 7)
 """Of the four stages: channels, blocks, attention heads, edge of the attention windows; the first stage has no attention."""

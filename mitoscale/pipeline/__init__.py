@@ -14,6 +14,7 @@ from mitoscale.pipeline.observer import Audience, Observer, StageOutcome
 from mitoscale.pipeline.run import Run, load, locked, make_plan, start
 from mitoscale.pipeline.run_settings import settings_for, with_request
 from mitoscale.pipeline.runner import check_ready, execute
+from mitoscale.pipeline.small_job import is_small
 from mitoscale.pipeline.state import FINISHED, begun, closing_of, finished, quarantined, why_given_up
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "execute",
     "finished",
     "first_missing",
+    "is_small",
     "load",
     "locked",
     "make_plan",

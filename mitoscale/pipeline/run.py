@@ -15,19 +15,11 @@ from mitoscale.core.plan import RunPlan, pyramid_factors
 from mitoscale.core.settings import STAGES, RunSettings
 from mitoscale.core.utf8_names import check_encoding
 from mitoscale.core.volume import VolumeSpec
-from mitoscale.nets.factories import make_detector, make_segmenter
+from mitoscale.nets.model_check import check_detector, check_segmenter
 from mitoscale.pipeline.option_names import spelled
-from mitoscale.report.build import Report
-from mitoscale.stages.convert import Convert
-from mitoscale.stages.detect import Detect
-from mitoscale.stages.grey_statistics import read_grey
 from mitoscale.stages.label_owner import check_owner
-from mitoscale.stages.measure import Measure
-from mitoscale.stages.relabel import Relabel
-from mitoscale.stages.segment import Segment
 from mitoscale.stages.source import Source
 from mitoscale.stages.stage import Stage
-from mitoscale.stages.stitch import Stitch
 from mitoscale.storage.exclusive import exclusively, files_of
 from mitoscale.storage.layout import RunFolder, check_writable, free_bytes
 from mitoscale.storage.run_json import read_plan, write_plan
@@ -53,15 +45,43 @@ class Run:
         lost : mapping, optional
             For each earlier stage the tasks that were given up.
         """
-        if name == "convert":
-            return Convert(plan=self.plan)
         lost = lost or {}
-        simple: dict[str, type[Stage]] = {"stitch": Stitch, "relabel": Relabel}
-        if name in simple:
-            return simple[name](plan=self.plan, lost=lost)
-        kinds: dict[str, Any] = {"detect": Detect, "segment": Segment, "measure": Measure, "report": Report}
-        stage: Stage = kinds[name](plan=self.plan, lost=lost, grey=read_grey(self.plan))
+        # Each brings its own libraries: only those of the stages that run are imported.
+        if name == "convert":
+            from mitoscale.stages.convert import Convert
+
+            return Convert(plan=self.plan)
+        if name == "stitch":
+            from mitoscale.stages.stitch import Stitch
+
+            return Stitch(plan=self.plan, lost=lost)
+        if name == "relabel":
+            from mitoscale.stages.relabel import Relabel
+
+            return Relabel(plan=self.plan, lost=lost)
+        from mitoscale.stages.grey_statistics import read_grey
+
+        stage: Stage = self._with_grey(name)(plan=self.plan, lost=lost, grey=read_grey(self.plan))
         return stage
+
+    @staticmethod
+    def _with_grey(name: str) -> Any:
+        """Class of a stage that needs to know the volume's grey values."""
+        if name == "detect":
+            from mitoscale.stages.detect import Detect
+
+            return Detect
+        if name == "segment":
+            from mitoscale.stages.segment import Segment
+
+            return Segment
+        if name == "measure":
+            from mitoscale.stages.measure import Measure
+
+            return Measure
+        from mitoscale.report.build import Report
+
+        return Report
 
 
 def make_plan(source: Source, run: str, settings: RunSettings, labels_into_source: bool = False) -> RunPlan:
@@ -119,8 +139,8 @@ def start(plan: RunPlan, redo: str | None = None) -> Run:
     folder, older = RunFolder(plan.run), redo == "convert"
     check_encoding(plan.run, plan.image, plan.labels, plan.settings.convert.source)
     # Wrong weights or factories are told before anything is made.
-    make_detector(plan.settings.detect, plan.spec.spacing)
-    make_segmenter(plan.settings.segment, plan.spec.spacing)
+    check_detector(plan.settings.detect, plan.spec.spacing)
+    check_segmenter(plan.settings.segment, plan.spec.spacing)
     check_writable(plan.run)
     if Path(folder.run_json).exists():
         _check_same(read_plan(folder, older=older), plan, redo)  # before the lock: wrong input leaves the folder as it was

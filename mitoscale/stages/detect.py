@@ -13,6 +13,7 @@ from mitoscale.core.grey_findings import VolumeGrey
 from mitoscale.core.grid import Block, block_name
 from mitoscale.core.result import BlockResult, Key
 from mitoscale.nets.factories import make_detector
+from mitoscale.nets.model_check import check_detector
 from mitoscale.nets.predictors import CoreDetector, CoreForeground
 from mitoscale.nets.validate import checked_foreground
 from mitoscale.ops.profiles import deduplicate, detections_from_profiles, profiles
@@ -54,7 +55,7 @@ class Detect(Stage):
 
     def prepare(self, fresh: bool) -> Mapping[str, str]:
         """Create the foreground."""
-        make_detector(self.plan.settings.detect, self.plan.spec.spacing)  # wrong weights are told now, not by every task
+        check_detector(self.plan.settings.detect, self.plan.spec.spacing)  # wrong weights are told now, not by every task
         if fresh:
             remove_tree(self.folder.foreground)
             create_array(

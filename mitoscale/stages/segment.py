@@ -15,6 +15,7 @@ from mitoscale.core.grey_findings import VolumeGrey
 from mitoscale.core.grid import Block
 from mitoscale.core.result import BlockResult, Key
 from mitoscale.nets.factories import make_segmenter
+from mitoscale.nets.model_check import check_segmenter
 from mitoscale.nets.predictors import Counting, VolumeSegmenter
 from mitoscale.nets.validate import ask_masks, checked_fragments
 from mitoscale.ops.fusion import Fusion
@@ -70,7 +71,7 @@ class Segment(Stage):
 
     def prepare(self, fresh: bool) -> Mapping[str, str]:
         """Create the slots of the fragments."""
-        make_segmenter(self.plan.settings.segment, self.plan.spec.spacing)
+        check_segmenter(self.plan.settings.segment, self.plan.spec.spacing)
         if fresh:
             remove_tree(self.folder.fragments)
             remove_tree(self.folder.masks_parts)

@@ -7,8 +7,6 @@ import shutil
 from typing import Any
 
 import numpy as np
-import zarr
-from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from mitoscale.core.errors import InputError, StoppedError
 
@@ -59,6 +57,9 @@ def create_array(
     StoppedError
         If it cannot be written.
     """
+    import zarr  # takes long, and workers make no arrays
+    from zarr.codecs import Crc32cCodec, ZstdCodec
+
     path = os.path.abspath(path)
     wanted = np.dtype(dtype)
     if overwrite and os.path.exists(os.path.join(path, "zarr.json")):

@@ -14,8 +14,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import zarr
-
 from mitoscale.core.errors import InputError, StoppedError
 from mitoscale.core.volume import VolumeSpec
 from mitoscale.storage.arrays import create_array
@@ -150,6 +148,8 @@ def _multiscale(spec: VolumeSpec, name: str, method: str) -> dict[str, Any]:
 
 def _set(path: str, ome: dict[str, Any] | None, attributes: dict[str, Any] | None) -> None:
     """Make the group where it is missing, and set its ``ome`` and ``mitoscale`` attributes where they are given."""
+    import zarr
+
     if os.path.exists(os.path.join(path, ".zgroup")):
         raise InputError(f"{path} is Zarr v2; OME-Zarr {_VERSION} needs v3: choose another path")
     given = {**({"ome": ome} if ome else {}), **({"mitoscale": attributes} if attributes else {})}
@@ -217,6 +217,8 @@ def _is_consolidated(group: Path) -> bool:
 
 
 def _consolidate(group: Path) -> None:
+    import zarr
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the list is no part of Zarr v3 yet: it was there before us
         try:

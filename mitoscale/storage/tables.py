@@ -11,6 +11,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from mitoscale.core.errors import InputError
+from mitoscale.storage.arrow_columns import arrow_table, numpy_columns
 from mitoscale.storage.atomic import replacing
 
 Columns = dict[str, np.ndarray]
@@ -38,7 +39,7 @@ def write_table(
     StoppedError
         If it cannot be written, as on a full disk.
     """
-    table = pa.table({name: pa.array(values) for name, values in columns.items()})
+    table = arrow_table(columns)
     if metadata:
         table = table.replace_schema_metadata(dict(metadata))
     with replacing(path, durable=durable) as part:
@@ -55,7 +56,7 @@ def write_csv(path: str, columns: Mapping[str, np.ndarray]) -> None:
     columns : mapping of str to (N,) array
         Its columns.
     """
-    table = pa.table({name: pa.array(values) for name, values in columns.items()})
+    table = arrow_table(columns)
     with replacing(path) as part:
         pyarrow.csv.write_csv(table, part)
 
@@ -93,7 +94,7 @@ def appending(path: str, *, csv: str | None = None, metadata: Mapping[str, str] 
         opened: list[pyarrow.parquet.ParquetWriter | pyarrow.csv.CSVWriter] = []
 
         def append(columns: Mapping[str, np.ndarray]) -> None:
-            table = pa.table({name: pa.array(values) for name, values in columns.items()})
+            table = arrow_table(columns)
             if not opened:
                 schema = table.schema.with_metadata(dict(metadata)) if metadata else table.schema
                 opened.append(writers.enter_context(pyarrow.parquet.ParquetWriter(files[0], schema)))
@@ -134,7 +135,7 @@ def read_rows(path: str, column: str, low: int, high: int) -> Columns:
             table = file.read_row_groups(groups)
     except (OSError, pa.ArrowInvalid) as error:
         raise _broken(path, error) from error
-    columns = {name: table[name].to_numpy() for name in table.column_names}
+    columns = numpy_columns(table)
     first, last = np.searchsorted(columns[column], np.array([low, high], columns[column].dtype))
     return {name: values[first:last] for name, values in columns.items()}
 
@@ -148,7 +149,7 @@ def read_table(path: str) -> Columns:
         If the table is missing or damaged.
     """
     table = _read(path)
-    return {name: table[name].to_numpy() for name in table.column_names}
+    return numpy_columns(table)
 
 
 def pieces_of(path: str) -> Iterator[Columns]:
@@ -163,7 +164,7 @@ def pieces_of(path: str) -> Iterator[Columns]:
         with pyarrow.parquet.ParquetFile(path) as file:
             for i in range(file.num_row_groups):
                 table = file.read_row_group(i)
-                yield {name: table[name].to_numpy() for name in table.column_names}
+                yield numpy_columns(table)
     except (OSError, pa.ArrowInvalid) as error:
         raise _broken(path, error) from error
 

@@ -75,17 +75,19 @@ def test_two_workers_give_the_labels_of_one(stack: Stack, mitoscale: Call, tmp_p
 
 
 @pytest.mark.slow
-def test_one_and_two_workers_with_the_embedded_networks(stack: Stack, tmp_path: Path) -> None:
+def test_one_and_two_workers_and_none_with_the_embedded_networks(stack: Stack, tmp_path: Path) -> None:
     found = []
-    for workers in ("1", "2"):
+    for workers in ("1", "2", "none"):
         run = str(tmp_path / workers)
+        asked = [] if workers == "none" else ["--workers", workers]
         options = ["--region", "0:2,0:128,0:128", "--block", "2,128,64", "--segmenter", "sam", "--min-volume", "1"]
-        ended = finish(begin("run", stack.image, run, *options, "--workers", workers))
+        ended = finish(begin("run", stack.image, run, *options, *asked))
         assert ended.code == 0, ended.err
+        assert ("small job" in ended.err) == ("dashboard" not in ended.err) == (not asked)
         found.append({name: open_array(f"{run}/{name}", missing="fill").read_all() for name in _ARRAYS})
     assert found[0][_ARRAYS[0]].any()
     for name in _ARRAYS:
-        assert np.array_equal(found[0][name], found[1][name]), name
+        assert np.array_equal(found[0][name], found[1][name]) and np.array_equal(found[0][name], found[2][name]), name
 
 
 def test_started_again_when_done_computes_nothing(mitoscale: Call, stack: Stack, copy: str) -> None:
