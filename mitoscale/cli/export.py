@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from mitoscale.cli.options import Part
 
 _TABLES = ("objects", "detections", "edges", "cells")
-KINDS = ("tiff", "ome-tiff", "slices", "csv")
+KINDS = ("tiff", "ome-tiff", "slices", "csv", "mrc", "n5", "zarr2")
 """Names of all kinds, so that --help need not import them."""
 
 
@@ -21,19 +23,24 @@ KINDS = ("tiff", "ome-tiff", "slices", "csv")
 )
 @click.option("--table", type=click.Choice(_TABLES), help="Which table a .csv gets; only for a .csv (default: objects).")
 @click.option("--edits", is_flag=True, help="The corrected labels and objects, which mitoscale apply has written.")
-def export(run: str, target: str, kind: str | None, region: str | None, level: int | None, table: str | None, edits: bool) -> None:
+@click.option("--renumber", is_flag=True, help="Labels from 1 on, for kinds of few bits; PATH.labels.csv tells those of RUN.")
+def export(target: str, kind: str | None, level: int | None, table: str | None, **asked: Any) -> None:
     """Write the labels of RUN, or a table, for other programs: PATH appears when it is whole.
 
     \b
     x.tif, x.ome.tif   one TIFF (a slice at a time is in memory), with OME metadata
     slices/            a folder of TIFF slices
     x.csv              a table
+    x.mrc              MRC, 16 bits (a slice at a time is in memory)
+    x.n5               N5, all levels: /s0, /s1, ...
+    x.zarr             OME-Zarr 0.4 (Zarr v2), all levels, for tools that do not know Zarr v3
 
     Nothing is overwritten: PATH is a new file, or a new or empty folder, outside RUN.
 
     \b
     Example:  mitoscale export RUN --to labels.ome.tif
               mitoscale export RUN --to slices/ --region 0:64,0:512,0:512
+              mitoscale export RUN --to part.mrc --region 0:64,0:512,0:512 --renumber
               mitoscale export RUN --to detections.csv --table detections
               mitoscale export RUN --to corrected.tif --edits
     """
@@ -44,5 +51,5 @@ def export(run: str, target: str, kind: str | None, region: str | None, level: i
         raise click.UsageError(f"--table {table} is for a file that ends in .csv, but --to {target} would get the labels")
     if level is not None and csv:
         raise click.UsageError(f"--level {level} is for labels, but --to {target} gets a table")
-    export_run(Request(run=run, target=target, kind=kind, region=region, level=level or 0, table=table, edits=edits))
+    export_run(Request(target=target, kind=kind, level=level or 0, table=table, **asked))
     click.echo(f"written    {target}")

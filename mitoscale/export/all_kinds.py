@@ -5,10 +5,18 @@ from __future__ import annotations
 import os
 
 from mitoscale.core.errors import InputError
-from mitoscale.export import csv_table, tiff
+from mitoscale.export import csv_table, mrc_file, n5_pyramid, tiff, zarr_v2
 from mitoscale.export.kind import Kind
 
-KINDS: tuple[Kind, ...] = (tiff.OME_TIFF, tiff.TIFF, csv_table.KIND, tiff.SLICES)
+KINDS: tuple[Kind, ...] = (
+    tiff.OME_TIFF,
+    tiff.TIFF,
+    csv_table.KIND,
+    mrc_file.KIND,
+    n5_pyramid.KIND,
+    zarr_v2.KIND,
+    tiff.SLICES,
+)
 """A name is the first one's whose ending it has."""
 
 
@@ -29,11 +37,12 @@ def kind_of(target: str, named: str | None) -> Kind:
     """
     if named is not None:
         return next(kind for kind in KINDS if kind.name == named)
-    ending = os.path.splitext(target)[1].lower()
-    if not ending or target.endswith("/"):
-        return tiff.SLICES
+    name = target.rstrip("/").lower()
+    slash, ending = target.endswith("/"), os.path.splitext(name)[1]
     for kind in KINDS:
-        if kind is not tiff.SLICES and target.lower().endswith(kind.endings):
+        if kind is not tiff.SLICES and name.endswith(kind.endings) and (kind.folder or not slash):
             return kind
+    if slash or not ending:
+        return tiff.SLICES
     known = ", ".join(kind.endings[0] for kind in KINDS if kind.endings[0])
     raise InputError(f"--to {target}: {ending} is not known; it may end in {known}, or be a folder, or --kind names what it is")

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from mitoscale.core.geometry import Region
 from mitoscale.core.plan import RunPlan
 from mitoscale.export.level import Level
+from mitoscale.export.renumber import Renumbered
 from mitoscale.storage.arrays import open_array
+from mitoscale.storage.lazy import Readable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +21,8 @@ class Content:
 
     plan: RunPlan
     """The run."""
+    target: str
+    """The file or folder that is made, once it is whole."""
     group: str
     """OME-Zarr labels: the run's own, or with corrections."""
     table: str
@@ -29,6 +35,8 @@ class Content:
     """The finest level that is written."""
     missing: Literal["raise", "fill"] = "raise"
     """What reading labels that were never written does; a block that was given up is background."""
+    names: np.ndarray | None = None
+    """(N,) uint64 ascending: the labels that are numbered anew from 1 on; None: they stay."""
 
     @property
     def labels(self) -> tuple[Level, ...]:
@@ -36,10 +44,13 @@ class Content:
         return tuple(self._level(f"{self.group}/{level}", level) for level in range(self.first, len(self.plan.spec.factors)))
 
     def _level(self, path: str, level: int) -> Level:
+        array: Readable = open_array(path, missing=self.missing)
+        if self.names is not None:
+            array = Renumbered(array=array, names=self.names)
         spec = self.plan.spec
         factor = spec.factors[level]
         return Level(
-            array=open_array(path, missing=self.missing),
+            array=array,
             part=self.region.downsampled(factor),
             written=self.plan.region.downsampled(factor),
             spacing=spec.level_spacing(level),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from mitoscale import pipeline
 from mitoscale.core.errors import BlockError, InputError
@@ -12,8 +14,10 @@ from mitoscale.corrections.apply import current_corrections
 from mitoscale.export.all_kinds import kind_of
 from mitoscale.export.exported import Content
 from mitoscale.export.kind import Kind
+from mitoscale.export.renumber import labels_of
 from mitoscale.storage.atomic import replacing
 from mitoscale.storage.layout import RunFolder, check_new, check_writable
+from mitoscale.storage.tables import write_csv
 
 _TABLES = {"objects": "objects", "detections": "detections", "edges": "edges_table", "cells": "cells"}
 
@@ -36,6 +40,13 @@ class Request:
     """Which table a table's file gets; None: that of objects."""
     edits: bool = False
     """Whether corrections are in it."""
+    renumber: bool = False
+    """Whether labels are numbered anew from 1 on."""
+
+    @property
+    def names(self) -> str:
+        """The table of old and new numbers."""
+        return f"{self.target.rstrip('/')}.labels.csv"
 
 
 def export_run(request: Request) -> None:
@@ -52,11 +63,20 @@ def export_run(request: Request) -> None:
     there = pipeline.load(request.run)
     _check_target(request, there.plan.run)
     kind = kind_of(request.target, request.kind)
+    if request.renumber:
+        if not kind.renumbers:
+            raise InputError(f"--renumber is for kinds of few bits (TIFF, MRC); {kind.name} keeps the labels of the run")
+        check_new(request.names, "--renumber")
     content = _content(request, there, kind)
-    kind.check(content)
     try:
+        if request.renumber:
+            content = replace(content, names=labels_of(content.labels))
+        kind.check(content)
         with replacing(request.target.rstrip("/")) as part:
             kind.write(content, part)
+            if content.names is not None:
+                numbers = np.arange(1, len(content.names) + 1, dtype=np.uint64)
+                write_csv(request.names, {"label": numbers, "label_in_run": content.names})
     except BlockError as error:
         cure = "start the same mitoscale run again with --redo relabel, which writes them anew"
         raise InputError(f"labels of {request.run} are broken ({error}); {cure}") from error
@@ -99,6 +119,7 @@ def _content(request: Request, there: pipeline.Run, kind: Kind) -> Content:
     lost = pipeline.quarantined(there).get("relabel")
     return Content(
         plan=plan,
+        target=request.target,
         group=group,
         table=table,
         objects=objects,

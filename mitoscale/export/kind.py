@@ -26,3 +26,7 @@ class Kind:
     """Raises InputError where the kind cannot hold the content, before anything is written."""
     labels: bool = True
     """Whether it holds labels, so that it needs them finished; else a table alone."""
+    folder: bool = False
+    """Whether it is a folder, behind whose name a slash may stand."""
+    renumbers: bool = False
+    """Whether its labels may be numbered anew, because they have few bits."""

@@ -53,9 +53,9 @@ def write_folder(content: Content, path: str) -> None:
     write_slices(path, (plane.astype(dtype) for plane in level.planes()), level.spacing)
 
 
-TIFF = Kind(name="tiff", endings=(".tif", ".tiff"), write=write_tiff)
-OME_TIFF = Kind(name="ome-tiff", endings=(".ome.tif", ".ome.tiff"), write=write_ome_tiff)
-SLICES = Kind(name="slices", endings=("",), write=write_folder)
+TIFF = Kind(name="tiff", endings=(".tif", ".tiff"), write=write_tiff, renumbers=True)
+OME_TIFF = Kind(name="ome-tiff", endings=(".ome.tif", ".ome.tiff"), write=write_ome_tiff, renumbers=True)
+SLICES = Kind(name="slices", endings=("",), write=write_folder, renumbers=True)
 
 
 def smallest(level: Level) -> np.dtype:
@@ -68,7 +68,7 @@ def smallest(level: Level) -> np.dtype:
     """
     highest = highest_label(level)
     if highest >= 2**32:
-        raise InputError(f"label {highest} does not fit in the 32 bits of a TIFF; export to .n5 or .zarr, which hold it")
+        raise InputError(f"label {highest} does not fit in the 32 bits of a TIFF; add --renumber, or export to .n5 or .zarr")
     return np.dtype(np.uint16 if highest < 2**16 else np.uint32)
 
 

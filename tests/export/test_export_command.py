@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import mrcfile
 import numpy as np
 import pyarrow.csv
 import pytest
@@ -14,6 +15,7 @@ from mitoscale.cli.export import KINDS as OFFERED
 from mitoscale.core.geometry import Region
 from mitoscale.export.all_kinds import KINDS
 from mitoscale.storage.layout import RunFolder
+from mitoscale.storage.sources.kinds import open_reader
 from mitoscale.storage.tables import read_table
 
 PART = Region(start=(1, 8, 60), stop=(7, 41, 200))
@@ -94,3 +96,35 @@ def test_what_is_there_stays(mitoscale: Call, layered: str, tmp_path: Path, kind
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "mine").write_text("that nobody has twice")
     check_refused(mitoscale, tmp_path, ["export", layered, "--to", f"{tmp_path}/x", "--kind", kind], "holds other files")
+
+
+def test_labels_numbered_anew(mitoscale: Call, layered: str, tmp_path: Path) -> None:
+    """Only those of the part, and a table of what they were."""
+    path = tmp_path / "x.mrc"
+    ended = mitoscale("export", layered, "--to", str(path), "--renumber", "--region", ":,:,130:")
+    assert ended.code == 0, ended.err
+    with mrcfile.open(path) as file:
+        found = file.data.astype(int)
+    names = pyarrow.csv.read_csv(f"{path}.labels.csv").to_pydict()
+    expected = labels_of(layered)[:, :, 130:]
+    assert names["label"] == list(range(1, len(names["label"]) + 1)) and names["label_in_run"] == np.unique(expected)[1:].tolist()
+    np.testing.assert_array_equal(np.array([0, *names["label_in_run"]])[found], expected)
+    assert names["label_in_run"][0] > 1
+    again = mitoscale("export", layered, "--to", f"{tmp_path}/y.n5", "--renumber")
+    assert again.code == 1 and "keeps the labels of the run" in again.err
+    path.unlink()
+    check_refused(mitoscale, tmp_path, ["export", layered, "--to", str(path), "--renumber"], "labels.csv exists already")
+
+
+def test_a_disk_too_small_for_an_mrc(mitoscale: Call, layered: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mitoscale.export.mrc_file.free_bytes", lambda path: 1000)
+    check_refused(mitoscale, tmp_path, ["export", layered, "--to", f"{tmp_path}/x.mrc"], "are free; give a --region or a --level")
+
+
+@pytest.mark.parametrize("name", ["x.n5", "x.n5/", "x.zarr", "x.ome.zarr/"])
+def test_folders_by_their_ending(mitoscale: Call, layered: str, tmp_path: Path, name: str) -> None:
+    assert mitoscale("export", layered, "--to", f"{tmp_path}/{name}", "--level", "1").code == 0
+    found = open_reader(str(tmp_path / name), labels=True)
+    np.testing.assert_array_equal(found.read(Region.of_shape(found.shape)), labels_of(layered, 1))
+    (path,) = tmp_path.iterdir()  # and nothing beside it
+    assert mitoscale("evaluate", str(path), str(path)).code == 0

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import FACTORS, content
+from tiny import content, shapes_and_regions, stored
 
 from mitoscale.core.errors import BlockError, InputError
 from mitoscale.core.geometry import Region
@@ -18,17 +18,7 @@ from mitoscale.export import level as level_module
 from mitoscale.export.csv_table import write_table
 from mitoscale.export.level import Level
 from mitoscale.export.tiff import write_folder, write_ome_tiff, write_tiff
-from mitoscale.storage.arrays import open_array
 from mitoscale.storage.layout import remove_tree
-
-
-@st.composite
-def shapes_and_regions(draw: st.DrawFn) -> tuple[tuple[int, int, int], Region]:
-    """A shape, often of one slice or row, and a part of it."""
-    shape = draw(st.tuples(st.integers(1, 9), st.integers(1, 21), st.integers(1, 21)))
-    start = tuple(draw(st.integers(0, n - 1)) for n in shape)
-    stop = tuple(draw(st.integers(a + 1, n)) for a, n in zip(start, shape, strict=True))
-    return shape, Region(start=start, stop=stop)
 
 
 @settings(max_examples=8, deadline=None)
@@ -39,15 +29,15 @@ def test_voxels_of_any_region_and_level(where: tuple[tuple[int, int, int], Regio
     with tempfile.TemporaryDirectory() as folder:
         made = content(Path(folder), labels, region=region, first=first)
         for number, level in enumerate(made.labels, start=first):
-            stored = open_array(f"{made.group}/{number}").read_all()[region.downsampled(FACTORS[number]).slices]
-            np.testing.assert_array_equal(np.stack(list(level.planes(2))), stored)
+            expected = stored(made, number)
+            np.testing.assert_array_equal(np.stack(list(level.planes(2))), expected)
             found = np.full(level.shape, 99, np.uint32)
             for block in level.blocks((1, 2, 3)):
                 assert (found[block.slices] == 99).all()  # each voxel once
                 found[block.slices] = level.read(block)
-            np.testing.assert_array_equal(found, stored)
+            np.testing.assert_array_equal(found, expected)
         write_tiff(made, f"{folder}/x.tif")
-        expected = open_array(f"{made.group}/{first}").read_all()[region.downsampled(FACTORS[first]).slices]
+        expected = stored(made, first)
         np.testing.assert_array_equal(tifffile.imread(f"{folder}/x.tif").reshape(expected.shape), expected)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hypothesis import strategies as st
 
 from mitoscale.core.geometry import Region, Spacing, Triple
 from mitoscale.core.plan import RunPlan
@@ -53,6 +54,7 @@ def content(
     plan = RunPlan(run=run.path, image=f"{run.volume}/0", labels=run.labels, spec=spec, settings=RunSettings(convert=convert))
     return Content(
         plan=plan,
+        target=str(folder / "target"),
         group=run.labels,
         table=run.objects,
         objects=run.objects,
@@ -60,3 +62,17 @@ def content(
         first=first,
         **values,
     )
+
+
+def stored(made: Content, level: int) -> np.ndarray:
+    """(Z, Y, X) labels of a level as they lie in the run, cut to the region that is exported."""
+    return open_array(f"{made.group}/{level}").read_all()[made.region.downsampled(FACTORS[level]).slices]
+
+
+@st.composite
+def shapes_and_regions(draw: st.DrawFn) -> tuple[tuple[int, int, int], Region]:
+    """A shape, often of one slice or row, and a part of it."""
+    shape = draw(st.tuples(st.integers(1, 9), st.integers(1, 21), st.integers(1, 21)))
+    start = tuple(draw(st.integers(0, n - 1)) for n in shape)
+    stop = tuple(draw(st.integers(a + 1, n)) for a, n in zip(start, shape, strict=True))
+    return shape, Region(start=start, stop=stop)

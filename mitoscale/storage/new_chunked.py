@@ -1,0 +1,123 @@
+"""New arrays of chunks in the formats of other programs: Zarr v2, N5, Neuroglancer precomputed; written with tensorstore.
+
+Chunks that hold nothing but 0 are not stored: all three formats read them as 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorstore as ts
+
+from mitoscale.core.errors import StoppedError
+from mitoscale.core.geometry import Region, Triple
+from mitoscale.storage.tensorstore_context import context
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewChunked:
+    """An array that is being written."""
+
+    path: str
+    """Its folder."""
+    store: Any
+    """tensorstore's."""
+    axes: str
+    """The stored order of its axes, such as ``xyz``."""
+
+    def write(self, region: Region, voxels: np.ndarray) -> None:
+        """Write voxels.
+
+        Parameters
+        ----------
+        region : Region
+            Where, in voxels from the array's corner; whole chunks but at the end, or they are written again and again.
+        voxels : (Z, Y, X) array
+            Of the array's dtype.
+
+        Raises
+        ------
+        StoppedError
+            If the disk is full or cannot be written.
+        """
+        index = dict(zip("zyx", region.slices, strict=True)) | {"c": slice(0, 1)}
+        order = ["zyx".index(axis) for axis in self.axes if axis != "c"]
+        stored = voxels.transpose(order)
+        stored = stored[..., None] if "c" in self.axes else stored
+        try:
+            here = self.store[ts.d[:].translate_to[0]]  # precomputed volumes begin at their offset
+            here[tuple(index[axis] for axis in self.axes)].write(stored).result()
+        except (ValueError, OSError) as error:
+            raise _stopped(self.path, error) from error
+
+
+def create_zarr2(path: str, shape: Triple, dtype: np.dtype, chunks: Triple) -> NewChunked:
+    """Make a Zarr v2 array (z, y, x), its chunks in folders, compressed with zlib, which every reader knows.
+
+    Parameters
+    ----------
+    path : str
+        Its folder.
+    shape, chunks : (z, y, x)
+        In voxels.
+    dtype : dtype
+        Of its voxels.
+
+    Raises
+    ------
+    StoppedError
+        If it cannot be written.
+    """
+    metadata = {
+        "shape": shape,
+        "chunks": chunks,
+        "dtype": dtype.newbyteorder("<").str,
+        "compressor": {"id": "zlib", "level": 1},
+        "fill_value": 0,
+        "order": "C",
+        "dimension_separator": "/",
+    }
+    return _create(path, "zarr", "zyx", {"metadata": metadata})
+
+
+def create_n5(path: str, shape: Triple, dtype: np.dtype, chunks: Triple) -> NewChunked:
+    """Make an N5 dataset (x, y, z), compressed with gzip, which every reader knows.
+
+    Parameters
+    ----------
+    path : str
+        Its folder.
+    shape, chunks : (z, y, x)
+        In voxels.
+    dtype : dtype
+        Of its voxels.
+
+    Raises
+    ------
+    StoppedError
+        If it cannot be written.
+    """
+    metadata = {
+        "dimensions": shape[::-1],
+        "blockSize": chunks[::-1],
+        "dataType": dtype.name,
+        "compression": {"type": "gzip", "level": 1},
+    }
+    return _create(path, "n5", "xyz", {"metadata": metadata})
+
+
+def _create(path: str, driver: str, axes: str, options: dict[str, Any]) -> NewChunked:
+    spec = {"driver": driver, "kvstore": {"driver": "file", "path": f"{path}/"}, "create": True, **options}
+    try:
+        return NewChunked(path=path, store=ts.open(spec, context=context()).result(), axes=axes)
+    except (ValueError, OSError) as error:
+        if "os_error_code" not in str(error):
+            raise
+        raise _stopped(path, error) from error
+
+
+def _stopped(path: str, error: Exception) -> StoppedError:
+    said = " ".join(str(error).split())
+    return StoppedError(f"cannot write {path}: {said}; free or repair the disk, then repeat the command")
