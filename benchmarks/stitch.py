@@ -27,7 +27,7 @@ import psutil
 
 from binary_volume import SPACING, write_volume
 from mitoscale.cluster.clusters import load_cluster, start
-from mitoscale.core.geometry import Triple
+from mitoscale.core.geometry import Region, Triple
 from mitoscale.pipeline import Observer, execute, load
 from mitoscale.storage.arrays import create_array, open_array
 from mitoscale.storage.layout import RunFolder
@@ -64,7 +64,7 @@ def run_cc3d(source: str, labels: str) -> dict[str, float]:
     array = open_array(labels)
     for z in range(0, volume.shape[0], BLOCK[0]):
         stop = min(z + BLOCK[0], volume.shape[0])
-        array.write_index((slice(z, stop), *(slice(0, n) for n in volume.shape[1:])), found[z:stop])
+        array.write(Region(start=(z, 0, 0), stop=(stop, *volume.shape[1:])), found[z:stop])
     return {"seconds": time.perf_counter() - began, "seconds_in_memory": in_memory}
 
 
@@ -112,8 +112,8 @@ def same_objects(first: str, second: str) -> int:
     a, b = open_array(first), open_array(second, missing="fill")
     pairs = np.zeros((0, 2), np.uint64)
     for z in range(0, a.shape[0], BLOCK[0]):
-        where = (slice(z, min(z + BLOCK[0], a.shape[0])), *(slice(0, n) for n in a.shape[1:]))
-        left, right = a.read_index(where).ravel(), b.read_index(where).ravel()
+        where = Region(start=(z, 0, 0), stop=(min(z + BLOCK[0], a.shape[0]), *a.shape[1:]))
+        left, right = a.read(where).ravel(), b.read(where).ravel()
         inside = (left > 0) | (right > 0)
         both = np.unique(left[inside].astype(np.uint64) << np.uint64(32) | right[inside].astype(np.uint64))
         found = np.stack([both >> np.uint64(32), both & np.uint64(2**32 - 1)], axis=1)

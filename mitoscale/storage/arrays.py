@@ -117,45 +117,6 @@ class Array:
         """The whole array, of any number of dimensions; raises what :meth:`read` does."""
         return self._read(tuple(slice(0, n) for n in self.shape))
 
-    def read_slot(self, index: int, shape: tuple[int, int, int] | None = None) -> np.ndarray:
-        """One block's slot of a 4-D array (block, z, y, x), as (Z, Y, X); raises what :meth:`read` does.
-
-        Parameters
-        ----------
-        index : int
-            Number of the block.
-        shape : (z, y, x), optional
-            The part that was written, from the slot's origin; by default all of it.
-        """
-        z, y, x = shape or self.shape[1:]
-        return self._read((slice(index, index + 1), slice(0, z), slice(0, y), slice(0, x)))[0]
-
-    def read_in_slot(self, index: int, region: Region) -> np.ndarray:
-        """A part of one block's slot of a 4-D array (block, z, y, x).
-
-        Parameters
-        ----------
-        index : int
-            Number of the block.
-        region : Region
-            In voxels from the slot's origin.
-
-        Returns
-        -------
-        (Z, Y, X) ndarray
-            Of the array's dtype.
-
-        Raises
-        ------
-        MissingShardError, BlockError
-            As :meth:`read`.
-        """
-        return self._read((slice(index, index + 1), *region.slices))[0]
-
-    def read_index(self, where: tuple[slice, ...]) -> np.ndarray:
-        """Part of an N-dimensional array, one ``start:stop`` slice a dimension; raises what :meth:`read` does."""
-        return self._read(where)
-
     def write(self, region: Region, data: np.ndarray) -> None:
         """Write voxels; durable once this returns. Shards that hold nothing but the fill value are stored too.
 
@@ -176,37 +137,6 @@ class Array:
             If a shard that is only partly overwritten is broken.
         """
         self._write(region.slices, data)
-
-    def write_index(self, where: tuple[slice, ...], data: np.ndarray) -> None:
-        """Write part of an N-D array, one ``start:stop`` slice a dimension; raises what :meth:`write` does.
-
-        Parameters
-        ----------
-        where : tuple of slice
-            One ``start:stop`` a dimension.
-        data : array
-            Of that shape.
-        """
-        self._write(where, data)
-
-    def write_slot(self, index: int, data: np.ndarray) -> None:
-        """Write one block's slot of a 4-D array (block, z, y, x); raises what :meth:`write` does.
-
-        Parameters
-        ----------
-        index : int
-            Number of the block.
-        data : (Z, Y, X) ndarray
-            At most as large as the slot; it lies at the slot's origin and the rest is set to 0.
-        """
-        slot = self.shape[1:]
-        if data.ndim != 3 or len(slot) != 3 or any(n > s for n, s in zip(data.shape, slot, strict=True)):
-            raise ValueError(f"data of shape {data.shape} does not fit into a slot of {self.path}: {slot}")
-        if data.shape != slot:  # a whole slot replaces an earlier one without reading it, even a broken one
-            padded = np.zeros(slot, data.dtype)
-            padded[tuple(slice(0, n) for n in data.shape)] = data
-            data = padded
-        self._write((slice(index, index + 1), *(slice(0, n) for n in slot)), data[None])
 
     @property
     def _store(self) -> Any:

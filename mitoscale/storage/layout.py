@@ -59,7 +59,7 @@ class RunFolder:
 
     @property
     def fragments(self) -> str:
-        """Zarr array (blocks, Z, Y, X) uint32: one slot a block, local ids over its read region."""
+        """Zarr array (Z, Y, X) uint32: a slot for each block, in the grid's order, with local ids over its read region."""
         return self._at("work", "fragments.zarr")
 
     @property

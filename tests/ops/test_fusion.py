@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -130,3 +132,18 @@ def test_linked_profiles_keep_their_number_along_z() -> None:
     found = fusion().profiles(np.repeat(stack()[:1], 3, axis=0))
     fragments = fusion().link(found.labels)
     assert np.unique(fragments).tolist() == [0, 1, 2] and (fragments[0] == fragments[2]).all()
+
+
+def test_each_axis_is_measured_by_its_own_pixel() -> None:
+    y, x = np.mgrid[:60, :120]
+    discs = (np.hypot(y - 30, x - 38) < 18) | (np.hypot(y - 30, x - 82) < 18) | ((abs(y - 30) < 5) & (x > 38) & (x < 82))
+    wide = Fusion(detect=DetectSettings(min_separation_nm=120), segment=SegmentSettings(), spacing=(50.0, 5.0, 10.0))
+    assert len(np.unique(wide.profiles(discs[None, :, ::2].astype(np.float32)).labels)) == 3  # background and two
+
+    foreground = np.zeros((1, 41, 41), np.float32)
+    foreground[0, 18:23, 19:22] = 1  # 25 x 30 nm
+    gated = replace(wide, segment=SegmentSettings(gate_nm=40, min_profile_nm2=0))
+    found = gated.profiles(foreground)
+    mask = Mask(y0=0, x0=0, mask=np.ones((41, 41), bool), score=1.0, profile=1)
+    labels = gated.fuse(foreground, found, [[mask]]).labels[0]
+    assert (labels[:, 20] > 0).sum() == 5 + 2 * 8 and (labels[20] > 0).sum() == 3 + 2 * 4

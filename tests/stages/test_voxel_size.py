@@ -11,6 +11,8 @@ from commands import Call
 
 from mitoscale.core.errors import InputError
 from mitoscale.stages.source import check_spacing, open_source
+from mitoscale.storage.layout import RunFolder
+from mitoscale.storage.tables import read_table
 from mitoscale.storage.tiff_writing import write_tiff
 
 
@@ -59,3 +61,18 @@ def test_what_is_known_and_what_is_not(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "none.tif", image, photometric="minisblack", **screen)
     with pytest.raises(InputError, match="does not tell its voxel size"):
         open_source(str(tmp_path / "none.tif"), None)
+
+
+def test_profiles_are_told_apart_alike_where_y_and_x_differ(mitoscale: Call, tmp_path: Path) -> None:
+    """Two discs with a thin bridge, in pixels that are twice as long in x: two centroids, as with square pixels."""
+    y, x = np.mgrid[:64, :128]
+    discs = (np.hypot(y - 30, x - 38) < 18) | (np.hypot(y - 30, x - 82) < 18) | ((abs(y - 30) < 5) & (x > 38) & (x < 82))
+    np.save(tmp_path / "truth.npy", np.repeat(discs[None, :, ::2], 4, axis=0).astype(np.uint8))
+    image = np.random.default_rng(0).integers(0, 255, (4, 64, 64)).astype(np.uint8)
+    write_tiff(str(tmp_path / "v.tif"), image, (50.0, 5.0, 10.0))
+    options = ("--detector", "mitoscale.nets.oracle:Foreground", "--detector-option", f"truth={tmp_path / 'truth.npy'}")
+    for stage in (("convert", str(tmp_path / "v.tif"), str(tmp_path / "run"), *options), ("detect", str(tmp_path / "run"))):
+        ended = mitoscale(*stage)
+        assert ended.code == 0, ended.err
+    found = read_table(RunFolder(str(tmp_path / "run")).detections)
+    assert np.bincount(found["z"]).tolist() == [2, 2, 2, 2]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import subprocess
 import sys
@@ -171,36 +170,6 @@ def test_a_full_disk_stops_the_run_and_leaves_no_shard(path: str) -> None:
     assert subprocess.run([sys.executable, "-c", code, path], check=False).returncode == 4
     with pytest.raises(MissingShardError):
         open_array(path).read(Region.of_shape((4, 16, 16)))
-
-
-def test_slots_hold_blocks_of_different_size(tmp_path: Path) -> None:
-    path = str(tmp_path / "slots.zarr")
-    create_array(path, shape=(3, 4, 10, 10), dtype="uint32", chunks=(1, 4, 5, 5), shards=(1, 4, 10, 10))
-    array = open_array(path)
-    small, full = numbers((3, 7, 10), "uint32"), numbers((4, 10, 10), "uint32")
-    array.write_slot(1, full)
-    array.write_slot(1, small)
-    array.write_slot(2, full)
-    np.testing.assert_array_equal(array.read_slot(1, (3, 7, 10)), small)
-    np.testing.assert_array_equal(array.read_slot(2), full)
-    assert not array.read_slot(1)[3].any()
-    assert sorted(os.listdir(tmp_path / "slots.zarr" / "c")) == ["1", "2"]
-    with pytest.raises(MissingShardError):
-        array.read_slot(0)
-    with pytest.raises(ValueError, match="does not fit into a slot"):
-        array.write_slot(0, numbers((5, 10, 10), "uint32"))
-    with pytest.raises(ValueError, match="leaves the array"):
-        array.read_slot(3)
-
-
-def test_any_number_of_dimensions(tmp_path: Path) -> None:
-    path = str(tmp_path / "h.zarr")
-    create_array(path, shape=(3, 256), dtype="int64", chunks=(1, 256), shards=None, dimension_names=("block", "bin"))
-    array = open_array(path)
-    array.write_index((slice(1, 2), slice(0, 256)), np.arange(256)[None])
-    np.testing.assert_array_equal(array.read_index((slice(1, 2), slice(3, 5))), [[3, 4]])
-    assert array.shards is None
-    assert open_array(path, missing="fill").read_all().sum() == 255 * 128
 
 
 def test_it_travels_by_path(path: str) -> None:
