@@ -19,21 +19,19 @@ from mitoscale.ops.global_ids import unpack
 from mitoscale.ops.seams import interval
 from mitoscale.report.colours import hex_colour
 from mitoscale.report.content import ReportContent, Table
+from mitoscale.report.doubts import doubts_of
 from mitoscale.report.dropped import dropped
 from mitoscale.report.html import render
-from mitoscale.report.pictures import cuts, encode, save_png, view, volume_histogram
+from mitoscale.report.pictures import volume_histogram
+from mitoscale.report.run_pictures import run_pictures
 from mitoscale.report.stage_table import stage_table, stage_totals
 from mitoscale.stages.earlier_outputs import read_written_table
 from mitoscale.stages.stage import Stage
 from mitoscale.stages.work_tables import final_tables
-from mitoscale.storage.arrays import open_array
 from mitoscale.storage.atomic import replacing
 from mitoscale.storage.layout import read_json
 from mitoscale.storage.ledger import Ledger, last_line
 from mitoscale.storage.tables import Columns
-
-_WIDEST = 1024
-"""Pictures show at most this many voxels along an edge, from the middle of the region."""
 
 _ELSEWHERE = {"source", "fingerprint", "region", "weights"}
 """Settings that the page shows under provenance."""
@@ -87,9 +85,10 @@ class Report(Stage):
                 "speed": f"{region.size / 1e6 / max(seconds, 1e-3):.2f} Mvoxel/s",
             },
             scores={k: f"{v:.3f}" for k, v in read_json(str(scores)).items()} if scores.exists() else {},
-            pictures=self._pictures(),
+            pictures=run_pictures(self.plan, self.open_image(), self.grey.normalisation),
             histogram=volume_histogram(objects["volume_nm3"]),
             objects=_largest(objects),
+            doubts=doubts_of(self.plan, self.open_image(), self.grey.normalisation),
             origin=self._origin(),
             origin_shares=self._origin_shares(),
             stages=stage_table(totals),
@@ -102,46 +101,6 @@ class Report(Stage):
             quarantined=quarantined,
             footer=f"mitoscale {provenance.version} {provenance.commit[:12]}".strip(),
         )
-
-    def _pictures(self) -> list[tuple[str, bytes]]:
-        region = self._shown()
-        image_array, label_array = self.open_image(), open_array(f"{self.plan.labels}/0", missing="fill")
-        spacing = self.plan.spec.spacing
-        pictures: dict[str, np.ndarray] = {}
-        count = self.plan.settings.report.pictures
-        for i in range(count):
-            z = region.start[0] + (2 * i + 1) * region.shape[0] // (2 * count)
-            plane = Region(start=(z, *region.start[1:]), stop=(z + 1, *region.stop[1:]))
-            image = self.grey.normalisation.apply(image_array.read(plane)[0])
-            labels, points = label_array.read(plane)[0], self._points(plane)
-            pictures[f"slice {z}"] = view(image, None, (spacing[1], spacing[2]))
-            pictures[f"slice {z} with objects and detections"] = view(image, labels, (spacing[1], spacing[2]), points)
-        image, labels = self.grey.normalisation.apply(image_array.read(region)), label_array.read(region)
-        for name, picture in cuts(image, labels, spacing).items():
-            if name != "xy":
-                pictures[f"{name} cut through the middle"] = picture
-        written = []
-        for i, (caption, picture) in enumerate(pictures.items()):
-            save_png(Path(self.folder.pictures, f"{i:02d}.png"), picture)
-            written.append((caption, encode(picture)))
-        return written
-
-    def _shown(self) -> Region:
-        """The middle of the region, small enough for a picture and for memory."""
-        region = self.plan.region
-        start, stop = [], []
-        for a, b, most in zip(region.start, region.stop, (256, _WIDEST, _WIDEST), strict=True):
-            length = min(b - a, most)
-            start.append(a + (b - a - length) // 2)
-            stop.append(start[-1] + length)
-        return Region(start=tuple(start), stop=tuple(stop))
-
-    def _points(self, plane: Region) -> np.ndarray:
-        """(N, 2) detections of a slice, in its pixels."""
-        found = read_written_table(self.folder.detections, stage="detect", task="")
-        here = (found["z"] == plane.start[0]) & (found["y"] >= plane.start[1]) & (found["x"] >= plane.start[2])
-        here &= (found["y"] < plane.stop[1]) & (found["x"] < plane.stop[2])
-        return np.stack([found["y"][here] - plane.start[1], found["x"][here] - plane.start[2]], axis=1)
 
     def _origin(self) -> str:
         settings = self.plan.settings.segment
@@ -277,7 +236,7 @@ def _largest(objects: dict[str, np.ndarray], most: int = 15) -> Table:
         rows.append(
             (
                 str(objects["label"][i]),
-                f"{objects['volume_nm3'][i] / 1e9:.4f}",
+                f"{objects['volume_nm3'][i] / 1e9:.3g}",
                 f"{objects['axis_major_nm'][i]:.0f}",
                 centre,
                 str(objects["n_slices"][i]),

@@ -36,6 +36,20 @@ class Table:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Doubts:
+    """Where the models were unsure."""
+
+    chart: bytes
+    """SVG of the map, from ``uncertainty_map.draw_doubt_map``; empty for none. It is not escaped."""
+    table: Table
+    """The objects in doubt most, the first one in front, numbered as in the map."""
+    pictures: Sequence[tuple[str, bytes]]
+    """Caption and encoded picture of each of them."""
+    note: str = ""
+    """What the map leaves out; empty where it shows all there is."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReportContent:
     """Everything the page shows. An optional field that is left out leaves its section out."""
 
@@ -51,6 +65,8 @@ class ReportContent:
     """SVG of the volume distribution, from ``pictures.volume_histogram``; empty for none. It is not escaped."""
     objects: Table
     """The largest objects, one row each: label, volume (µm³), lengths (nm), centroid (nm)."""
+    doubts: Doubts | None = None
+    """Where the models were unsure; None: not told."""
     origin: str
     """Where the masks came from and what the embedded weights are, one to three sentences."""
     origin_shares: Mapping[str, float] = field(default_factory=dict)

@@ -51,6 +51,7 @@ def triple_of(
     labels: tuple[Array, Array],
     grey: Normalisation,
     spacing: Spacing,
+    within: Region,
 ) -> Triple:
     """Pictures of a group in the slice that differs most.
 
@@ -68,6 +69,8 @@ def triple_of(
         What makes uint8 of the image.
     spacing : (z, y, x)
         Voxel size in nm.
+    within : Region
+        Where both runs have labels.
     """
     ids, best = groups.members(group), (groups.best_here[group], groups.best_there[group])
     z, y, x, most = box.start[0], 0, 0, -1
@@ -78,7 +81,7 @@ def triple_of(
         if count > most:
             at = np.argwhere(differs).mean(axis=0) if count else np.array(differs.shape) / 2
             z, y, x, most = plane.start[0], plane.start[1] + int(at[0]), plane.start[2] + int(at[1]), count
-    shown = _around((z, y, x), box, tuple(labels[0].shape))
+    shown = slice_around((z, y, x), box, within)
     pair = [array.read(shown)[0] for array in labels]
     plain = grey.apply(image.read(shown)[0])
     size = (spacing[1], spacing[2])
@@ -102,14 +105,30 @@ def _planes(box: Region) -> list[Region]:
     return [Region(start=(int(z), start[1], start[2]), stop=(int(z) + 1, stop[1], stop[2])) for z in zs]
 
 
-def _around(place: tuple[int, int, int], box: Region, shape: tuple[int, ...]) -> Region:
-    """A slice around a place, a little larger than the box and no larger than a picture."""
+def slice_around(place: tuple[int, int, int], box: Region, within: Region) -> Region:
+    """A slice around a place, a little larger than a box and no larger than a picture.
+
+    Parameters
+    ----------
+    place : (z, y, x)
+        What it shows, within the box.
+    box : Region
+        An object.
+    within : Region
+        What the slice does not leave: where there are voxels.
+
+    Examples
+    --------
+    >>> inside = Region(start=(4, 0, 0), stop=(8, 100, 400))
+    >>> str(slice_around((5, 20, 30), Region(start=(4, 10, 10), stop=(6, 30, 50)), within=inside))
+    '5:6,0:84,0:104'
+    """
     start, stop = [place[0]], [place[0] + 1]
     for axis in (1, 2):
         length = box.stop[axis] - box.start[axis]
-        edge = min(length + 2 * max(32, length // 4), _WIDEST, shape[axis])
+        edge = min(length + 2 * max(32, length // 4), _WIDEST, within.shape[axis])
         middle = (box.start[axis] + box.stop[axis]) // 2 if edge < _WIDEST else place[axis]
-        first = min(max(0, middle - edge // 2), shape[axis] - edge)
+        first = min(max(within.start[axis], middle - edge // 2), within.stop[axis] - edge)
         start.append(first)
         stop.append(first + edge)
     return Region(start=(start[0], start[1], start[2]), stop=(stop[0], stop[1], stop[2]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from html import escape
 
-from mitoscale.report.content import ReportContent, Table
+from mitoscale.report.content import Doubts, ReportContent, Table
 from mitoscale.report.html_parts import definitions, figures, note, page, picture, shares, table_of
 
 _RATES = (
@@ -20,6 +20,15 @@ _SUSPECTS = (
     "both blocks have read. All of them are in tables/edges.parquet."
 )
 """What the table of suspects means."""
+
+
+_DOUBT = (
+    "Doubt about a profile is 1 where the detector's mean foreground probability is a half and 0 where it is 0 or 1; the map shows "
+    "its mean over all profiles of a place, weighted by area. Doubt about an object is 1 minus the product of its mean foreground "
+    "probability, the part of it that the detector takes for foreground, and the score of the segmenter's masks. Numbers in the "
+    "map are those of the list; each picture shows an object beside the foreground probability there."
+)
+"""What the map and the list of doubts mean."""
 
 
 def render(content: ReportContent) -> str:
@@ -53,6 +62,7 @@ def render(content: ReportContent) -> str:
             "Scores against truth": figures(content.scores, "scores"),
             "Volumes": _histogram(content.histogram),
             "Largest objects": table_of(content.objects, "No object was found."),
+            "Where the models were unsure": _doubts(content.doubts),
             "Origin of the masks": origin,
             "Seams": _seams(content),
             "Blocks given up": _optional(content.quarantined, "No block was given up."),
@@ -66,6 +76,15 @@ def render(content: ReportContent) -> str:
 def _pictures(content: ReportContent) -> str:
     shown = "".join(picture(caption, data) for caption, data in content.pictures)
     return f'<div class="pictures">{shown}</div>' if shown else ""
+
+
+def _doubts(doubts: Doubts | None) -> str:
+    if doubts is None or not (doubts.chart or doubts.table.rows):
+        return ""
+    thumbnails = "".join(picture(caption, data) for caption, data in doubts.pictures)
+    pictures = f'<div class="thumbnails">{thumbnails}</div>' if thumbnails else ""
+    table = table_of(doubts.table, "No object was found.")
+    return _histogram(doubts.chart) + note(" ".join(filter(None, (_DOUBT, doubts.note)))) + table + pictures
 
 
 def _histogram(svg: bytes) -> str:

@@ -20,7 +20,7 @@ _LARGE = 3
 _WIDE = 1.7
 """A picture this many times wider than high takes a row of its own."""
 
-_NUMBER = re.compile(r"[-+−]?[\d.,]+(e[-+]?\d+)?\s?%?")
+_NUMBER = re.compile(r"[-+−]?[\d.,]+(e[-+]?\d+)?\s?(%|[µn]m³)?")
 _WITH_UNIT = re.compile(r"(.*\d)(\s*[^\d\s][^\d]*)")
 
 

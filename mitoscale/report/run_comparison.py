@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from html import escape
@@ -92,8 +93,8 @@ def write_run_comparison(
     order = np.argsort(-found.groups.differ, kind="stable")
     table = str(Path(RunFolder(plan.run).objects).with_name("comparison.csv"))
     written = Compared(page=str(Path(plan.run, "comparison.html")), table=table, settings=len(settings.rows), difference=found)
-    write_csv(table, _rows(found, order, tables, float(np.prod(plan.spec.spacing))))
     html = _page(here, there, written, settings, tables, order)
+    write_csv(table, _rows(found, order, tables, float(np.prod(plan.spec.spacing))))
     with replacing(written.page) as part:
         Path(part).write_text(html, encoding="utf-8")
     return written
@@ -119,7 +120,12 @@ def settings_that_differ(here: RunPlan, there: RunPlan) -> Table:
 def _text(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name}={content}" for name, content in value.items()) or "none"
-    return ", ".join(map(str, value)) if isinstance(value, list) else "none" if value in (None, "") else str(value)
+    return ", ".join(map(str, value)) if isinstance(value, list) else "none" if value in (None, "") else _short(str(value))
+
+
+def _short(text: str) -> str:
+    """A digest needs twelve digits to be told from another one."""
+    return f"{text[:12]}…" if re.fullmatch("[0-9a-f]{64}", text) else text
 
 
 def _page(
@@ -173,6 +179,8 @@ def _kinds(written: Compared, plan: RunPlan) -> Table:
     rows = []
     for code, name in enumerate(KINDS):
         some = groups.kind == code
+        if not some.any():
+            continue
         sums = [int(values[some].sum()) for values in (groups.count_here, groups.count_there)]
         volumes = [volume_text(float(v[some].sum()) * voxel) for v in (groups.voxels_here, groups.voxels_there, groups.differ)]
         rows.append((name, MEANING[name], *map(str, sums), *volumes))
@@ -202,7 +210,9 @@ def _pictures(
         if box is None or not groups.differ[group]:
             continue
         normalisation = here.grey.normalisation
-        made = triple_of(groups, group, box, image=image, labels=labels, grey=normalisation, spacing=plan.spec.spacing)
+        made = triple_of(
+            groups, group, box, image=image, labels=labels, grey=normalisation, spacing=plan.spec.spacing, within=found.region
+        )
         shown.append(_triple(_caption(found, group, float(np.prod(plan.spec.spacing))), made))
     if not shown:
         return '<p class="none">The labels are the same.</p>'

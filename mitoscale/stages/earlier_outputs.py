@@ -7,7 +7,8 @@ compares. So a shard that is whole but old (a stale cache of a network disk) doe
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -79,6 +80,26 @@ def seals_of(written: TaskTables) -> Seals:
     return seals
 
 
+@contextmanager
+def damaged_table(stage: str, task: str = "") -> Iterator[None]:
+    """Tell who wrote a table that cannot be read.
+
+    Parameters
+    ----------
+    stage, task : str
+        Who wrote it.
+
+    Raises
+    ------
+    DamagedError
+        In place of the InputError of a missing or broken table.
+    """
+    try:
+        yield
+    except InputError as error:
+        raise DamagedError(stage, task, str(error)) from error
+
+
 def read_written_table(path: str, *, stage: str, task: str) -> Columns:
     """A table that a task wrote; raises DamagedError where it is missing or broken.
 
@@ -89,10 +110,8 @@ def read_written_table(path: str, *, stage: str, task: str) -> Columns:
     stage, task : str
         Who wrote it.
     """
-    try:
+    with damaged_table(stage, task):
         return read_table(path)
-    except InputError as error:
-        raise DamagedError(stage, task, str(error)) from error
 
 
 def read_written(array: Array | Reader, region: Region, grid: BlockGrid, *, stage: str, lost: frozenset[str]) -> np.ndarray:

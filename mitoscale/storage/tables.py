@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 import numpy as np
@@ -140,16 +140,22 @@ def read_rows(path: str, column: str, low: int, high: int) -> Columns:
     return {name: values[first:last] for name, values in columns.items()}
 
 
-def read_table(path: str) -> Columns:
-    """Read all columns.
+def read_table(path: str, columns: Sequence[str] | None = None) -> Columns:
+    """Read columns.
+
+    Parameters
+    ----------
+    path : str
+        The table.
+    columns : sequence of str, optional
+        Those that are read; by default all.
 
     Raises
     ------
     InputError
         If the table is missing or damaged.
     """
-    table = _read(path)
-    return numpy_columns(table)
+    return numpy_columns(_read(path, columns))
 
 
 def pieces_of(path: str) -> Iterator[Columns]:
@@ -169,6 +175,47 @@ def pieces_of(path: str) -> Iterator[Columns]:
         raise _broken(path, error) from error
 
 
+_BATCH = 2**18
+
+
+def batches_of(path: str, columns: Sequence[str]) -> Iterator[Columns]:
+    """Some columns, so many rows at a time that memory does not follow the table.
+
+    Parameters
+    ----------
+    path : str
+        The table.
+    columns : sequence of str
+        Those that are read.
+
+    Raises
+    ------
+    InputError
+        If the table is missing or damaged.
+    """
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(_BATCH, columns=list(columns)):
+                yield numpy_columns(pa.Table.from_batches([batch]))
+    except (OSError, pa.ArrowInvalid) as error:
+        raise _broken(path, error) from error
+
+
+def row_count(path: str) -> int:
+    """Rows of a table.
+
+    Raises
+    ------
+    InputError
+        If the table is missing or damaged.
+    """
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            return int(file.metadata.num_rows)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise _broken(path, error) from error
+
+
 def table_metadata(path: str) -> dict[str, str]:
     """The key-value metadata of a table.
 
@@ -184,10 +231,10 @@ def table_metadata(path: str) -> dict[str, str]:
     return {k.decode(): v.decode() for k, v in (schema.metadata or {}).items()}
 
 
-def _read(path: str) -> pa.Table:
+def _read(path: str, columns: Sequence[str] | None = None) -> pa.Table:
     try:
         with pyarrow.parquet.ParquetFile(path) as file:  # read_table sets up a whole data set first, which takes longer
-            return file.read()
+            return file.read(columns=list(columns) if columns else None)
     except (OSError, pa.ArrowInvalid) as error:
         raise _broken(path, error) from error
 
