@@ -16,7 +16,7 @@ from mitoscale.storage.tiff_writing import write_tiff
 # The plug-in predictors are named like anyone's, so their module must be importable wherever a test begins.
 sys.path.insert(0, str(Path(__file__).parent / "end_to_end"))
 
-from commands import SHAPE, Call, Finished, Stack, call, this_process
+from commands import SHAPE, Call, Finished, Stack, call, counting_scans, this_process
 
 # A shell starts what it puts into the background with Ctrl-C ignored, and every process that a test starts would ignore it, too.
 for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
@@ -50,6 +50,7 @@ def mitoscale() -> Iterator[Call]:
 def finished(mitoscale: Call, stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """A finished run whose detector and segmenter are the truth; tests only read it."""
     run = str(tmp_path_factory.mktemp("finished") / "run")
-    ended = mitoscale("run", stack.image, run, *stack.exact())
+    with counting_scans() as scans:
+        ended = mitoscale("run", stack.image, run, *stack.exact())
     assert ended.code == 0, ended.err
-    return Finished(run=run, ended=ended)
+    return Finished(run=run, ended=ended, ledger_scans=sum(scans.values()))

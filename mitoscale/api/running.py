@@ -85,8 +85,8 @@ def run(
     for note in volume.notes:
         warnings.warn(note, stacklevel=2)
     with pipeline.taken_back(begun):
-        run_stages(begun, STAGES, where, workers=workers, progress=progress, redo=request.redo)
-    lost = sum(map(len, pipeline.quarantined(begun).values()))
+        outcomes = run_stages(begun, STAGES, where, workers=workers, progress=progress, redo=request.redo)
+    lost = sum(len(outcome.quarantined) for outcome in outcomes)
     if lost:
         warnings.warn(f"{lost} tasks of {plan.run} were given up; mitoscale retry {plan.run} heals them", stacklevel=2)
     return OpenedRun(begun)

@@ -55,7 +55,8 @@ def run_stages(
         with shown() as progress:
             outcomes = execute(run, stages, SerialExecutor(), progress, redo=redo)
     summarise(run, outcomes, time.monotonic() - began)
-    lost = [(stage, name) for stage, names in pipeline.quarantined(run).items() for name in names]
+    given_up = pipeline.quarantined(run, {outcome.name: outcome.quarantined for outcome in outcomes})
+    lost = [(stage, name) for stage, names in given_up.items() for name in names]
     if lost:
         were = "tasks were" if len(lost) > 1 else "task was"
         first = f"{' '.join(lost[0])}: {pipeline.why_given_up(run, *lost[0])}" + ("; ..." if len(lost) > 1 else "")

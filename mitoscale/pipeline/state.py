@@ -64,7 +64,7 @@ class StageState:
 
     @classmethod
     def of(cls, run: Run, stage: str) -> StageState:
-        """Read it.
+        """Read it; what was read last is held until its ledger changes, or another stage is asked for.
 
         Parameters
         ----------
@@ -73,10 +73,20 @@ class StageState:
         stage : str
             One of ``STAGES``.
         """
+        ledger, token = ledger_of(run, stage), run.plan.settings.token(stage)
+        key = (str(ledger.path), token, *ledger.version())
+        found = _held.get(key)
+        if found is None:
+            _held.clear()  # first: two of them take twice the memory
+            found = _held[key] = cls._read(ledger, token)
+        return found
+
+    @classmethod
+    def _read(cls, ledger: Ledger, token: str) -> StageState:
         records: dict[str, Record] = {}
         counts: Counter[str] = Counter()
         closing, coarse = None, dict[str, str]()
-        for entry in ledger_of(run, stage).latest(run.plan.settings.token(stage)):
+        for entry in ledger.latest(token):
             if entry.name == FINISHED:
                 closing = entry if entry.state == "done" else None
                 continue
@@ -97,6 +107,10 @@ class StageState:
     def quarantined(self) -> list[str]:
         """Tasks that were given up."""
         return sorted(name for name, record in self.records.items() if record.state == "quarantined")
+
+
+_held: dict[tuple[str | int, ...], StageState] = {}
+"""The state that was read last: several functions ask for it one after the other."""
 
 
 class Inputs:
@@ -212,9 +226,18 @@ def begun(run: Run) -> list[str]:
     return list(STAGES[: max(ended, default=-1) + 1])
 
 
-def quarantined(run: Run) -> dict[str, list[str]]:
-    """The tasks that were given up and not healed since, for each stage that has some."""
-    found = {stage: StageState.of(run, stage).quarantined for stage in STAGES}
+def quarantined(run: Run, known: Mapping[str, Iterable[str]] | None = None) -> dict[str, list[str]]:
+    """The tasks that were given up and not healed since, for each stage that has some.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    known : mapping, optional
+        Those of stages that have just been run, whose ledgers need not be read.
+    """
+    known = known or {}
+    found = {stage: sorted(known[stage]) if stage in known else StageState.of(run, stage).quarantined for stage in STAGES}
     return {stage: names for stage, names in found.items() if names}
 
 

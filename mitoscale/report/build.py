@@ -30,7 +30,7 @@ from mitoscale.stages.stage import Stage
 from mitoscale.stages.work_tables import final_tables
 from mitoscale.storage.atomic import replacing
 from mitoscale.storage.layout import read_json
-from mitoscale.storage.ledger import Ledger, last_line
+from mitoscale.storage.ledger import Ledger
 from mitoscale.storage.tables import Columns
 
 _ELSEWHERE = {"source", "fingerprint", "region", "weights"}
@@ -64,13 +64,13 @@ class Report(Stage):
     def content(self) -> ReportContent:
         """What the report shows."""
         objects = read_written_table(self.folder.objects, stage="measure", task="")
-        totals = {s: stage_totals(Ledger(self.folder.ledger(s)).latest(self.plan.settings.token(s))) for s in STAGES[:-1]}
+        totals, quarantined = self._totals()
         region, spec = self.plan.region, self.plan.spec
         cubic_um = region.size * float(np.prod(spec.spacing)) / 1e9
         volume = float(objects["volume_nm3"].sum())
         seconds = sum(t["wall"] for t in totals.values())
         scores = Path(self.plan.run, "scores.json")
-        provenance, quarantined, seams = Provenance.of(self.plan.settings), self._quarantined(), self._seams()
+        provenance, seams = Provenance.of(self.plan.settings), self._seams()
         return ReportContent(
             title=Path(self.plan.settings.convert.source).name,
             subtitle=self.plan.settings.convert.source,
@@ -123,13 +123,14 @@ class Report(Stage):
         stages = {s: getattr(self.plan.settings, s).model_dump(mode="json", exclude=_ELSEWHERE) for s in STAGES}
         return {stage: {k: _text(v) for k, v in values.items()} for stage, values in stages.items()}
 
-    def _quarantined(self) -> Table:
-        rows = []
+    def _totals(self) -> tuple[dict[str, dict[str, float]], Table]:
+        """Numbers of each stage, and the tasks that were given up; each ledger is read once."""
+        totals, rows = {}, []
         for stage in STAGES[:-1]:
-            entries = Ledger(self.folder.ledger(stage)).latest(self.plan.settings.token(stage))
-            lost = [e for e in entries if e.state == "quarantined"]
-            rows += [(stage, e.name, last_line(e.error)) for e in lost]
-        return Table(head=("stage", "block", "error"), rows=rows)
+            given_up: dict[str, str] = {}
+            totals[stage] = stage_totals(Ledger(self.folder.ledger(stage)).latest(self.plan.settings.token(stage)), given_up)
+            rows += [(stage, task, why) for task, why in sorted(given_up.items())]
+        return totals, Table(head=("stage", "block", "error"), rows=rows)
 
     def _seams(self, most: int = 20) -> Table:
         """The suspects in doubt most, with the final labels on both sides; not where both were dropped for their size."""

@@ -54,5 +54,5 @@ def _nothing(profiles: float, settings: RunSettings) -> str:
 
 
 def _counts(plan: RunPlan, stage: str) -> Mapping[str, float]:
-    closing = Ledger(RunFolder(plan.run).ledger(stage)).entries(plan.settings.token(stage)).get("finished")
+    closing = Ledger(RunFolder(plan.run).ledger(stage)).last("finished", plan.settings.token(stage))
     return closing.counts if closing else {}

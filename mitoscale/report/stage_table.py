@@ -6,21 +6,31 @@ from collections.abc import Iterable, Mapping
 
 from mitoscale.core.network_cost import as_text, pixels_per_voxel
 from mitoscale.report.content import Table
-from mitoscale.storage.ledger import LedgerEntry
+from mitoscale.storage.ledger import LedgerEntry, last_line
 
 _PHASES = ("read", "compute", "write")
 _COUNTS = ("voxels", "network_pixels", "prompts")
 
 
-def stage_totals(entries: Iterable[LedgerEntry]) -> dict[str, float]:
-    """Tasks, quarantined tasks, counts and seconds of a stage, added up over its latest ledger lines."""
+def stage_totals(entries: Iterable[LedgerEntry], given_up: dict[str, str]) -> dict[str, float]:
+    """Tasks, quarantined tasks, counts and seconds of a stage, added up over its latest ledger lines.
+
+    Parameters
+    ----------
+    entries : iterable of LedgerEntry
+        From :meth:`mitoscale.storage.ledger.Ledger.latest`.
+    given_up : dict
+        Gets each task that was given up, with the last line of what it raised.
+    """
     totals = dict.fromkeys(("tasks", "wall", "quarantined", *_COUNTS, *_PHASES), 0.0)
     for entry in entries:
         if entry.name == "finished":
             totals["wall"] = entry.seconds.get("wall", 0.0)
             continue
         totals["tasks"] += 1
-        totals["quarantined"] += entry.state == "quarantined"
+        if entry.state == "quarantined":
+            totals["quarantined"] += 1
+            given_up[entry.name] = last_line(entry.error)
         for count in _COUNTS:
             totals[count] += entry.counts.get(count, 0.0)
         for phase in _PHASES:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mitoscale.core.errors import StoppedError
 from mitoscale.core.result import BlockResult
-from mitoscale.storage.lines import lines_of, open_to_append
+from mitoscale.storage.lines import lines_from_the_end, lines_of, open_to_append
 
 _SYNC_SECONDS = 1.0
 
@@ -85,21 +85,15 @@ class Ledger:
 
     def lines(self, token: str) -> Iterator[LedgerEntry]:
         """Every entry that was written with ``token``, oldest first; of several with one name the last counts."""
-        for line in lines_of(self.path):
-            try:
-                entry = LedgerEntry.model_validate_json(line)
-            except ValidationError:
-                continue  # a line cut off by a crash: its block is computed again
-            if entry.token == token:
-                yield entry
+        return _parsed(lines_of(self.path), token)
 
     def latest(self, token: str) -> Iterator[LedgerEntry]:
-        """The latest entry of each name that was written with ``token``, in the order they were written.
-
-        Reads the file twice rather than hold a million entries: only names are kept.
-        """
-        last = {entry.name: number for number, entry in enumerate(self.lines(token))}
-        yield from (entry for number, entry in enumerate(self.lines(token)) if last.get(entry.name) == number)
+        """The latest entry of each name that was written with ``token``, the newest first; of all only the names are held."""
+        seen: set[str] = set()
+        for entry in _parsed(lines_from_the_end(self.path), token):
+            if entry.name not in seen:
+                seen.add(entry.name)
+                yield entry
 
     def last(self, name: str, token: str) -> LedgerEntry | None:
         """The latest entry with a name and a token; what was found is remembered until the file changes.
@@ -111,11 +105,15 @@ class Ledger:
         token : str
             Settings it was done with.
         """
+        return _last(self.path, name, token, self.version())
+
+    def version(self) -> tuple[int, int, int]:
+        """Tells the file's states apart, without reading it: each line that is appended changes it."""
         try:
             status = self.path.stat()
         except OSError:
-            return _last(self.path, name, token, 0, 0, 0)
-        return _last(self.path, name, token, status.st_ino, status.st_size, status.st_mtime_ns)
+            return 0, 0, 0
+        return status.st_ino, status.st_size, status.st_mtime_ns
 
     def append(
         self,
@@ -198,12 +196,17 @@ class Ledger:
 
 
 @lru_cache(maxsize=256)
-def _last(path: Path, name: str, token: str, inode: int, size: int, modified: int) -> LedgerEntry | None:
-    """As :meth:`Ledger.last`; other lines are not parsed. The last three arguments tell the file's states apart."""
-    mark, found = f'"name":"{name}"'.encode(), None
-    for line in lines_of(path):
-        if mark in line:
-            with suppress(ValidationError):
-                entry = LedgerEntry.model_validate_json(line)
-                found = entry if entry.token == token and entry.name == name else found
-    return found
+def _last(path: Path, name: str, token: str, version: tuple[int, int, int]) -> LedgerEntry | None:
+    """As :meth:`Ledger.last`; other lines are not parsed. ``version`` tells the file's states apart."""
+    mark = f'"name":"{name}"'.encode()
+    found = _parsed((line for line in lines_from_the_end(path) if mark in line), token)
+    return next((entry for entry in found if entry.name == name), None)
+
+
+def _parsed(lines: Iterable[bytes], token: str) -> Iterator[LedgerEntry]:
+    """The entries that were written with a token."""
+    for line in lines:
+        with suppress(ValidationError):  # a line cut off by a crash: its block is computed again
+            entry = LedgerEntry.model_validate_json(line)
+            if entry.token == token:
+                yield entry

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -33,14 +34,34 @@ def lines_of(path: Path) -> Iterator[bytes]:
         If it cannot be read.
     """
     rest = b""
+    with _reading(path), path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            *whole, rest = (rest + piece).split(b"\n")
+            yield from (line for line in whole if line.strip())
+    if rest.strip():
+        yield rest
+
+
+def lines_from_the_end(path: Path) -> Iterator[bytes]:
+    """As :func:`lines_of`, the last line first; what is appended meanwhile is left out."""
+    rest = b""
+    with _reading(path), path.open("rb") as file:
+        start = file.seek(0, os.SEEK_END)
+        while start:
+            start, stop = max(0, start - _PIECE), start
+            file.seek(start)
+            rest, *whole = (file.read(stop - start) + rest).split(b"\n")
+            yield from (line for line in reversed(whole) if line.strip())
+    if rest.strip():
+        yield rest
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """What errors of reading become; a file that is not there is no error."""
     try:
-        with path.open("rb") as file:
-            while piece := file.read(_PIECE):
-                *whole, rest = (rest + piece).split(b"\n")
-                yield from (line for line in whole if line.strip())
+        yield
     except FileNotFoundError:
         return
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); restore it, or start in a new folder") from error
-    if rest.strip():
-        yield rest

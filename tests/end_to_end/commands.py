@@ -8,6 +8,7 @@ import os
 import resource
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -16,10 +17,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from mitoscale.cli import main
 from mitoscale.cluster.executor import SerialExecutor
 from mitoscale.ops.phantom import Phantom
+from mitoscale.storage import ledger
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.layout import RunFolder
 
@@ -73,6 +76,8 @@ class Finished:
     """Its folder."""
     ended: Ended
     """How its command ended."""
+    ledger_scans: int
+    """How often it read one of its ledgers from one end to the other."""
 
 
 @contextmanager
@@ -127,6 +132,24 @@ def contents(folder: str | Path) -> dict[str, str]:
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
         for path in sorted(Path(folder).rglob("*"))
     }
+
+
+@contextmanager
+def counting_scans() -> Iterator[Counter[str]]:
+    """Count how often each ledger is read from one end to the other."""
+    scans: Counter[str] = Counter()
+
+    def counted(lines: Callable[[Path], Iterator[bytes]]) -> Callable[[Path], Iterator[bytes]]:
+        def read(path: Path) -> Iterator[bytes]:
+            yield from lines(path)
+            scans[path.name] += path.exists()
+
+        return read
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("lines_of", "lines_from_the_end"):
+            patch.setattr(ledger, name, counted(getattr(ledger, name)))
+        yield scans
 
 
 @contextmanager

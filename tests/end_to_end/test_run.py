@@ -94,6 +94,11 @@ def test_ledgers_name_each_task_once(finished: Finished) -> None:
         assert names[-1] == "finished"
 
 
+def test_a_ledger_is_read_by_each_stage_that_needs_it_and_no_more(finished: Finished) -> None:
+    """Each stage reads its own at its end and those of its sources, coarser levels once more, and the report six."""
+    assert 20 < finished.ledger_scans <= 30
+
+
 def test_watershed_of_known_foreground_finds_the_objects(mitoscale: Call, stack: Stack, tmp_path: Path) -> None:
     ended = mitoscale("run", stack.image, str(tmp_path / "run"), *stack.oracle())
     assert ended.code == 0, ended.err

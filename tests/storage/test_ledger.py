@@ -60,7 +60,7 @@ def test_the_latest_lines_one_by_one_are_all_entries(path: Path, lines: list[tup
     latest = list(ledger.latest("t"))
     assert {entry.name: entry for entry in latest} == ledger.entries("t")
     assert len({entry.name for entry in latest}) == len(latest)
-    assert [e.counts["number"] for e in latest] == sorted(e.counts["number"] for e in latest)
+    assert [e.counts["number"] for e in latest] == sorted((e.counts["number"] for e in latest), reverse=True)
     ledger.close()
 
 
