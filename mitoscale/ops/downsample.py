@@ -49,16 +49,47 @@ def mean_downsample(image: np.ndarray, factor: Triple) -> np.ndarray:
     array([[[1, 9]]], dtype=uint8)
     """
     shape = _coarse_shape(image, factor)
-    kind = np.uint32 if image.dtype.kind in "ub" and image.dtype.itemsize <= 2 else np.float64
-    total = np.zeros(shape, kind)
+    if image.dtype.kind in "ub" and image.dtype.itemsize <= 2:
+        return _integer_means(image, factor, shape)
+    total = np.zeros(shape, np.float64)
     count = np.zeros(shape, np.uint8)
     for part, where in _members(image, factor):
         total[where] += part
         count[where] += 1
-    if kind is np.uint32:
-        return ((total + count // 2) // count).astype(image.dtype)
     mean = total / count
     return (np.floor(mean + 0.5) if image.dtype.kind in "iu" else mean).astype(image.dtype)
+
+
+def _integer_means(image: np.ndarray, factor: Triple, shape: Triple) -> np.ndarray:
+    """Rounded means of small unsigned integers, a coarse slice at a time and an axis after the other: what fits into the cache."""
+    kind = np.uint16 if image.dtype.itemsize == 1 else np.uint32
+    bits = sum(f == 2 for f in factor)
+    half = kind((1 << bits) >> 1)
+    coarse = np.empty(shape, image.dtype)
+    for z, plane in enumerate(coarse):
+        members = image[z * factor[0] : (z + 1) * factor[0]]
+        total = members[0].astype(kind)
+        if factor[0] == 2:
+            total += members[-1]  # at an odd border the last one counts twice
+        for axis in (0, 1):
+            if factor[axis + 1] == 2:
+                total = _pair_sums(total, axis)
+        total += half
+        total >>= kind(bits)
+        plane[...] = total
+    return coarse
+
+
+def _pair_sums(values: np.ndarray, axis: int) -> np.ndarray:
+    """Sums of neighbours along an axis; the last of an odd number is counted twice."""
+    first, second = ((slice(None),) * axis + (slice(i, None, 2),) for i in (0, 1))
+    sums, others = values[first].copy(), values[second]
+    there = (slice(None),) * axis + (slice(0, others.shape[axis]),)
+    sums[there] += others
+    if others.shape[axis] < sums.shape[axis]:
+        last = (slice(None),) * axis + (slice(-1, None),)
+        sums[last] *= 2
+    return sums
 
 
 def mode_downsample(labels: np.ndarray, factor: Triple) -> np.ndarray:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 
 _CUT_BITS = 10
 """Bits of a float32's mantissa that its bin leaves away."""
@@ -75,6 +76,16 @@ def values_of(bins: np.ndarray, dtype: str) -> np.ndarray:
     return bits.view(np.float32).astype(np.float64)
 
 
+def _bytes_counted(grey: np.ndarray) -> np.ndarray:
+    """(256,) int64: how often each byte is there. Pillow counts in place; ``bincount`` makes eight bytes of each first."""
+    counts = np.zeros(256, np.int64)
+    if grey.size:
+        for plane in grey.reshape(-1, grey.shape[-2] if grey.ndim > 1 else 1, grey.shape[-1]):
+            picture = Image.frombuffer("L", plane.shape[::-1], np.ascontiguousarray(plane), "raw", "L", 0, 1)
+            counts += picture.histogram()
+    return counts
+
+
 @dataclass(frozen=True)
 class Histogram:
     """How many voxels have which grey value; only bins that hold some."""
@@ -89,6 +100,8 @@ class Histogram:
     @classmethod
     def of(cls, grey: np.ndarray) -> Histogram:
         """Count an array of any shape."""
+        if grey.dtype == np.uint8:
+            return cls._dense("uint8", _bytes_counted(grey))
         return cls._dense(grey.dtype.name, np.bincount(bins_of(grey).ravel(), minlength=1))
 
     @classmethod

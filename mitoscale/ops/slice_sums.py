@@ -6,14 +6,17 @@ are whole numbers, so those of parts add up to that of the whole exactly; of flo
 
 from __future__ import annotations
 
-import hashlib
+from typing import Any
 
 import numpy as np
+import xxhash
 
 from mitoscale.ops.padding_detection import CELL, Runs, flat_plane
 
 AHEAD = 2
 """A slice is compared with so many after it."""
+
+_ROWS = 2**16
 
 _PAIR = ("cells", "a", "b", "aa", "bb", "ab")
 
@@ -44,7 +47,7 @@ def slice_sums(image: np.ndarray, runs: Runs, depth: int) -> Sums:
     height, width = (n // CELL for n in image.shape[1:])  # cells that the border cuts tell little
     means, tissue = [], []
     for z, plane in enumerate(image):
-        cells = plane[: height * CELL, : width * CELL].reshape(height, CELL, width, CELL).sum((1, 3), dtype=kind)
+        cells = _cell_sums(plane[: height * CELL, : width * CELL], kind)
         means.append(cells // CELL**2 if kind == np.int64 else cells / CELL**2)
         here = {name: column[runs["z"] == z] for name, column in runs.items()}
         whole = (-(-plane.shape[0] // CELL), -(-plane.shape[1] // CELL))
@@ -55,10 +58,8 @@ def slice_sums(image: np.ndarray, runs: Runs, depth: int) -> Sums:
     for z in range(depth):
         a = means[z][tissue[z]]
         sums["tissue"][z], sums["sum"][z], sums["squares"][z] = len(a), a.sum(), (a * a).sum()
-        step = np.diff(image[z].astype(kind), axis=1).ravel()
-        sums["edges"][z] = step @ step
-        stored = np.ascontiguousarray(image[z]).tobytes()
-        sums["digest"][z] = int.from_bytes(hashlib.blake2b(stored, digest_size=8).digest(), "little")
+        sums["edges"][z] = _squared_steps(image[z], kind)
+        sums["digest"][z] = xxhash.xxh3_64_intdigest(np.ascontiguousarray(image[z]))
         for ahead in range(1, AHEAD + 1):
             if z + ahead >= len(image):
                 continue
@@ -68,6 +69,33 @@ def slice_sums(image: np.ndarray, runs: Runs, depth: int) -> Sums:
             for name, value in zip(_PAIR, found, strict=True):
                 sums[f"{name}{ahead}"][z] = value
     return sums
+
+
+def _cell_sums(plane: np.ndarray, kind: np.dtype) -> np.ndarray:
+    """(Y, X) sum of each cell of a part of a slice that is whole cells."""
+    height, width = (n // CELL for n in plane.shape)
+    if plane.dtype.kind not in "iu" or plane.dtype.itemsize > 2:
+        return plane.reshape(height, CELL, width, CELL).sum((1, 3), dtype=kind)
+    rows = plane.reshape(height, CELL, width * CELL)
+    total: np.ndarray = rows[:, 0].astype(np.uint16 if plane.dtype == np.uint8 else np.int32)
+    for row in range(1, CELL):
+        total += rows[:, row]
+    wide = total.reshape(height, width, CELL).astype(np.float64)
+    return (wide @ np.ones(CELL)).astype(kind)  # whole numbers, far below 2^53
+
+
+def _squared_steps(plane: np.ndarray, kind: np.dtype) -> Any:
+    """Sum of the squared differences of neighbours along x."""
+    if plane.dtype != np.uint8:
+        step = np.diff(plane.astype(kind), axis=1).ravel()
+        return step @ step
+    left, right = plane[:, :-1], plane[:, 1:]
+    step = np.maximum(left, right) - np.minimum(left, right)
+    squares = np.multiply(step, step, dtype=np.uint16)
+    total = np.int64(0)
+    for first in range(0, len(squares), _ROWS):  # so many rows of squares fit into 32 bits
+        total += np.add.reduce(squares[first : first + _ROWS], axis=0, dtype=np.uint32).sum(dtype=np.int64)
+    return total
 
 
 def likeness(sums: Sums, ahead: int) -> np.ndarray:

@@ -1,0 +1,38 @@
+"""Sums of slices are what whole numbers of any size give, whatever the dtype they are added up in."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mitoscale.ops.padding_detection import CELL, flat_runs
+from mitoscale.ops.slice_sums import slice_sums
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "uint32"])
+@pytest.mark.parametrize("shape", [(3, 40, 48), (2, 13, 9), (1, 100, 131), (2, 8, 1)])
+def test_sums_are_exact(dtype: str, shape: tuple[int, int, int]) -> None:
+    limits, rng = np.iinfo(dtype), np.random.default_rng(3)
+    image = rng.integers(limits.min, min(limits.max, 2**20), shape, endpoint=True).astype(dtype)
+    image[0, ::2], image[0, 1::2] = limits.min, min(limits.max, 2**20)  # the largest steps there can be
+    image[0, :, 1::2] = image[0, ::-1, 1::2]
+    sums = slice_sums(image, flat_runs(image), len(image))
+    exact = image.astype(object)
+    for z, plane in enumerate(exact):
+        steps = plane[:, 1:] - plane[:, :-1]
+        assert sums["edges"][z] == (steps * steps).sum()
+        height, width = (n // CELL for n in plane.shape)
+        cells = [
+            sum(plane[y * CELL : (y + 1) * CELL, x * CELL : (x + 1) * CELL].ravel().tolist()) // CELL**2
+            for y in range(height)
+            for x in range(width)
+        ]
+        assert sums["tissue"][z] == len(cells) and sums["sum"][z] == sum(cells)
+        assert sums["squares"][z] == sum(c * c for c in cells)
+
+
+def test_equal_slices_have_one_digest_and_others_have_others() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (3, 16, 16), dtype=np.uint8)
+    image[1] = image[0]
+    first, second, third = slice_sums(image, flat_runs(image), 3)["digest"]
+    assert first == second != third
