@@ -63,6 +63,8 @@ HOMES = {
     "fastremap": ("ops",),
     "scipy": ("evaluation", "ops", "training"),
     "skimage": ("ops",),
+    "fast_simplification": ("ops",),
+    "DracoPy": ("storage",),
 }
 """Libraries, and the only parts that may import them."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from mitoscale.core.errors import InputError
-from mitoscale.export import csv_table, mrc_file, n5_pyramid, tiff, zarr_v2
+from mitoscale.export import csv_table, mrc_file, n5_pyramid, precomputed_volumes, tiff, zarr_v2
 from mitoscale.export.kind import Kind
 
 KINDS: tuple[Kind, ...] = (
@@ -14,6 +14,7 @@ KINDS: tuple[Kind, ...] = (
     csv_table.KIND,
     mrc_file.KIND,
     n5_pyramid.KIND,
+    precomputed_volumes.KIND,
     zarr_v2.KIND,
     tiff.SLICES,
 )

@@ -16,8 +16,8 @@ def chunk_of(level: Level) -> Triple:
     return z, y, x
 
 
-def copy(level: Level, array: NewChunked, step: Triple) -> None:
-    """Copy all voxels; each chunk is written once.
+def copy(level: Level, array: NewChunked) -> None:
+    """Copy all voxels; each chunk or shard is written once.
 
     Parameters
     ----------
@@ -25,8 +25,6 @@ def copy(level: Level, array: NewChunked, step: Triple) -> None:
         What is copied.
     array : NewChunked
         Of its shape and dtype.
-    step : (z, y, x)
-        What the array's writer writes at once: its chunk, or its shard.
 
     Raises
     ------
@@ -35,5 +33,5 @@ def copy(level: Level, array: NewChunked, step: Triple) -> None:
     StoppedError
         If it cannot be written.
     """
-    for block in level.blocks(step):
+    for block in level.blocks(array.step):
         array.write(block, level.read(block))

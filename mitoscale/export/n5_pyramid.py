@@ -32,8 +32,8 @@ def write(content: Content, path: str) -> None:
     levels = content.labels
     factors = [[c // f for c, f in zip(level.factor, levels[0].factor, strict=True)][::-1] for level in levels]
     for number, (level, factor) in enumerate(zip(levels, factors, strict=True)):
-        array, chunk = os.path.join(path, f"s{number}"), chunk_of(level)
-        copy(level, create_n5(array, level.shape, level.dtype, chunk), chunk)
+        array = os.path.join(path, f"s{number}")
+        copy(level, create_n5(array, level.shape, level.dtype, chunk_of(level)))
         own = read_json(os.path.join(array, _FILE))
         write_json(os.path.join(array, _FILE), {**own, **_place(level), "downsamplingFactors": factor})
     datasets = [{"path": f"s{number}", "transform": _place(level)["transform"]} for number, level in enumerate(levels)]

@@ -50,8 +50,7 @@ def write_pyramid(levels: Sequence[Level], path: str, *, name: str, attributes: 
         ``nanometer`` or ``micrometer``: what scales and translations are told in.
     """
     for number, level in enumerate(levels):
-        chunk = chunk_of(level)
-        copy(level, create_zarr2(os.path.join(path, str(number)), level.shape, level.dtype, chunk), chunk)
+        copy(level, create_zarr2(os.path.join(path, str(number)), level.shape, level.dtype, chunk_of(level)))
     write_json(os.path.join(path, ".zgroup"), {"zarr_format": 2})
     write_json(os.path.join(path, ".zattrs"), {"multiscales": [_multiscale(levels, name, unit)], **attributes})
 

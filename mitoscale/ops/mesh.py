@@ -25,7 +25,7 @@ def surface_mesh(mask: np.ndarray, spacing: Spacing, origin: Spacing = (0.0, 0.0
     vertices : (N, 3) float32
         x, y, z in nm, as viewers want them.
     triangles : (M, 3) uint32
-        Numbers of vertices.
+        Numbers of vertices, counter-clockwise seen from outside.
 
     Examples
     --------
@@ -39,4 +39,4 @@ def surface_mesh(mask: np.ndarray, spacing: Spacing, origin: Spacing = (0.0, 0.0
         return np.zeros((0, 3), np.float32), np.zeros((0, 3), np.uint32)
     vertices, triangles, _, _ = marching_cubes(np.pad(mask, 1).astype(np.float32), 0.5, spacing=spacing)
     vertices += np.array(origin) - np.array(spacing)
-    return np.ascontiguousarray(vertices[:, ::-1], np.float32), np.ascontiguousarray(triangles[:, ::-1], np.uint32)
+    return np.ascontiguousarray(vertices[:, ::-1], np.float32), np.ascontiguousarray(triangles, np.uint32)

@@ -12,8 +12,13 @@ import numpy as np
 import tensorstore as ts
 
 from mitoscale.core.errors import StoppedError
-from mitoscale.core.geometry import Region, Triple
+from mitoscale.core.geometry import Region, Spacing, Triple
 from mitoscale.storage.tensorstore_context import context
+
+PRECOMPUTED_CHUNK = 64
+"""Edge of a precomputed volume's chunks: what a viewer asks for at once."""
+_SHARD_BITS = 6
+"""2^6 chunks share a file: 128 MiB of labels at most are written at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +31,12 @@ class NewChunked:
     """tensorstore's."""
     axes: str
     """The stored order of its axes, such as ``xyz``."""
+
+    @property
+    def step(self) -> Triple:
+        """What is best written at once (z, y, x): a chunk, or a shard."""
+        size = dict(zip(self.axes, self.store.chunk_layout.write_chunk.shape, strict=True))
+        return size["z"], size["y"], size["x"]
 
     def write(self, region: Region, voxels: np.ndarray) -> None:
         """Write voxels.
@@ -106,6 +117,68 @@ def create_n5(path: str, shape: Triple, dtype: np.dtype, chunks: Triple) -> NewC
         "compression": {"type": "gzip", "level": 1},
     }
     return _create(path, "n5", "xyz", {"metadata": metadata})
+
+
+def precomputed_scale(shape: Triple, offset: Triple, spacing: Spacing, encoding: str) -> dict[str, Any]:
+    """A scale of a Neuroglancer precomputed volume, in shards of 64 chunks.
+
+    Parameters
+    ----------
+    shape : (z, y, x)
+        In voxels.
+    offset : (z, y, x)
+        Of its corner, in voxels.
+    spacing : (z, y, x)
+        Voxel size in nm.
+    encoding : str
+        ``raw`` or ``compressed_segmentation``.
+    """
+    chunk = [min(PRECOMPUTED_CHUNK, n) for n in shape[::-1]]
+    bits = sum((-(-n // c) - 1).bit_length() for n, c in zip(shape[::-1], chunk, strict=True))
+    inside = min(bits, _SHARD_BITS)
+    sharding = {
+        "@type": "neuroglancer_uint64_sharded_v1",
+        "hash": "identity",
+        "preshift_bits": inside,
+        "minishard_bits": 0,
+        "shard_bits": bits - inside,
+        "minishard_index_encoding": "gzip",
+        "data_encoding": "gzip",
+    }
+    block = {"compressed_segmentation_block_size": [8, 8, 8]} if encoding == "compressed_segmentation" else {}
+    return {
+        "key": "_".join(f"{size:g}" for size in spacing[::-1]),
+        "size": list(shape[::-1]),
+        "voxel_offset": list(offset[::-1]),
+        "resolution": list(spacing[::-1]),
+        "encoding": encoding,
+        "chunk_size": chunk,
+        "sharding": sharding,
+        **block,
+    }
+
+
+def create_precomputed(path: str, scale: dict[str, Any], dtype: np.dtype, kind: str) -> NewChunked:
+    """Make a scale of a Neuroglancer precomputed volume; the first one makes the volume too.
+
+    Parameters
+    ----------
+    path : str
+        The volume's folder.
+    scale : dict
+        From :func:`precomputed_scale`.
+    dtype : dtype
+        Of its voxels.
+    kind : str
+        ``image`` or ``segmentation``.
+
+    Raises
+    ------
+    StoppedError
+        If it cannot be written.
+    """
+    whole = {"type": kind, "data_type": dtype.name, "num_channels": 1}
+    return _create(path, "neuroglancer_precomputed", "xyzc", {"multiscale_metadata": whole, "scale_metadata": scale})
 
 
 def _create(path: str, driver: str, axes: str, options: dict[str, Any]) -> NewChunked:

@@ -8,8 +8,8 @@ from commands import Call
 
 from mitoscale.storage.tiff_writing import write_tiff
 
-SHAPE = (8, 48, 280)
-MIDDLES = ((4, 12, 20), (4, 30, 60), (3, 20, 110), (5, 36, 150), (2, 10, 190), (4, 30, 250), (0, 40, 278))
+SHAPE = (12, 48, 280)
+MIDDLES = ((6, 14, 20), (6, 32, 62), (3, 20, 110), (6, 36, 150), (2, 12, 195), (6, 30, 245), (0, 40, 278))
 
 
 def balls() -> np.ndarray:
@@ -19,7 +19,7 @@ def balls() -> np.ndarray:
     for number, middle in enumerate(
         [(4, 12, 20), (4, 30, 60), (3, 20, 110), (5, 36, 150), (2, 10, 190), (4, 30, 250), (0, 40, 278)]
     ):
-        inside = ((z - middle[0]) / 3.2) ** 2 + ((y - middle[1]) / 9) ** 2 + ((x - middle[2]) / 14) ** 2 < 1
+        inside = ((z - middle[0]) / 4.4) ** 2 + ((y - middle[1]) / 11) ** 2 + ((x - middle[2]) / 18) ** 2 < 1
         labels[inside] = number + 1
     return labels
 
