@@ -59,7 +59,7 @@ def slice_sums(image: np.ndarray, runs: Runs, depth: int) -> Sums:
         a = means[z][tissue[z]]
         sums["tissue"][z], sums["sum"][z], sums["squares"][z] = len(a), a.sum(), (a * a).sum()
         sums["edges"][z] = _squared_steps(image[z], kind)
-        sums["digest"][z] = xxhash.xxh3_64_intdigest(np.ascontiguousarray(image[z]))
+        sums["digest"][z] = xxhash.xxh3_64_intdigest(np.ascontiguousarray(image[z]).tobytes())
         for ahead in range(1, AHEAD + 1):
             if z + ahead >= len(image):
                 continue
