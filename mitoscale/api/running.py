@@ -80,7 +80,7 @@ def run(
     where = load_cluster(cluster)
     volume = open_source(os.fspath(source), request.voxel_size, request.reading)
     planned = pipeline.settings_for(volume, request, where.threads)
-    plan = pipeline.make_plan(volume, os.fspath(run), planned, request.labels_into_source)
+    plan = pipeline.make_plan(volume, os.fspath(run), planned)
     begun = pipeline.start(plan, request.redo)
     for note in volume.notes:
         warnings.warn(note, stacklevel=2)

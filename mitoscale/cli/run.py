@@ -40,7 +40,7 @@ def run(src: str, run: str, request: RunRequest, cluster: str | None, workers: i
 
     source = open_source(src, request.voxel_size, request.reading)
     where = cluster_settings(cluster, workers)
-    plan = make_plan(source, run, settings_for(source, request, where.threads), request.labels_into_source)
+    plan = make_plan(source, run, settings_for(source, request, where.threads))
     begun = start(plan, request.redo)
     tell(source)
     with taken_back(begun):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region, Spacing, Triple
@@ -41,6 +41,13 @@ class RunPlan(BaseModel):
     """The volume."""
     settings: RunSettings
     """All settings."""
+
+    @model_validator(mode="after")
+    def _check(self) -> RunPlan:
+        wanted, spec = self.settings.convert, self.spec
+        if (spec.spacing, spec.chunks, spec.shards) != (wanted.spacing, wanted.chunks, wanted.core):
+            raise ValueError(f"the volume {spec} is not what the settings ask for: {wanted}")
+        return self
 
     @property
     def core(self) -> Triple:

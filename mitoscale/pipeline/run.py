@@ -84,7 +84,7 @@ class Run:
         return Report
 
 
-def make_plan(source: Source, run: str, settings: RunSettings, labels_into_source: bool = False) -> RunPlan:
+def make_plan(source: Source, run: str, settings: RunSettings) -> RunPlan:
     """The plan for a source and settings.
 
     Parameters
@@ -95,8 +95,6 @@ def make_plan(source: Source, run: str, settings: RunSettings, labels_into_sourc
         Folder of the run.
     settings : RunSettings
         Its settings.
-    labels_into_source : bool
-        Whether labels are written into the source OME-Zarr.
     """
     core = settings.convert.core
     factors = pyramid_factors(source.shape, source.spacing, core)
@@ -111,7 +109,7 @@ def make_plan(source: Source, run: str, settings: RunSettings, labels_into_sourc
     )
     folder = RunFolder(os.path.abspath(run))
     labels = folder.labels
-    if labels_into_source:
+    if settings.relabel.into_source:
         if source.level0 is None:
             raise InputError("--labels-into-source needs a source that is an OME-Zarr")
         if Path(source.path, ".zgroup").exists():

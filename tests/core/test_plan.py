@@ -108,3 +108,10 @@ def test_a_plan_survives_its_file() -> None:
     plan = plan_of((100, 100, 100), (5.0, 5.0, 5.0), (32, 64, 64), margin=(2, 3, 4))
     assert RunPlan.model_validate_json(plan.model_dump_json()) == plan
     assert np.prod(plan.slot_shape) > 0
+
+
+def test_a_volume_other_than_the_settings_ask_for_is_no_plan() -> None:
+    plan = plan_of((8, 64, 64), (5.0, 5.0, 5.0), (8, 32, 32))
+    other = plan.spec.model_copy(update={"spacing": (6.0, 5.0, 5.0)})
+    with pytest.raises(ValueError, match="is not what the settings ask for"):
+        RunPlan(run="/run", image="/run/0", labels="/run/labels", spec=other, settings=plan.settings)

@@ -94,7 +94,7 @@ def test_a_run_never_touches_the_labels_of_another_run_on_the_same_source(
     options = [*stack.exact(), "--labels-into-source"]
     assert mitoscale("run", source, first, *options).code == 0
     labels.rename(tmp_path / "aside")
-    begun = start(make_plan(open_source(source, None), second, load(first).plan.settings, True), None)
+    begun = start(make_plan(open_source(source, None), second, load(first).plan.settings), None)
     (tmp_path / "aside").rename(labels)
     before = contents(labels)
     with pytest.raises(InputError, match=r"holds the labels of another run than .*second: rename or remove them"):
