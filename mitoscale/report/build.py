@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -25,16 +25,29 @@ from mitoscale.report.html import render
 from mitoscale.report.pictures import volume_histogram
 from mitoscale.report.run_pictures import run_pictures
 from mitoscale.report.stage_table import stage_table, stage_totals
-from mitoscale.stages.earlier_outputs import read_written_table
+from mitoscale.stages.earlier_outputs import damaged_table, read_written_table
 from mitoscale.stages.stage import Stage
 from mitoscale.stages.work_tables import final_tables
 from mitoscale.storage.atomic import replacing
 from mitoscale.storage.layout import read_json
 from mitoscale.storage.ledger import Ledger
-from mitoscale.storage.tables import Columns
+from mitoscale.storage.tables import Columns, batches_of
 
 _ELSEWHERE = {"source", "fingerprint", "region", "weights"}
 """Settings that the page shows under provenance."""
+
+_OF_OBJECTS = (
+    "label",
+    "volume_nm3",
+    "axis_major_nm",
+    *(f"centroid_{axis}_nm" for axis in "zyx"),
+    "n_slices",
+    *(f"touches_{mark}" for mark in ("border", "padding", "replaced", "lost")),
+    "mean_foreground",
+)
+"""Columns that are shown; of all those of many objects nothing else is held."""
+
+_OF_EDGES = ("kind", "face", "z", "y", "x", "strength", "accepted", "low", "high", "neighbour")
 
 _EMBEDDED_SAM = (
     "The embedded sam-small is a small SAM trained from scratch on one FIB-SEM volume and phantoms, not Meta's model; "
@@ -63,8 +76,8 @@ class Report(Stage):
 
     def content(self) -> ReportContent:
         """What the report shows."""
-        objects = read_written_table(self.folder.objects, stage="measure", task="")
-        totals, quarantined = self._totals()
+        objects = read_written_table(self.folder.objects, stage="measure", task="", columns=_OF_OBJECTS)
+        totals, lost = self._totals()
         region, spec = self.plan.region, self.plan.spec
         cubic_um = region.size * float(np.prod(spec.spacing)) / 1e9
         volume = float(objects["volume_nm3"].sum())
@@ -95,10 +108,10 @@ class Report(Stage):
             stage_seconds={name: t["wall"] for name, t in totals.items()},
             settings=self._settings(),
             provenance=_provenance(provenance, region),
-            warnings=[*_warnings(quarantined, seams), *self.grey.told(), *dropped(self.plan), *_marked(objects)],
+            warnings=[*_warnings(len(lost), seams), *self.grey.told(), *dropped(self.plan), *_marked(objects)],
             seam_rates=self._seam_rates(),
             seams=seams,
-            quarantined=quarantined,
+            quarantined=_quarantined(lost),
             footer=f"mitoscale {provenance.version} {provenance.commit[:12]}".strip(),
         )
 
@@ -123,18 +136,17 @@ class Report(Stage):
         stages = {s: getattr(self.plan.settings, s).model_dump(mode="json", exclude=_ELSEWHERE) for s in STAGES}
         return {stage: {k: _text(v) for k, v in values.items()} for stage, values in stages.items()}
 
-    def _totals(self) -> tuple[dict[str, dict[str, float]], Table]:
+    def _totals(self) -> tuple[dict[str, dict[str, float]], list[tuple[str, str, str]]]:
         """Numbers of each stage, and the tasks that were given up; each ledger is read once."""
-        totals, rows = {}, []
+        totals, lost = {}, []
         for stage in STAGES[:-1]:
             given_up: dict[str, str] = {}
             totals[stage] = stage_totals(Ledger(self.folder.ledger(stage)).latest(self.plan.settings.token(stage)), given_up)
-            rows += [(stage, task, why) for task, why in sorted(given_up.items())]
-        return totals, Table(head=("stage", "block", "error"), rows=rows)
+            lost += [(stage, task, why) for task, why in sorted(given_up.items())]
+        return totals, lost
 
     def _seams(self, most: int = 20) -> Table:
         """The suspects in doubt most, with the final labels on both sides; not where both were dropped for their size."""
-        edges = read_written_table(self.folder.edges_table, stage="stitch", task="")
         known = Path(self.folder.final_tables).is_dir()  # clean removes them
         final_table = lru_cache(maxsize=64)(self._final_table)
 
@@ -144,24 +156,30 @@ class Report(Stage):
             return int(table["label"][np.searchsorted(table["local"], local)])
 
         rows: list[tuple[str, ...]] = []
-        for i, kind in enumerate(edges["kind"]):
-            sides = [final_label(edges[side][i]) for side in ("low", "high")] if known and kind != "open" else []
+        for edge in self._edges():
+            sides = [final_label(edge[side]) for side in ("low", "high")] if known and edge["kind"] != "open" else []
             if sides and not any(sides):
                 continue
-            strength = edges["strength"][i]
             rows.append(
                 (
-                    f"{kind}: neighbour {edges['neighbour'][i]}" if edges["neighbour"][i] else str(kind),
-                    str(edges["face"][i]),
-                    ", ".join(str(edges[axis][i]) for axis in "zyx"),
+                    f"{edge['kind']}: neighbour {edge['neighbour']}" if edge["neighbour"] else str(edge["kind"]),
+                    str(edge["face"]),
+                    ", ".join(str(edge[axis]) for axis in "zyx"),
                     " | ".join(str(side) if side else "dropped" for side in sides),
-                    "" if np.isnan(strength) else f"{strength:.2f}",
-                    "yes" if edges["accepted"][i] else "no",
+                    "" if np.isnan(edge["strength"]) else f"{edge['strength']:.2f}",
+                    "yes" if edge["accepted"] else "no",
                 )
             )
             if len(rows) == most:
                 break
         return Table(head=("suspected", "face", "at z, y, x", "labels", "strength", "joined"), rows=rows)
+
+    def _edges(self) -> Iterator[dict[str, Any]]:
+        """Rows of the seam report one by one; of millions only the first are looked at."""
+        with damaged_table("stitch"):
+            for piece in batches_of(self.folder.edges_table, _OF_EDGES):
+                for i in range(len(piece["kind"])):
+                    yield {name: values[i] for name, values in piece.items()}
 
     def _final_table(self, number: int) -> Columns:
         """The fragments of a block with their final labels."""
@@ -201,10 +219,15 @@ def _provenance(provenance: Provenance, region: Region) -> dict[str, str]:
     }
 
 
-def _warnings(quarantined: Table, seams: Table) -> list[str]:
+def _quarantined(lost: Sequence[tuple[str, ...]], most: int = 50) -> Table:
+    """Stage, name and error of the tasks that were given up; of very many the first."""
+    more = [("", f"and {len(lost) - most} more", "mitoscale status tells them")] if len(lost) > most else []
+    return Table(head=("stage", "block", "error"), rows=[*lost[:most], *more])
+
+
+def _warnings(lost: int, seams: Table) -> list[str]:
     warnings = []
-    if quarantined.rows:
-        lost = len(quarantined.rows)
+    if lost:
         were = "task was given up and its" if lost == 1 else "tasks were given up and their"
         warnings.append(f"{lost} {were} objects are missing; see below. mitoscale retry heals them.")
     if seams.rows:

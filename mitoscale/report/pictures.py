@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 from PIL import Image, ImageDraw, ImageFilter
 
-from mitoscale.core.geometry import Spacing
 from mitoscale.report.colours import label_colours
 from mitoscale.report.scale import scale_bar
 from mitoscale.storage.atomic import replacing
@@ -159,29 +158,6 @@ def isotropic(
     # The pixel whose area holds the centre of the new one.
     rows, columns = ((np.arange(n) + 0.5) * m / n for n, m in zip((height, width), picture.shape, strict=False))
     return picture[rows.astype(int)[:, None], columns.astype(int)]
-
-
-def cuts(image: np.ndarray, labels: np.ndarray, spacing: Spacing) -> dict[str, np.ndarray]:
-    """The middle cut across each axis, as :func:`view` shows it.
-
-    Parameters
-    ----------
-    image, labels : (Z, Y, X)
-        uint8 grey values and labels of the same region.
-    spacing : (z, y, x)
-        Voxel size in nm.
-
-    Returns
-    -------
-    dict
-        ``xy`` (y down, x right), ``xz`` (z down, x right), ``yz`` (z down, y right): (H, W, 3) uint8.
-    """
-    z, y, x = (n // 2 for n in image.shape)
-    return {
-        "xy": view(image[z], labels[z], (spacing[1], spacing[2])),
-        "xz": view(image[:, y], labels[:, y], (spacing[0], spacing[2])),
-        "yz": view(image[:, :, x], labels[:, :, x], (spacing[0], spacing[1])),
-    }
 
 
 def montage(pictures: Sequence[np.ndarray], columns: int, gap: int = 6) -> np.ndarray:

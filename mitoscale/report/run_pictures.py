@@ -10,7 +10,7 @@ import numpy as np
 from mitoscale.core.geometry import Region
 from mitoscale.core.normalisation import Normalisation
 from mitoscale.core.plan import RunPlan
-from mitoscale.report.pictures import cuts, encode, save_png, view
+from mitoscale.report.pictures import encode, save_png, view
 from mitoscale.stages.earlier_outputs import damaged_table
 from mitoscale.storage.arrays import Array, open_array
 from mitoscale.storage.layout import RunFolder
@@ -49,10 +49,10 @@ def run_pictures(plan: RunPlan, image: Array | Reader, normalisation: Normalisat
         name = f"slice {plane.start[0]}"
         pictures[name] = view(grey, None, (spacing[1], spacing[2]))
         pictures[f"{name} with objects and detections"] = view(grey, labels, (spacing[1], spacing[2]), points)
-    whole, all_labels = normalisation.apply(image.read(region)), label_array.read(region)
-    for name, picture in cuts(whole, all_labels, spacing).items():
-        if name != "xy":
-            pictures[f"{name} cut through the middle"] = picture
+    for name, axis in (("xz", 1), ("yz", 2)):
+        plane = _cut(region, axis)
+        grey, labels = (np.squeeze(array.read(plane), axis) for array in (image, label_array))
+        pictures[f"{name} cut through the middle"] = view(normalisation.apply(grey), labels, (spacing[0], spacing[3 - axis]))
     written = []
     for i, (caption, picture) in enumerate(pictures.items()):
         save_png(Path(RunFolder(plan.run).pictures, f"{i:02d}.png"), picture)
@@ -68,6 +68,14 @@ def _shown(region: Region) -> Region:
         start.append(a + (b - a - length) // 2)
         stop.append(start[-1] + length)
     return Region(start=tuple(start), stop=tuple(stop))
+
+
+def _cut(region: Region, axis: int) -> Region:
+    """One voxel thick, through the middle; nothing else of the region is held."""
+    middle = region.start[axis] + region.shape[axis] // 2
+    start, stop = list(region.start), list(region.stop)
+    start[axis], stop[axis] = middle, middle + 1
+    return Region(start=(start[0], start[1], start[2]), stop=(stop[0], stop[1], stop[2]))
 
 
 def _points(plan: RunPlan, planes: Sequence[Region]) -> list[np.ndarray]:

@@ -7,7 +7,7 @@ compares. So a shard that is whole but old (a stale cache of a network disk) doe
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -100,7 +100,7 @@ def damaged_table(stage: str, task: str = "") -> Iterator[None]:
         raise DamagedError(stage, task, str(error)) from error
 
 
-def read_written_table(path: str, *, stage: str, task: str) -> Columns:
+def read_written_table(path: str, *, stage: str, task: str, columns: Sequence[str] | None = None) -> Columns:
     """A table that a task wrote; raises DamagedError where it is missing or broken.
 
     Parameters
@@ -109,9 +109,11 @@ def read_written_table(path: str, *, stage: str, task: str) -> Columns:
         The task's table.
     stage, task : str
         Who wrote it.
+    columns : sequence of str, optional
+        Those that are read; by default all.
     """
     with damaged_table(stage, task):
-        return read_table(path)
+        return read_table(path, columns)
 
 
 def read_written(array: Array | Reader, region: Region, grid: BlockGrid, *, stage: str, lost: frozenset[str]) -> np.ndarray:

@@ -175,7 +175,7 @@ def pieces_of(path: str) -> Iterator[Columns]:
         raise _broken(path, error) from error
 
 
-_BATCH = 2**18
+_BATCH = 2**17
 
 
 def batches_of(path: str, columns: Sequence[str]) -> Iterator[Columns]:

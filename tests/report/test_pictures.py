@@ -16,7 +16,7 @@ from PIL import Image
 from mitoscale.core.errors import StoppedError
 from mitoscale.report.colours import hex_colour, label_colours
 from mitoscale.report.history import save_history
-from mitoscale.report.pictures import cuts, encode, isotropic, montage, overlay, save_png, view, volume_histogram
+from mitoscale.report.pictures import encode, isotropic, montage, overlay, save_png, view, volume_histogram
 from mitoscale.report.scale import _round_length, scale_bar
 
 GREY = np.full((40, 60), 128, np.uint8)
@@ -88,14 +88,13 @@ def test_isotropic_keeps_lengths_and_invents_no_label(rows: int, columns: int, h
 
 
 def test_cuts_have_square_pixels() -> None:
-    image = np.zeros((10, 200, 300), np.uint8)
-    pictures = cuts(image, np.zeros(image.shape, np.uint32), (50.0, 5.0, 5.0))
     # 300 voxels fit three times into the comfortable size, 200 five times; ten slices of 50 nm span 100 pixels of 5 nm.
-    assert {name: p.shape[:2] for name, p in pictures.items()} == {
-        "xy": (600, 900),
-        "xz": (300, 900),
-        "yz": (500, 1000),
-    }
+    for shape, size, expected in (
+        ((200, 300), (5.0, 5.0), (600, 900)),
+        ((10, 300), (50.0, 5.0), (300, 900)),
+        ((10, 200), (50.0, 5.0), (500, 1000)),
+    ):
+        assert view(np.zeros(shape, np.uint8), np.zeros(shape, np.uint32), size).shape[:2] == expected
 
 
 def test_view_puts_points_on_what_they_mark() -> None:
