@@ -9,7 +9,7 @@ import click
 from mitoscale.cli.options import Part
 
 _TABLES = ("objects", "detections", "edges", "cells")
-KINDS = ("tiff", "ome-tiff", "slices", "csv", "mrc", "n5", "zarr2", "precomputed")
+KINDS = ("tiff", "ome-tiff", "slices", "csv", "mrc", "n5", "zarr2", "precomputed", "mobie", "coco")
 """Names of all kinds, so that --help need not import them."""
 
 
@@ -33,7 +33,9 @@ def export(target: str, kind: str | None, level: int | None, table: str | None, 
     x.csv              a table
     x.mrc              MRC, 16 bits (a slice at a time is in memory)
     x.n5               N5, all levels: /s0, /s1, ...
-    x.precomputed      Neuroglancer: image/, labels/ with meshes and table; needs pip install 'mitoscale[export]'
+    x.precomputed      Neuroglancer: image/, labels/ with meshes and table (needs mitoscale[export])
+    x.mobie            a MoBIE project for Fiji: image, labels, table
+    x.coco             COCO: pictures of the slices and each object's mask (RLE)
     x.zarr             OME-Zarr 0.4 (Zarr v2), all levels, for tools that do not know Zarr v3
 
     Nothing is overwritten: PATH is a new file, or a new or empty folder, outside RUN.

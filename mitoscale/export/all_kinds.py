@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from mitoscale.core.errors import InputError
-from mitoscale.export import csv_table, mrc_file, n5_pyramid, precomputed_volumes, tiff, zarr_v2
+from mitoscale.export import coco, csv_table, mobie, mrc_file, n5_pyramid, precomputed_volumes, tiff, zarr_v2
 from mitoscale.export.kind import Kind
 
 KINDS: tuple[Kind, ...] = (
@@ -16,6 +16,8 @@ KINDS: tuple[Kind, ...] = (
     n5_pyramid.KIND,
     precomputed_volumes.KIND,
     zarr_v2.KIND,
+    mobie.KIND,
+    coco.KIND,
     tiff.SLICES,
 )
 """A name is the first one's whose ending it has."""

@@ -10,11 +10,11 @@ import numpy as np
 from mitoscale.core.geometry import Region, Spacing
 from mitoscale.export.exported import Content
 from mitoscale.export.level import Level
+from mitoscale.export.object_columns import rows_of
 from mitoscale.ops.mesh import surface_mesh
 from mitoscale.ops.mesh_lods import simplified
 from mitoscale.storage.layout import write_json
 from mitoscale.storage.multilod_mesh import encoded, mesh_info
-from mitoscale.storage.tables import pieces_of
 from mitoscale.storage.uint64_shards import PRESHIFT_BITS, shard_bits, write_shards
 
 LARGEST = 2**27
@@ -58,11 +58,10 @@ def boxes(table: str, there: np.ndarray) -> Iterator[tuple[int, Region]]:
     there : (N,) uint64, ascending
         The objects that are wanted.
     """
-    for piece in pieces_of(table):
-        wanted = np.isin(piece["label"].astype(np.uint64), there)
-        corners = [np.stack([piece[f"bbox_{axis}{end}"] for axis in "zyx"], axis=1)[wanted] for end in "01"]
-        for label, start, stop in zip(piece["label"][wanted], *(c.tolist() for c in corners), strict=True):
-            yield int(label), Region(start=tuple(start), stop=tuple(stop))
+    for rows in rows_of(table, there):
+        corners = [np.stack([rows[f"bbox_{axis}{end}"] for axis in "zyx"], axis=1).tolist() for end in "01"]
+        for label, start, stop in zip(rows["label"].tolist(), *corners, strict=True):
+            yield label, Region(start=tuple(start), stop=tuple(stop))
 
 
 def object_mesh(levels: tuple[Level, ...], label: int, box: Region) -> tuple[np.ndarray, np.ndarray] | None:

@@ -12,21 +12,8 @@ from typing import TextIO
 
 import numpy as np
 
+from mitoscale.export.object_columns import NUMBERS, known_numbers, rows_of
 from mitoscale.storage.tables import pieces_of
-
-NUMBERS = {
-    "volume_um3": ("volume_nm3", 1e-9, "Volume in cubic micrometres"),
-    "surface_um2": ("surface_nm2", 1e-6, "Area of the surface in square micrometres"),
-    "length_um": ("length_nm", 1e-3, "End-to-end length along the middle line in micrometres"),
-    "sphericity": ("sphericity", 1, "1 for a ball, less for anything else"),
-    "slices": ("n_slices", 1, "From the first slice to the last"),
-    "contacts": ("contacts", 1, "Other objects it touches"),
-    "mean_intensity": ("mean_intensity", 1, "Mean grey value"),
-    "mean_foreground": ("mean_foreground", 1, "The detector's mean probability"),
-    "segmenter_score": ("segmenter_score", 1, "Mean score of the segmenter's masks"),
-    "cell": ("cell", 1, "The cell in which most of it lies"),
-}
-"""Name -> column, factor, description. What a column lacks for any object is left out, because JSON has no NaN."""
 
 TAGS = {
     "touches_border": "cut by the volume's border",
@@ -50,23 +37,26 @@ def write_properties(table: str, folder: str, there: np.ndarray) -> None:
         The objects that are listed.
     """
     os.makedirs(folder)
-    names = _columns(table)
+    columns = next(pieces_of(table), {})
     with open(os.path.join(folder, "info"), "w", encoding="utf-8") as file:
         file.write('{"@type": "neuroglancer_segment_properties", "inline": {"ids": [')
-        _write(file, (json.dumps(str(label)) for label in _values(table, "label", there)))
+        _write(file, (json.dumps(str(label)) for rows in rows_of(table, there) for label in rows["label"].tolist()))
         file.write('], "properties": [')
-        tags = [name for name in TAGS if name in names]
-        head = {"id": "tags", "type": "tags", "tags": tags, "tag_descriptions": [TAGS[name] for name in tags]}
-        file.write(json.dumps(head)[:-1] + ', "values": [')
+        tags = [name for name in TAGS if name in columns]
+        _begin(file, {"id": "tags", "type": "tags", "tags": tags, "tag_descriptions": [TAGS[name] for name in tags]})
         _write(file, _tags(table, tags, there))
-        file.write("]}")
-        for name, (column, factor, description) in NUMBERS.items():
-            if column in names and all(np.isfinite(value) for value in _values(table, column, there)):
-                head = {"id": name, "type": "number", "data_type": "float32", "description": description}
-                file.write(", " + json.dumps(head)[:-1] + ', "values": [')
-                _write(file, (repr(float(np.float32(value * factor))) for value in _values(table, column, there)))
-                file.write("]}")
-        file.write("]}}\n")
+        for name in known_numbers(table, there):
+            column, factor, description = NUMBERS[name]
+            file.write("]}, ")
+            _begin(file, {"id": name, "type": "number", "data_type": "float32", "description": description})
+            values = (np.float32(value * factor) for rows in rows_of(table, there) for value in rows[column].tolist())
+            _write(file, (repr(float(value)) for value in values))
+        file.write("]}]}}\n")
+
+
+def _begin(file: TextIO, head: dict[str, object]) -> None:
+    """One property up to its values."""
+    file.write(json.dumps(head)[:-1] + ', "values": [')
 
 
 def _write(file: TextIO, texts: Iterator[str]) -> None:
@@ -74,17 +64,7 @@ def _write(file: TextIO, texts: Iterator[str]) -> None:
         file.write(f", {text}" if number else text)
 
 
-def _columns(table: str) -> set[str]:
-    return set(next(pieces_of(table), {}))
-
-
-def _values(table: str, column: str, there: np.ndarray) -> Iterator[float]:
-    for piece in pieces_of(table):
-        yield from piece[column][np.isin(piece["label"].astype(np.uint64), there)].tolist()
-
-
 def _tags(table: str, names: list[str], there: np.ndarray) -> Iterator[str]:
-    for piece in pieces_of(table):
-        wanted = np.isin(piece["label"].astype(np.uint64), there)
-        for row in zip(*(piece[name][wanted].tolist() for name in names), strict=True):
+    for rows in rows_of(table, there):
+        for row in zip(*(rows[name].tolist() for name in names), strict=True):
             yield json.dumps([number for number, value in enumerate(row) if value])

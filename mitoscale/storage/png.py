@@ -60,3 +60,19 @@ def read_png(path: str, rows: slice, columns: slice) -> np.ndarray:
             return imagecodecs.png_decode(file.read())[rows, columns]
     except (OSError, ValueError, IndexError, imagecodecs.PngError) as error:
         raise BlockError(f"cannot decode {path}: {error}") from error
+
+
+def write_png(path: str, plane: np.ndarray) -> None:
+    """Write a grey PNG.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    plane : (Y, X) uint8 or uint16
+        Grey values.
+    """
+    import imagecodecs
+
+    with open(path, "wb") as file:
+        file.write(imagecodecs.png_encode(np.ascontiguousarray(plane)))

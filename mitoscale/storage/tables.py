@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 import numpy as np
@@ -59,6 +59,26 @@ def write_csv(path: str, columns: Mapping[str, np.ndarray]) -> None:
     table = arrow_table(columns)
     with replacing(path) as part:
         pyarrow.csv.write_csv(table, part)
+
+
+def write_tsv(path: str, pieces: Iterable[Mapping[str, np.ndarray]]) -> None:
+    """Write pieces of a table of numbers as text with tabs between them and a header line; see :func:`write_table`.
+
+    Parameters
+    ----------
+    path : str
+        File to write, whole or not at all.
+    pieces : iterable of mapping of str to (N,) array
+        The same columns each time; at least one piece.
+    """
+    options = pyarrow.csv.WriteOptions(delimiter="\t", quoting_header="none", quoting_style="none")
+    with replacing(path) as part, ExitStack() as stack:
+        writer = None
+        for columns in pieces:
+            table = pa.table({name: pa.array(values) for name, values in columns.items()})
+            if writer is None:
+                writer = stack.enter_context(pyarrow.csv.CSVWriter(part, table.schema, write_options=options))
+            writer.write_table(table)
 
 
 Append = Callable[[Mapping[str, np.ndarray]], None]

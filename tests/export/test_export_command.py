@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import mrcfile
@@ -128,3 +129,34 @@ def test_folders_by_their_ending(mitoscale: Call, layered: str, tmp_path: Path, 
     np.testing.assert_array_equal(found.read(Region.of_shape(found.shape)), labels_of(layered, 1))
     (path,) = tmp_path.iterdir()  # and nothing beside it
     assert mitoscale("evaluate", str(path), str(path)).code == 0
+
+
+@pytest.fixture(scope="module")
+def empty(mitoscale: Call, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A run that has found nothing."""
+    folder = tmp_path_factory.mktemp("empty")
+    volume = np.random.default_rng(0).integers(0, 255, (2, 33, 40)).astype(np.uint8)
+    tifffile.imwrite(folder / "x.tif", volume, photometric="minisblack")
+    np.save(folder / "t.npy", np.zeros(volume.shape, np.uint8))
+    run, truth = str(folder / "run"), f"truth={folder / 't.npy'}"
+    common = ["--voxel-size", "10,10,10", "--block", "2,32,32", "--workers", "1"]
+    assert mitoscale("convert", str(folder / "x.tif"), run, *common).code == 0
+    models = ["--detector", "known_truth:detector", "--detector-option", truth, "--segmenter", "unet", "--workers", "1"]
+    for stage in ("detect", "segment", "stitch", "relabel", "measure"):
+        ended = mitoscale(stage, run, *models)
+        assert ended.code == 0, ended.err
+    return run
+
+
+@pytest.mark.parametrize("kind", sorted(kind.name for kind in KINDS))
+def test_a_run_without_objects(mitoscale: Call, empty: str, tmp_path: Path, kind: str) -> None:
+    ended = mitoscale("export", empty, "--to", f"{tmp_path}/x", "--kind", kind)
+    assert ended.code == 0, ended.err
+    (path,) = tmp_path.iterdir()
+    assert path.name == "x"
+    if kind == "precomputed":
+        assert json.loads((path / "labels" / "segment_properties" / "info").read_text())["inline"]["ids"] == []
+    if kind == "coco":
+        assert json.loads((path / "annotations.json").read_text())["annotations"] == []
+    if kind == "mobie":
+        assert len((path / "volume" / "tables" / "mitochondria" / "default.tsv").read_text().splitlines()) == 1
