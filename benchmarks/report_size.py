@@ -196,8 +196,12 @@ def main() -> None:
     parser.add_argument("--objects", type=int, nargs="+", default=[1_000, 100_000])
     parser.add_argument("--folder", help="Where the run folders are made and stay (default: made and removed).")
     parser.add_argument("--out", metavar="FILE")
+    parser.add_argument("--draw", metavar="RUN", help=argparse.SUPPRESS)
     parser.add_argument("--report", metavar="RUN", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.draw:
+        drawn(arguments.draw, arguments.objects[0])
+        return
     if arguments.report:
         print(json.dumps(measured(arguments.report)))
         return
@@ -205,9 +209,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="report-size-") as scratch:
         for objects in arguments.objects:
             run = str(Path(arguments.folder or scratch, f"run{objects}"))
-            plan = drawn(run, objects)
-            command = [sys.executable, __file__, "--report", run]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            # Each in a process of its own: a process's peak memory counts what the one that started it had.
+            subprocess.run([sys.executable, __file__, "--objects", str(objects), "--draw", run], check=True)
+            done = subprocess.run([sys.executable, __file__, "--report", run], capture_output=True, text=True, check=True)
+            plan = read_plan(RunFolder(run))
             shape = {"blocks": len(plan.grid), "terabytes": round(plan.region.size / 1e12, 3)}
             results[str(objects)] = {**shape, **json.loads(done.stdout)}
             print(objects, results[str(objects)], flush=True)

@@ -17,11 +17,12 @@ from mitoscale.cluster.clusters import ClusterSettings, load_cluster, start
 from mitoscale.cluster.executor import Executor, SerialExecutor
 from mitoscale.cluster.thread_executor import on_threads
 from mitoscale.core.errors import InputError
+from mitoscale.core.event import Event
 from mitoscale.core.request import RunRequest
 from mitoscale.core.settings import STAGES
 from mitoscale.core.source_choices import Reading
 from mitoscale.nets.factories import preload_models
-from mitoscale.pipeline import Observer, Run, StageOutcome
+from mitoscale.pipeline import Audience, LogFile, Observer, Run, StageOutcome
 from mitoscale.stages.source import open_source
 
 Progress = Callable[[str, int, int], object]
@@ -35,6 +36,7 @@ def run(
     progress: Progress | None = None,
     cluster: str | None = None,
     workers: int | None = None,
+    dashboard: Callable[[str], object] | None = None,
     **settings: Any,
 ) -> OpenedRun:
     """Find mitochondria in a source and keep everything in a run folder; started again, it goes on.
@@ -54,6 +56,9 @@ def run(
         ``if __name__ == "__main__":`` around the call, because its workers import the script; a notebook does not.
     workers : int, optional
         Worker processes; 0: none, the tasks run one after another in this process. A small job has none by default, but threads.
+    dashboard : callable, optional
+        Called once with the address of the page that shows the run's blocks while they are worked on, such as ``print``; there
+        are workers then, for a small job too.
     **settings
         The options of ``mitoscale run`` with ``_`` for ``-``: ``voxel_size=(5, 5, 5)``, ``segmenter="unet"``,
         ``region="0:64,0:512,0:512"``, ``redo="segment"`` and all others.
@@ -76,6 +81,8 @@ def run(
     >>> done = mitoscale.run("stack.tif", "RUN", voxel_size=(5, 5, 5))  # doctest: +SKIP
     >>> done.objects.volume_nm3.describe()  # doctest: +SKIP
     """
+    if dashboard is not None and workers == 0:
+        raise InputError("the dashboard shows what workers do, and workers=0 has none; give workers=1 or more")
     request = request_of(settings)
     where = load_cluster(cluster)
     volume = open_source(os.fspath(source), request.voxel_size, request.reading)
@@ -85,7 +92,9 @@ def run(
     for note in volume.notes:
         warnings.warn(note, stacklevel=2)
     with pipeline.taken_back(begun):
-        outcomes = run_stages(begun, STAGES, where, workers=workers, progress=progress, redo=request.redo)
+        outcomes = run_stages(
+            begun, STAGES, where, workers=workers, progress=progress, dashboard=dashboard, log=True, redo=request.redo
+        )
     lost = sum(len(outcome.quarantined) for outcome in outcomes)
     if lost:
         warnings.warn(f"{lost} tasks of {plan.run} were given up; mitoscale retry {plan.run} heals them", stacklevel=2)
@@ -99,6 +108,8 @@ def run_stages(
     *,
     workers: int | None,
     progress: Progress | None = None,
+    dashboard: Callable[[str], object] | None = None,
+    log: bool = False,
     redo: str | None = None,
 ) -> list[StageOutcome]:
     """Run stages on a cluster, or in this process.
@@ -113,17 +124,19 @@ def run_stages(
         Where tasks run.
     workers : int or None
         Workers instead of those it says; 0: this process, as for small jobs by default.
-    progress : callable, optional
+    progress, dashboard : callable, optional
         See :func:`run`.
+    log : bool
+        Keep a log in the run folder.
     redo : str, optional
         Stage that is done again, with all after it.
     """
-    observer = Observer() if progress is None else _Told(progress)
+    listening: list[Observer] = [LogFile(run.plan.run)] if log else []
     with ExitStack() as stack:
         if workers == 0:
             stack.enter_context(_threads(run.plan.settings.threads))
             executor: Executor = SerialExecutor()
-        elif workers is None and pipeline.is_small(run, stages, cluster):
+        elif workers is None and dashboard is None and pipeline.is_small(run, stages, cluster):
             stack.enter_context(_threads(run.plan.settings.threads))
             executor = stack.enter_context(on_threads(run.plan.settings.threads))
         else:
@@ -131,26 +144,41 @@ def run_stages(
             settings = run.plan.settings
             started.preload(partial(preload_models, settings.detect, settings.segment, run.plan.spec.spacing))
             executor = started.executor
-        return pipeline.execute(run, stages, executor, observer, redo=redo)
+            if dashboard is not None:
+                from mitoscale.dashboard.watching import watching
+
+                listening.append(stack.enter_context(watching(run, stages, started, dashboard)))
+        audience = Audience(*listening)
+        return pipeline.execute(run, stages, executor, audience if progress is None else _Told(progress, audience), redo=redo)
 
 
 class _Told(Observer):
-    """Counts tasks and tells a callback; what the callback raises ends the run, as Ctrl-C does."""
+    """Counts tasks and tells a callback, and others; what the callback raises ends the run, as Ctrl-C does."""
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
+    def __init__(self, progress: Progress, others: Observer) -> None:
+        self._progress, self._others = progress, others
         self._done: dict[str, int] = {}
         self._total: dict[str, int] = {}
 
     def stage_started(self, name: str, total: int, done: Collection[str]) -> None:
         """See :class:`mitoscale.pipeline.Observer`."""
+        self._others.stage_started(name, total, done)
         self._done[name], self._total[name] = len(done), total
         self._progress(name, len(done), total)
 
     def task_done(self, name: str, task: str, voxels: float) -> None:
         """See :class:`mitoscale.pipeline.Observer`."""
+        self._others.task_done(name, task, voxels)
         self._done[name] += 1
         self._progress(name, self._done[name], self._total[name])
+
+    def happened(self, event: Event) -> None:
+        """See :class:`mitoscale.pipeline.Observer`."""
+        self._others.happened(event)
+
+    def stage_finished(self, outcome: StageOutcome) -> None:
+        """See :class:`mitoscale.pipeline.Observer`."""
+        self._others.stage_finished(outcome)
 
 
 def request_of(settings: dict[str, Any]) -> RunRequest:

@@ -16,7 +16,7 @@ from mitoscale.cluster.executor import SerialExecutor
 from mitoscale.cluster.thread_executor import on_threads
 from mitoscale.core.errors import EXIT_QUARANTINED, InputError
 from mitoscale.core.quantities import volume_text
-from mitoscale.dashboard.watch import Watch
+from mitoscale.dashboard.watching import watching
 from mitoscale.nets.factories import preload_models
 from mitoscale.pipeline import Audience, LogFile, Observer, Run, StageOutcome, execute
 from mitoscale.report.dropped import dropped
@@ -85,7 +85,7 @@ def _on_cluster(
         if {"detect", "segment"} & set(stages):
             settings = run.plan.settings
             cluster.preload(partial(preload_models, settings.detect, settings.segment, run.plan.spec.spacing))
-        with watched(run, stages, cluster) as watch:
+        with watching(run, stages, cluster, lambda page: click.echo(f"blocks     {page}", err=True)) as watch:
             audience = Audience(progress, _Grey(run), watch, LogFile(run.plan.run))
             return execute(run, stages, cluster.executor, audience, redo=redo)
 
@@ -131,35 +131,6 @@ def running(settings: ClusterSettings) -> Iterator[Cluster]:
     with start(settings) as cluster:
         click.echo(f"dashboard  {cluster.dashboard_link}", err=True)
         yield cluster
-
-
-@contextmanager
-def watched(run: Run, stages: Sequence[str], cluster: Cluster) -> Iterator[Watch]:
-    """Meanwhile show the run in the dashboard, on a page whose address is printed.
-
-    Parameters
-    ----------
-    run : Run
-        The run.
-    stages : sequence of str
-        Those that run.
-    cluster : Cluster
-        Where they run; its scheduler serves the page.
-    """
-    from mitoscale.dashboard.plugin import add_page
-    from mitoscale.dashboard.publishing import publishing
-
-    watch = Watch(run, stages)
-    page = add_page(cluster.client, cluster.dashboard_link)
-    if page:
-        click.echo(f"blocks     {page}", err=True)
-    with publishing(cluster.client, run.plan.run, watch.news):
-        try:
-            yield watch
-        except BaseException:
-            watch.end("stopped")
-            raise
-        watch.end("finished")
 
 
 def summarise(run: Run, outcomes: list[StageOutcome], seconds: float) -> None:

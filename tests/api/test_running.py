@@ -10,7 +10,7 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import pytest
-from commands import BLOCK, Finished, Stack, begin, contents, finish, labels_of
+from commands import BLOCK, Finished, Stack, begin, contents, finish, labels_of, this_process
 
 import mitoscale as api
 from mitoscale.core.errors import BlockError, InputError
@@ -45,10 +45,29 @@ def test_a_run_is_that_of_the_command(
     assert opened.plan().settings == api.open_run(finished.run).plan().settings
     assert list(dict.fromkeys(stage for stage, _, _ in told)) == list(STAGES)
     assert [(done, total) for stage, done, total in told if stage == "detect"] == [(n, 8) for n in range(9)]
+    log = (run / "mitoscale.log").read_text()
+    assert "detect begins, 0 of 8 tasks are done" in log and "measure ends, 8 of 8 tasks computed" in log
     told.clear()
     again = api.run(stack.image, run, workers=0, progress=lambda *heard: told.append(heard), **exact)
     assert all(done == total for _, done, total in told)  # nothing was done anew
-    assert again.status().finished
+    assert again.status().finished and (run / "mitoscale.log").read_text() == log
+
+
+def test_the_dashboard_shows_the_run(
+    stack: Stack, exact: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[tuple[str, int, int]]
+) -> None:
+    """The page is added to a cluster that is started for it, though the job is small; who watches hears of every task."""
+    pages: list[str] = []
+    heard = []
+    monkeypatch.setattr("mitoscale.api.running.start", this_process)
+    monkeypatch.setattr("mitoscale.dashboard.plugin.add_page", lambda client, link: f"{link}/mitoscale")
+    monkeypatch.setattr("mitoscale.dashboard.watch.Watch.task_done", lambda watch, name, task, voxels: heard.append((name, task)))
+    watched = {"region": "0:16,0:64,0:64", "progress": lambda *words: told.append(words)}
+    api.run(stack.image, tmp_path / "run", dashboard=pages.append, **watched, **exact)
+    assert pages == ["(none)/mitoscale"]
+    assert len(heard) == sum(done > 0 for _, done, _ in told) > 4
+    with pytest.raises(InputError, match="give workers=1 or more"):
+        api.run(stack.image, tmp_path / "other", dashboard=print, workers=0)
 
 
 def test_labels_of_an_array_are_those_of_the_command(stack: Stack, finished: Finished, exact: dict[str, Any]) -> None:
