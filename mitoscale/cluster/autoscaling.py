@@ -27,7 +27,7 @@ class State:
     """All workers by name, and whether they have nothing to do."""
 
 
-class Supply(Protocol):
+class WorkerSource(Protocol):
     """Where workers come from."""
 
     def keep(self, wanted: Mapping[str, int], state: State) -> list[str]:
@@ -58,7 +58,7 @@ class Supply(Protocol):
         """End all workers."""
 
 
-class Workforce:
+class Autoscaler:
     """Keeps the groups at their numbers while it is open; a context manager.
 
     Parameters
@@ -67,23 +67,23 @@ class Workforce:
         Connected to the scheduler that the workers join.
     groups : mapping of str to Group
         What there should be.
-    supply : Supply
+    source : WorkerSource
         Where workers come from.
     """
 
-    def __init__(self, client: Any, groups: Mapping[Any, Group], supply: Supply) -> None:
+    def __init__(self, client: Any, groups: Mapping[Any, Group], source: WorkerSource) -> None:
         self._client = client
-        self._supply = supply
+        self._source = source
         self._demands = {name: Demand(group) for name, group in groups.items()}
         self._end = threading.Event()
         self._problem: MitoscaleError | None = None
-        self._thread = threading.Thread(target=self._run, name="mitoscale-workforce", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="mitoscale-autoscaler", daemon=True)
 
-    def __enter__(self) -> Workforce:
+    def __enter__(self) -> Autoscaler:
         try:
             self._round()  # what the queue refuses is told at once
         except BaseException:
-            self._supply.close()
+            self._source.close()
             raise
         self._thread.start()
         return self
@@ -91,7 +91,7 @@ class Workforce:
     def __exit__(self, *_: object) -> None:
         self._end.set()
         self._thread.join()
-        self._supply.close()
+        self._source.close()
 
     def more_to_come(self) -> bool:
         """Whether workers are on their way.
@@ -103,7 +103,7 @@ class Workforce:
         """
         if self._problem is not None:
             raise self._problem
-        return self._supply.more_to_come()
+        return self._source.more_to_come()
 
     def _run(self) -> None:
         while not self._end.wait(ROUND_SECONDS):
@@ -121,7 +121,7 @@ class Workforce:
         state = State(**self._client.run_on_scheduler(_state))
         now = time.monotonic()
         wanted = {name: demand.workers(state.load.get(name, 0), now) for name, demand in self._demands.items()}
-        leaving = self._supply.keep(wanted, state)
+        leaving = self._source.keep(wanted, state)
         if leaving:
             self._client.retire_workers(names=leaving, close_workers=True)
 

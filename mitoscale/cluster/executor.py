@@ -156,43 +156,21 @@ class DaskExecutor:
         priority: int = 0,
     ) -> list[Failure]:
         """See :class:`Executor`."""
-        with self._reported(stage):
-            return self._run(stage, function, keys, on_result, on_event, resource, priority)
-
-    @contextmanager
-    def _reported(self, stage: str) -> Iterator[None]:
-        """Have Dask write a report of what its workers do meanwhile, where one is wanted."""
-        if self.reports is None:
-            yield
-            return
-        from distributed import performance_report
-
-        Path(self.reports).mkdir(parents=True, exist_ok=True)
-        with performance_report(filename=str(Path(self.reports, f"{stage}.html"))):
-            yield
-
-    def _run(
-        self,
-        stage: str,
-        function: Function,
-        keys: Iterable[Key],
-        on_result: Callable[[BlockResult], None],
-        on_event: Callable[[Event], None],
-        resource: str | None,
-        priority: int,
-    ) -> list[Failure]:
-        with TaskPool(
-            self.client,
-            self._worker_events,
-            stage,
-            function,
-            resource=self.place(resource).resource,
-            slots=lambda: self.place(resource).slots,
-            priority=priority,
-            on_event=on_event,
-            more_to_come=self.more_to_come,
-            bundle=self.bundle,
-        ) as pool:
+        with (
+            self._reported(stage),
+            TaskPool(
+                self.client,
+                self._worker_events,
+                stage,
+                function,
+                resource=self.place(resource).resource,
+                slots=lambda: self.place(resource).slots,
+                priority=priority,
+                on_event=on_event,
+                more_to_come=self.more_to_come,
+                bundle=self.bundle,
+            ) as pool,
+        ):
             retries = Retries(stage, self.retries, on_result, on_event)
             retries.run(pool, keys)
             for wait in pauses(self.retries, self.waits):
@@ -207,3 +185,15 @@ class DaskExecutor:
                     retries.run_alone(pool, suspect)
                 alone = retries.take_raised()
         return retries.failures
+
+    @contextmanager
+    def _reported(self, stage: str) -> Iterator[None]:
+        """Have Dask write a report of what its workers do meanwhile, where one is wanted."""
+        if self.reports is None:
+            yield
+            return
+        from distributed import performance_report
+
+        Path(self.reports).mkdir(parents=True, exist_ok=True)
+        with performance_report(filename=str(Path(self.reports, f"{stage}.html"))):
+            yield

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from mitoscale.cluster.autoscaling import State, Workforce
+from mitoscale.cluster.autoscaling import Autoscaler, State
 from mitoscale.cluster.configuration import configuration, inherited, worker_environment
 from mitoscale.cluster.connection import Connection
 from mitoscale.cluster.groups import Group
@@ -55,8 +55,8 @@ def kubernetes_cluster(settings: ClusterSettings) -> Iterator[Connection]:
             name = manifest["metadata"]["name"].removeprefix(f"{where.name}-")
             cluster.add_worker_group(name, custom_spec=manifest["spec"]["worker"])
         pods = Pods(cluster, list(settings.all_groups))
-        with Workforce(client, settings.all_groups, pods) as workforce:
-            yield Connection(client=client, dashboard=cluster.dashboard_link, more_to_come=workforce.more_to_come)
+        with Autoscaler(client, settings.all_groups, pods) as autoscaler:
+            yield Connection(client=client, dashboard=cluster.dashboard_link, more_to_come=autoscaler.more_to_come)
 
 
 class Pods:
@@ -77,7 +77,7 @@ class Pods:
         self._missing = False
 
     def keep(self, wanted: Mapping[str, int], state: State) -> list[str]:
-        """See :class:`mitoscale.cluster.autoscaling.Supply`; which pods leave, the operator asks of the scheduler."""
+        """See :class:`mitoscale.cluster.autoscaling.WorkerSource`; which pods leave, the operator asks of the scheduler."""
         for name, number in wanted.items():
             if self._asked.get(name) != number:
                 self._cluster.scale(number, worker_group=self._names[name])

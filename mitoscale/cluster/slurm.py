@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from mitoscale.cluster.autoscaling import State, Workforce
+from mitoscale.cluster.autoscaling import Autoscaler, State
 from mitoscale.cluster.configuration import worker_environment
 from mitoscale.cluster.connection import Connection
 from mitoscale.cluster.groups import Queue
@@ -48,9 +48,9 @@ def slurm_cluster(settings: ClusterSettings) -> Iterator[Connection]:
         settings = settings.model_copy(update={"tls": temporary_certificates(folder)})
     with scheduler_with({}, settings) as cluster, Client(cluster) as client:
         scripts: dict[str, str] = {n: job_script(n, settings, cluster.scheduler_address, folder) for n in settings.all_groups}
-        supply = Jobs(scripts, folder)
-        with Workforce(client, settings.all_groups, supply) as workforce:
-            yield Connection(client=client, dashboard=dashboard_of(cluster, settings), more_to_come=workforce.more_to_come)
+        jobs = Jobs(scripts, folder)
+        with Autoscaler(client, settings.all_groups, jobs) as autoscaler:
+            yield Connection(client=client, dashboard=dashboard_of(cluster, settings), more_to_come=autoscaler.more_to_come)
 
 
 def temporary_certificates(folder: Path) -> Tls:
@@ -151,7 +151,7 @@ class Jobs:
             _write_private(self._script(name), script)
 
     def keep(self, wanted: Mapping[str, int], state: State) -> list[str]:
-        """See :class:`mitoscale.cluster.autoscaling.Supply`."""
+        """See :class:`mitoscale.cluster.autoscaling.WorkerSource`."""
         self._look(state)
         leaving: list[str] = []
         for name, number in wanted.items():

@@ -18,6 +18,7 @@ from mitoscale.core.geometry import Region, Spacing
 from mitoscale.nets.sam import Sam
 from mitoscale.nets.sam_segmenter import SamSegmenter
 from mitoscale.ops.masks import Mask, suppress
+from mitoscale.ops.overlapping_ranges import overlapping_ranges
 from mitoscale.ops.prompts import Prompts, interior_point
 from mitoscale.ops.resample import to_network
 
@@ -81,8 +82,8 @@ class AutomaticMasks:
         network = np.clip(np.rint(values), 0, 255).astype(np.uint8)
         found: list[Mask] = []
         cut: list[Mask] = []
-        for y in _starts(network.shape[0], self.size):
-            for x in _starts(network.shape[1], self.size):
+        for y, _ in overlapping_ranges(network.shape[0], self.size, self.size // 4):
+            for x, _ in overlapping_ranges(network.shape[1], self.size, self.size // 4):
                 window = network[y : y + self.size, x : x + self.size]
                 for answer in self._generate(window):
                     placed = self._placed(answer["segmentation"], (y, x), image.shape)
@@ -144,11 +145,3 @@ def _is_cut(mask: np.ndarray, start: tuple[int, int], shape: tuple[int, ...]) ->
         cut |= first > 0 and bool((inside < _EDGE).any())
         cut |= first + size < length and bool((inside >= size - _EDGE).any())
     return cut
-
-
-def _starts(length: int, size: int) -> list[int]:
-    """First pixels of windows that cover ``length`` and overlap by a quarter or more."""
-    if length <= size:
-        return [0]
-    count = -(-(length - size) // (size * 3 // 4)) + 1
-    return [round(i * (length - size) / (count - 1)) for i in range(count)]

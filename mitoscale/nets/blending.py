@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import torch
 
+from mitoscale.ops.overlapping_ranges import overlapping_ranges
+
 LARGEST = 1536
 """Largest window edge in network pixels; a larger slice is cut into windows that overlap."""
 
@@ -56,12 +58,9 @@ def cuts(length: int, overlap: int, stride: int) -> list[tuple[int, int]]:
     >>> cuts(2048, 128, 32)
     [(0, 1088), (960, 2048)]
     """
-    if length <= LARGEST:
-        return [(0, length)]
-    count = -(-(length - overlap) // (LARGEST - overlap))
-    size = -(-(length + (count - 1) * overlap) // count // stride) * stride
-    starts = [i * (length - size) // (count - 1) // stride * stride for i in range(count)]
-    return [(s, s + size) for s in starts[:-1]] + [(starts[-1], length)]
+    count = max(1, -(-(length - overlap) // (LARGEST - overlap)))
+    size = -(-(length + (count - 1) * overlap) // count // stride) * stride  # no larger than so few windows need
+    return overlapping_ranges(length, size, overlap, stride)
 
 
 def _ramp(length: int, overlap: int) -> torch.Tensor:

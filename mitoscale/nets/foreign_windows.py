@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from mitoscale.core.geometry import Region, Spacing, Triple
+from mitoscale.ops.overlapping_ranges import overlapping_ranges
 from mitoscale.ops.resample import from_network, to_network
 
 Predict = Callable[[torch.Tensor], torch.Tensor]
@@ -82,7 +83,7 @@ class Windows:
     def ask(self, image: torch.Tensor) -> torch.Tensor:
         """(z, y, x) probability of a (z, y, x) image; where windows overlap, what is nearer to a middle counts more."""
         total, weight = torch.zeros(image.shape), torch.zeros(image.shape)
-        each = [_cuts(*numbers) for numbers in zip(image.shape, self.largest, self.overlap, strict=True)]
+        each = [overlapping_ranges(*numbers) for numbers in zip(image.shape, self.largest, self.overlap, strict=True)]
         for ranges in product(*each):
             place = tuple(slice(*r) for r in ranges)
             ramps = [
@@ -101,15 +102,6 @@ def _resampled(values: torch.Tensor, weights: list[np.ndarray], ratios: tuple[fl
         if ratio != 1.0:
             values = torch.tensordot(torch.from_numpy(matrix), values, ([1], [axis])).movedim(0, axis)
     return values
-
-
-def _cuts(length: int, size: int, overlap: int) -> list[tuple[int, int]]:
-    """Ranges of ``size`` with at least ``overlap`` in common that cover ``0 .. length``."""
-    if length <= size:
-        return [(0, length)]
-    count = -(-(length - overlap) // (size - overlap))
-    starts = [i * (length - size) // (count - 1) for i in range(count)]
-    return [(start, start + size) for start in starts]
 
 
 def _ramp(length: int, overlap: int, halo: int, before: bool, after: bool) -> torch.Tensor:

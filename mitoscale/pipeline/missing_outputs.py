@@ -73,7 +73,15 @@ def missing_shards(run: Run, name: str) -> list[str]:
 
 
 def missing_tables(run: Run, name: str) -> list[str]:
-    """Tasks that an unfinished stage's ledger calls done and whose tables are gone."""
+    """Tasks that an unfinished stage's ledger calls done and whose tables are gone.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    name : str
+        The stage.
+    """
     if finished(run, name) or name not in STAGES_WITH_TABLES:
         return []
     done = StageState.of(run, name).done
