@@ -222,6 +222,23 @@ def train_kept(
 ) -> Trained:
     """Train and save; where the loss stops being finite, what was best before is saved all the same, and said.
 
+    Parameters
+    ----------
+    settings : LearnSettings
+        Where the weights go.
+    task : Task
+        What is trained.
+    schedule : Schedule
+        Steps and learning rates.
+    token : str
+        Digest of settings and data: a checkpoint of another training is not gone on with.
+    batch : int
+        Samples a step, named where memory runs out.
+    save : callable
+        Writes the weights, with further entries of their card.
+    report : callable
+        Called with each progress.
+
     Raises
     ------
     NoGainError
