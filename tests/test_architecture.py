@@ -133,6 +133,11 @@ def test_imports_point_down_and_peers_do_not_know_each_other() -> None:
     assert not broken, listed(broken)
 
 
+def test_files_are_short() -> None:
+    long = {str(path): n for path in PACKAGE.rglob("*.py") if (n := len(path.read_text(encoding="utf-8").splitlines())) > 300}
+    assert not long, f"more than 300 lines: {long}"
+
+
 def test_no_files_import_each_other_in_a_circle() -> None:
     """Not even inside functions, where a circle would do no harm at first."""
     known = {name_of(path) for path in PACKAGE.rglob("*.py")}

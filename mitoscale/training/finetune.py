@@ -18,9 +18,9 @@ from mitoscale.training.no_gain import NoGainError
 from mitoscale.training.patches import AugmentedCrops, PatchGrid
 from mitoscale.training.prefetch import spare_processes
 from mitoscale.training.prompted_scores import prompted_scores
-from mitoscale.training.recipe import train_kept
 from mitoscale.training.sam_decoder import Decoder, DecoderTask, PromptRecipe
 from mitoscale.training.samples import Annotated, CropSampler
+from mitoscale.training.trained_weights import train_kept
 from mitoscale.training.window_set import WindowSet, embed, window_set
 
 Scores = dict[str, dict[str, dict[str, float]]]

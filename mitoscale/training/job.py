@@ -23,9 +23,10 @@ from mitoscale.training.annotated import AnnotatedVolume, read_annotated
 from mitoscale.training.checkpoint import Progress, steps_in
 from mitoscale.training.finetune import cut_windows, finetune_decoder
 from mitoscale.training.prompted_scores import DEFINITION
-from mitoscale.training.recipe import plan_training, train_weights
+from mitoscale.training.recipe import plan_training
 from mitoscale.training.samples import Annotated
 from mitoscale.training.summary import summary
+from mitoscale.training.trained_weights import train_weights
 from mitoscale.training.volume_list import read_volumes
 
 Report = Callable[[dict[str, Any]], None]
