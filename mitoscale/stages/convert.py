@@ -15,10 +15,11 @@ from mitoscale.core.grid import Block, CoarseShard
 from mitoscale.core.provenance import Provenance
 from mitoscale.core.result import BlockResult, Key
 from mitoscale.ops.downsample import mean_downsample
-from mitoscale.stages.grey_statistics import gather, keep, write_part
+from mitoscale.stages.grey_statistics import gather, keep
+from mitoscale.stages.grey_statistics import write_part as write_grey
 from mitoscale.stages.membranes import membranes_seem_bright
 from mitoscale.stages.padding import with_whole_cells
-from mitoscale.stages.pyramid import write_coarse
+from mitoscale.stages.pyramid import create_parts, write_coarse, write_from_parts, write_part
 from mitoscale.stages.stage import Stage, Stopwatch
 from mitoscale.storage.arrays import checksum, open_array
 from mitoscale.storage.layout import remove_tree
@@ -42,8 +43,10 @@ class Convert(Stage):
         if not self.plan.settings.convert.in_place:
             remove_tree(self.folder.volume)
             create_image(self.folder.volume, self.plan.spec, name="image", attributes={"provenance": provenance})
-        remove_tree(self.folder.grey_parts)
-        remove_tree(self.folder.padding)
+        for working in (self.folder.grey_parts, self.folder.padding, self.folder.coarse_parts):
+            remove_tree(working)
+        if self.coarse_levels():
+            create_parts(self.plan)
         return {}
 
     def process(self, key: Key) -> BlockResult:
@@ -55,14 +58,20 @@ class Convert(Stage):
             image = with_cells[key.core.within(with_whole_cells(self.plan, key.core))]
             watch.moved("read", with_cells)
         with watch.phase("compute"):
-            digest = checksum(np.ascontiguousarray(image))
+            image = np.ascontiguousarray(image)
+            digest = checksum(image)
         self.check_current()
+        written = None
         if not self.plan.settings.convert.in_place:
             with watch.phase("write"):
-                open_array(f"{self.folder.volume}/0").write(key.core, np.ascontiguousarray(image))
+                written = open_array(f"{self.folder.volume}/0").begin_write(key.core, image)
                 watch.moved("written", image)
         with watch.phase("compute"):
-            write_part(self.plan, key.name, key.core, with_cells)
+            write_grey(self.plan, key.name, key.core, with_cells)
+            write_part(self.plan, key.core, image)
+        if written:
+            with watch.phase("write"):
+                written()
         return BlockResult(name=key.name, checksum=digest, counts={"voxels": image.size, **watch.bytes}, seconds=watch.seconds)
 
     def coarse_levels(self) -> range:
@@ -72,10 +81,12 @@ class Convert(Stage):
     def coarsen(self, key: CoarseShard) -> BlockResult:
         """Means of the finer voxels."""
         self.check_current()
-        return write_coarse(self.folder.volume, self.plan, key, mean_downsample)
+        made = write_from_parts(self.folder.volume, self.plan, key) if key.level == 1 else None
+        return made or write_coarse(self.folder.volume, self.plan, key, mean_downsample)
 
     def finish(self, done: Collection[str], counts: Mapping[str, float]) -> dict[str, float]:
         """Refuse a volume without contrast now rather than in every later block."""
+        remove_tree(self.folder.coarse_parts)
         grey = gather(self.plan, done)
         keep(self.plan, grey.model_copy(update={"bright_membranes": membranes_seem_bright(self.plan, grey, self.open_image())}))
         return {"voxels": counts.get("voxels", 0.0)}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -138,6 +139,18 @@ class Array:
         """
         self._write(region.slices, data)
 
+    def begin_write(self, region: Region, data: np.ndarray) -> Callable[[], None]:
+        """Begin a :meth:`write`, which goes on beside what else is done; what is returned waits for its end, and raises.
+
+        Parameters
+        ----------
+        region : Region
+            Where; only the caller may be writing to the shards it meets.
+        data : (Z, Y, X) ndarray
+            Must not change until then.
+        """
+        return self._begin(region.slices, data)
+
     @property
     def _store(self) -> Any:
         for name in ("zarr.json", ".zarray"):
@@ -164,18 +177,27 @@ class Array:
         return np.ascontiguousarray(data, dtype=self.dtype)
 
     def _write(self, where: tuple[slice, ...], data: np.ndarray) -> None:
+        self._begin(where, data)()
+
+    def _begin(self, where: tuple[slice, ...], data: np.ndarray) -> Callable[[], None]:
+        """Begin to write; what is returned waits for the end."""
         self._check(where)
         shape = tuple(s.stop - s.start for s in where)
         if data.shape != shape or data.dtype != self.dtype:
             raise ValueError(f"cannot write {data.dtype} {data.shape} to {self.path}: it wants {self.dtype} {shape} there")
-        try:
-            self._store[where].write(data, can_reference_source_data_indefinitely=True).result()
-        except (ValueError, OSError) as error:
-            if "os_error_code" in str(error):
-                raise StoppedError(
-                    f"cannot write {self.path}: {error}; free or repair the disk, then repeat the command"
-                ) from error
-            self._write_over_broken(where, data, error)
+        begun = self._store[where].write(data, can_reference_source_data_indefinitely=True)
+
+        def end() -> None:
+            try:
+                begun.result()
+            except (ValueError, OSError) as error:
+                if "os_error_code" in str(error):
+                    raise StoppedError(
+                        f"cannot write {self.path}: {error}; free or repair the disk, then repeat the command"
+                    ) from error
+                self._write_over_broken(where, data, error)
+
+        return end
 
     def _write_over_broken(self, where: tuple[slice, ...], data: np.ndarray, error: Exception) -> None:
         """Replace broken shards as a whole: tensorstore reads an old one at the array's border, and stops where it is broken."""

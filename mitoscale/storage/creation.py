@@ -25,6 +25,7 @@ def create_array(
     dimension_names: tuple[str, ...] | None = None,
     attributes: dict[str, Any] | None = None,
     overwrite: bool = False,
+    compressed: bool = True,
 ) -> None:
     """Make an empty Zarr v3 array: zstd and a checksum for each chunk, chunks gathered in shards.
 
@@ -49,6 +50,8 @@ def create_array(
         Stored with the array.
     overwrite : bool
         Remove an array that is there first, with its voxels.
+    compressed : bool
+        Not where it is read once and removed.
 
     Raises
     ------
@@ -83,7 +86,7 @@ def create_array(
             dtype=wanted,
             chunks=tuple(chunks),
             shards=None if shards is None else tuple(shards),
-            compressors=[ZstdCodec(level=_ZSTD_LEVEL), Crc32cCodec()],
+            compressors=[*([ZstdCodec(level=_ZSTD_LEVEL)] if compressed else []), Crc32cCodec()],
             fill_value=fill_value,
             dimension_names=dimension_names or _NAMES.get(len(shape)),
             attributes=attributes,

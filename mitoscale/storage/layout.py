@@ -98,6 +98,11 @@ class RunFolder:
         return self._at("work", "grey")
 
     @property
+    def coarse_parts(self) -> str:
+        """Zarr array (Z, Y, X): level 1 as convert's tasks make it of what they hold, a file a task; until the pyramid is made."""
+        return self._at("work", "coarse_parts.zarr")
+
+    @property
     def padding(self) -> str:
         """Zarr array (Z, Y, X) uint8 of cells of the region: 1 is padding; there is none where all is tissue."""
         return self._at("work", "padding.zarr")

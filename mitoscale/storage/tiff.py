@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -20,6 +21,8 @@ from mitoscale.storage.sources.voxel_size import UNKNOWN
 from mitoscale.storage.tiff_pages import Page, examine, read_rows
 
 _KEPT_FILES = 128
+_THREADS = 4
+"""Slices of a region that are read at once."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +102,16 @@ class TiffSource:
         result = np.empty(region.shape, self.dtype)
         if not result.size:
             return result
-        for target, number in zip(result, range(z.start, z.stop), strict=True):
+
+        def read(number: int) -> None:
             path, page = self._place(number)
+            target = result[number - z.start]
             target[:] = self._file(path).read(page, rows, columns, self.as_stored) if path else _least(self.dtype)
+
+        read(z.start)  # by itself: the headers of a file with all slices are read once
+        with ThreadPoolExecutor(_THREADS) as threads:  # disks and decoders work beside each other
+            for _ in threads.map(read, range(z.start + 1, z.stop)):
+                pass
         return result
 
     def _place(self, z: int) -> tuple[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,12 +13,15 @@ from commands import Call, Stack, contents
 
 from mitoscale.core.grid import CoarseShard
 from mitoscale.core.plan import RunPlan
+from mitoscale.core.result import BlockResult
 from mitoscale.corrections.editor import editing
 from mitoscale.corrections.labels import corrected_labels
 from mitoscale.ops.downsample import mean_downsample, mode_downsample
 from mitoscale.pipeline import load
-from mitoscale.stages.pyramid import coarse_shards, write_coarse
+from mitoscale.stages.convert import Convert
+from mitoscale.stages.pyramid import coarse_shards, write_coarse, write_from_parts
 from mitoscale.stages.relabel import Relabel
+from mitoscale.stages.stage import Stage
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.layout import RunFolder
 
@@ -96,25 +100,50 @@ def test_a_run_that_was_broken_off_between_levels_goes_on(
     assert mitoscale(*arguments).code == 0
     whole, run = check_run(arguments[2], stack), str(tmp_path / "again")
     made: list[str] = []
-    write = f"mitoscale.stages.{stage}.write_coarse"
+    kind: type[Stage] = {"convert": Convert, "relabel": Relabel}[stage]
+    coarsen = kind.coarsen
 
-    def breaking(root: str, plan: RunPlan, key: CoarseShard, *rest: object) -> object:
+    def breaking(self: Stage, key: CoarseShard) -> BlockResult:
         made.append(key.name)
         if len(made) == 3:
             raise KeyboardInterrupt
-        return write_coarse(root, plan, key, *rest)  # type: ignore[arg-type]
+        return coarsen(self, key)
 
     with monkeypatch.context() as patch:
-        patch.setattr(write, breaking)
+        patch.setattr(kind, "coarsen", breaking)
         assert mitoscale(*arguments[:2], run, *arguments[3:]).code != 0
     assert len(made) == 3
     done = made[:2]
-    monkeypatch.setattr(write, lambda root, plan, key, *rest: (made.append(key.name), write_coarse(root, plan, key, *rest))[1])
+    monkeypatch.setattr(kind, "coarsen", lambda self, key: (made.append(key.name), coarsen(self, key))[1])
     ended = mitoscale(*arguments[:2], run, *arguments[3:])
     assert ended.code == 0, ended.err
     assert not set(done) & set(made[3:]), "those that were written before stay"
     for mine, theirs in zip(check_run(run, stack), whole, strict=True):
         np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_level_1_is_made_of_what_tasks_held_and_else_of_level_0(
+    gone: bool, mitoscale: Call, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, read = str(tmp_path / "run"), set[int]()
+    parts = Path(RunFolder(run).coarse_parts)
+
+    def noted(root: str, plan: RunPlan, key: CoarseShard, *rest: object) -> BlockResult:
+        read.add(key.level - 1)
+        return write_coarse(root, plan, key, *rest)  # type: ignore[arg-type]
+
+    def made(root: str, plan: RunPlan, key: CoarseShard) -> BlockResult | None:
+        if gone:
+            shutil.rmtree(parts / "c" / "0", ignore_errors=True)
+        return write_from_parts(root, plan, key)
+
+    monkeypatch.setattr("mitoscale.stages.convert.write_coarse", noted)
+    monkeypatch.setattr("mitoscale.stages.convert.write_from_parts", made)
+    ended = mitoscale("convert", stack.image, run, *stack.exact(), "--block", "16,32,64", "--region", REGION)
+    assert ended.code == 0, ended.err
+    assert read == ({0, 1, 2} if gone else {1, 2}) and not parts.exists()
+    check_levels(load(run).plan, RunFolder(run).volume, mean_downsample)
 
 
 def test_other_labels_change_the_coarser_levels_where_they_differ(
