@@ -1,27 +1,35 @@
-"""What the client does alone, after the tasks of ``stitch`` and before those of ``relabel``: merge, seam report, final labels.
+"""What the client does alone, between tasks: merge, seam report and final labels, and the ends of detect, relabel and measure.
 
 Used by ``scale.py --way ends``. The tables are made up, as many rows as a dense tissue has, and lie as tasks leave them; what is
-timed is the product's own ``Stitch.finish`` and ``Relabel.prepare``.
+timed are the product's own ``prepare`` of relabel and ``finish`` of each stage.
 """
 
 from __future__ import annotations
 
 import resource
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from mitoscale.core.geometry import Region
+from mitoscale.core.grey_findings import VolumeGrey
 from mitoscale.core.grid import SUPER_BLOCK, Block, Face
+from mitoscale.core.normalisation import Normalisation
 from mitoscale.core.plan import RunPlan
 from mitoscale.core.result import BlockResult
 from mitoscale.core.settings import ConvertSettings, RunSettings
 from mitoscale.core.volume import VolumeSpec
+from mitoscale.ops.boundaries import boundaries
 from mitoscale.ops.global_ids import pack
+from mitoscale.ops.objects import partial_objects
+from mitoscale.stages.detect import Detect
+from mitoscale.stages.measure import Measure
 from mitoscale.stages.relabel import Relabel
 from mitoscale.stages.stitch import Stitch
-from mitoscale.stages.work_tables import tables_of
+from mitoscale.stages.work_tables import final_tables, tables_of
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.ledger import Ledger
 from mitoscale.storage.table_file import TaskTables
@@ -31,6 +39,12 @@ FRAGMENTS = 20
 """Of a block; four of them cross each face."""
 
 CROSSING = 4
+
+DETECTIONS = 60
+"""Of a block."""
+
+APART = 100.0
+"""Voxels between two."""
 
 
 def plan_of(folder: str, blocks: int) -> RunPlan:
@@ -53,6 +67,7 @@ def block_tables(block: Block) -> TaskTables:
         "local": local,
         "core_voxels": np.full(FRAGMENTS, 10**6),
         "own_voxels": np.full(FRAGMENTS, 10**5),
+        "changed_voxels": np.full(FRAGMENTS, 10**5),
         "score_sum": np.full(FRAGMENTS, 0.5),
     }
     planes = {**pairs, "v": np.zeros(CROSSING, np.int64), "u": np.zeros(CROSSING, np.int64), "axis": np.zeros(CROSSING, np.int64)}
@@ -108,13 +123,73 @@ def ends(folder: str, blocks: int) -> dict[str, Any]:
         ("stitch_finish", lambda: Stitch(plan=plan).finish(done, {})),
         ("relabel_prepare", lambda: Relabel(plan=plan).prepare(fresh=True)),
     ):
-        before, began, spent = _peak(), time.perf_counter(), time.process_time()
-        work()
-        result[f"{name}_ms_a_block"] = round(1e3 * (time.process_time() - spent) / count, 3)
-        result[f"{name}_wall_seconds"] = round(time.perf_counter() - began, 1)
-        result[f"{name}_growth_bytes_a_block"] = round((_peak() - before) / count)
+        result |= _spent(name, count, work)
     result["ms_a_block"] = round(result["stitch_finish_ms_a_block"] + result["relabel_prepare_ms_a_block"], 3)
-    return result
+    return {**result, **finishes(plan)}
+
+
+def finishes(plan: RunPlan) -> dict[str, Any]:
+    """Time and memory of the ends of detect, relabel and measure.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        Whose labels are prepared.
+    """
+    detected, measured = tables_of(plan, "detect"), tables_of(plan, "measure")
+    for corner, part in zip(plan.grid.super_block_corners(), plan.grid.super_blocks(SUPER_BLOCK), strict=True):
+        detected.write_all(corner, {block.name: detections(block) for block in part})
+        final = {name: found.tables["fragments"]["label"] for name, found in final_tables(plan).read_all(corner)}
+        measured.write_all(corner, {name: sums(label) for name, label in final.items()})
+    done = {block.name for block in plan.grid.blocks()}
+    grey = VolumeGrey(normalisation=Normalisation(low=0, high=1), least=0, most=1)
+    ended: dict[str, Any] = {"detections_a_block": DETECTIONS, "finish_ms_a_block": 0.0}
+    for stage in (Detect(plan=plan, grey=grey), Relabel(plan=plan), Measure(plan=plan, grey=grey)):
+        ended |= _spent(f"{stage.name}_finish", len(plan.grid), partial(stage.finish, done, {}))
+        ended["finish_ms_a_block"] = round(ended["finish_ms_a_block"] + ended[f"{stage.name}_finish_ms_a_block"], 3)
+    return ended
+
+
+def detections(block: Block) -> TaskTables:
+    """What detect leaves of a block: detections that are all different ones."""
+    _, y, x = (start * APART for start in block.core.start)
+    number = np.arange(DETECTIONS)
+    found = {
+        "z": block.core.start[0] + number % CORE[0],
+        "y": y + APART * (number % CORE[1] + 0.5),
+        "x": x + APART * (number // CORE[1] + 0.5),
+        "score": np.full(DETECTIONS, 0.9, np.float32),
+        "area": np.full(DETECTIONS, 500),
+    }
+    return TaskTables(tables={"detections": found})
+
+
+def sums(label: np.ndarray) -> TaskTables:
+    """What measure leaves of a block: sums of its fragments' objects, each beside background and the next.
+
+    Parameters
+    ----------
+    label : (N,) uint64
+        Final labels of its fragments.
+    """
+    own = np.unique(label[label > 0])
+    row = own[None, None, :]
+    core = Region.of_shape(row.shape)
+    grey = np.ones(row.shape, np.uint8)
+    fragments = {"label": own, **{name: np.ones(len(own)) for name in ("own_voxels", "changed_voxels", "score_sum")}}
+    objects = partial_objects(row, grey, grey, fragments, core=core)
+    return TaskTables(tables={"sums": objects, "boundaries": boundaries(row, core=core, read=core)})
+
+
+def _spent(name: str, blocks: int, work: Callable[[], object]) -> dict[str, Any]:
+    """Processor time and growth of the peak memory for each block, and seconds."""
+    before, began, spent = _peak(), time.perf_counter(), time.process_time()
+    work()
+    return {
+        f"{name}_ms_a_block": round(1e3 * (time.process_time() - spent) / blocks, 3),
+        f"{name}_wall_seconds": round(time.perf_counter() - began, 1),
+        f"{name}_growth_bytes_a_block": round((_peak() - before) / blocks),
+    }
 
 
 def _peak() -> int:

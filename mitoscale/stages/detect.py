@@ -143,17 +143,15 @@ class Detect(Stage):
 
         Only profiles of one slice can be the same, so a layer of blocks is done at a time.
         """
-        count = 0
+        count, written = 0, tables_of(self.plan, "detect")
         with appending(self.folder.detections) as append:
             append({name: np.zeros(0, kind) for name, kind in _COLUMNS.items()})
             for _, layer in groupby(sorted(done), key=lambda name: name.partition("_")[0]):
-                found = self._distinct([self._part(name) for name in layer])
+                parts = written.read_each(layer, ("detections",))
+                found = self._distinct([part.tables["detections"] for _, part in parts])
                 append(found)
                 count += len(found["z"])
         return {"detections": count}
-
-    def _part(self, name: str) -> Columns:
-        return tables_of(self.plan, "detect").read(name).tables["detections"]
 
     def _distinct(self, tables: list[Columns]) -> Columns:
         """Detections of a layer of blocks, each profile once."""

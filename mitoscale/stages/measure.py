@@ -125,5 +125,4 @@ class Measure(Stage):
         return SortedRows(self._parts(done, "pairs"), merge_pairs, scratch)
 
     def _parts(self, done: Collection[str], kind: str) -> Iterator[Columns]:
-        written = tables_of(self.plan, "measure")
-        return (written.read(name).tables[kind] for name in sorted(done))
+        return (part.tables[kind] for _, part in tables_of(self.plan, "measure").read_each(sorted(done), (kind,)))

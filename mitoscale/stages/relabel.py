@@ -137,15 +137,15 @@ class Relabel(Stage):
     def finish(self, done: Collection[str], counts: Mapping[str, float]) -> dict[str, float]:
         """Objects and their voxels, and those that were too small."""
         voxels = objects = 0.0
-        for name in done:
-            if name in self.lost.get("segment", ()):
-                continue
-            table = self._final_table(name)
-            real = table["label"] > 0
-            voxels += float(table["core_voxels"][real].sum())
-            objects = max(objects, float(table["label"].max(initial=0)))
-        found = self._voxels()
-        small = found[(found > 0) & (found < self._least)]
+        wanted, written = set(done) - self.lost.get("segment", frozenset()), final_tables(self.plan)
+        for corner in self.plan.grid.super_block_corners():
+            for name, found in written.read_all(corner):
+                if name in wanted:
+                    table = found.tables["fragments"]
+                    voxels += float(table["core_voxels"][table["label"] > 0].sum())
+                    objects = max(objects, float(table["label"].max(initial=0)))
+        sizes = self._voxels()
+        small = sizes[(sizes > 0) & (sizes < self._least)]
         largest = float(small.max(initial=0)) * math.prod(self.plan.spec.spacing)
         return {"objects": objects, "object_voxels": voxels, "dropped": float(len(small)), "largest_dropped_nm3": largest}
 

@@ -11,7 +11,7 @@ from mitoscale.core.errors import DamagedError
 from mitoscale.core.geometry import Region
 from mitoscale.core.grid import SUPER_BLOCK, BlockGrid
 from mitoscale.storage.block_tables import BlockTables
-from mitoscale.storage.table_file import TaskTables
+from mitoscale.storage.table_file import TaskTables, parts_of
 from mitoscale.storage.tables import Columns
 
 GRID = BlockGrid(region=Region.of_shape((4, 4, 4 * (SUPER_BLOCK + 2))), core_shape=(4, 4, 4), margin=(0, 0, 0))
@@ -123,3 +123,19 @@ def test_a_stages_own_tables_name_the_stage_alone(tmp_path: Path) -> None:
     with pytest.raises(DamagedError) as caught:
         own.read(NAMES[1])
     assert (caught.value.stage, caught.value.task) == ("stitch", "")
+
+
+@pytest.mark.parametrize("gathered", [True, False])
+def test_tables_of_all_super_blocks_come_in_the_order_they_are_asked_for(
+    tmp_path: Path, gathered: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a super-block that is gathered the file is opened once, not for each task."""
+    made = written(tmp_path)
+    for corner in list(made.loose()) if gathered else []:
+        made.gather(corner)
+    opened = []
+    monkeypatch.setattr("mitoscale.storage.block_tables.parts_of", lambda *given: opened.append(given) or parts_of(*given))
+    asked = [NAMES[-1], *NAMES[2:-1]]
+    found = dict(made.read_each(asked, ("pairs",)))
+    assert list(found) == asked and all(set(task.tables) == {"pairs"} for task in found.values())
+    assert len(opened) == 3, "the last block's super-block, the first one, and the last one again"
