@@ -15,13 +15,13 @@ from mitoscale.core.provenance import Provenance
 from mitoscale.core.result import BlockResult, Key
 from mitoscale.ops.downsample import mode_downsample
 from mitoscale.ops.run_lengths import renamed
-from mitoscale.stages.earlier_outputs import table_checksum
+from mitoscale.stages.earlier_outputs import check_seal, seals_of, table_checksum
 from mitoscale.stages.fragment_slots import read_slot
 from mitoscale.stages.label_owner import check_owner
 from mitoscale.stages.pyramid import write_coarse
 from mitoscale.stages.stage import Stage, Stopwatch
 from mitoscale.stages.stitch import NO_FRAGMENTS
-from mitoscale.stages.work_tables import final_tables, label_tables
+from mitoscale.stages.work_tables import final_tables, label_tables, tables_of
 from mitoscale.storage.arrays import checksum, open_array
 from mitoscale.storage.exclusive import exclusively
 from mitoscale.storage.layout import LABELS
@@ -111,7 +111,7 @@ class Relabel(Stage):
             with watch.phase("compute"):
                 final = np.zeros(int(table["local"].max(initial=0)) + 1, dtype)
                 final[table["local"]] = table["label"]
-                labels = renamed(fragments, final)
+                labels = self._renamed(key, fragments, final)
         self.check_current()
         with watch.phase("write"):
             open_array(f"{self.plan.labels}/0").write(key.core, labels)
@@ -129,10 +129,20 @@ class Relabel(Stage):
         return write_coarse(self.plan.labels, self.plan, key, mode_downsample)
 
     def _fragments(self, key: Block) -> np.ndarray:
+        """(Z, Y, X) uint32 of the core, compared with what was written there."""
         try:
-            return read_slot(self.plan, key, key.core)
+            fragments = read_slot(self.plan, key, key.core)
         except BlockError as error:
             raise DamagedError("segment", key.name, str(error)) from error
+        seals = seals_of(tables_of(self.plan, "segment").read(key.name, ()))
+        check_seal(fragments, key.core, seals, stage="segment", task=key.name)
+        return fragments
+
+    def _renamed(self, key: Block, fragments: np.ndarray, final: np.ndarray) -> np.ndarray:
+        try:
+            return renamed(fragments, final)
+        except IndexError as error:  # only where an older version, which did not seal cores, has segmented
+            raise DamagedError("segment", key.name, f"has fragments that its table does not know ({error})") from error
 
     def finish(self, done: Collection[str], counts: Mapping[str, float]) -> dict[str, float]:
         """Objects and their voxels, and those that were too small."""

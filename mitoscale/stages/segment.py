@@ -120,7 +120,8 @@ class Segment(Stage):
         return foreground
 
     def _sealed(self, key: Block) -> Iterator[Region]:
-        """The parts of the read region that the tasks of its faces will read."""
+        """The parts of the read region that the tasks of its faces will read, and the core that relabel reads."""
+        yield key.core
         for block in self.plan.grid.neighbours(key):
             part = block.halo.intersection(key.halo)
             if part is not None and sum(a != b for a, b in zip(block.index, key.index, strict=True)) == 1:

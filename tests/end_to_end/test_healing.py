@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from commands import Call, Finished, Stack, contents, labels_of, renamed
 
-from mitoscale.core.errors import BlockError
+from mitoscale.core.errors import BlockError, DamagedError
 from mitoscale.core.geometry import Region
 from mitoscale.core.settings import STAGES
 from mitoscale.ops.phantom import make_phantom
@@ -124,16 +124,23 @@ def test_a_lost_shard_is_made_again_by_name(mitoscale: Call, copy: str, finished
     check_same(copy, finished.run)
 
 
-@pytest.mark.parametrize("array", ["foreground", "fragments"])
-def test_what_is_whole_but_not_what_was_written_is_made_again(array: str, mitoscale: Call, copy: str, finished: Finished) -> None:
+@pytest.mark.parametrize("array, reader", [("foreground", "segment"), ("fragments", "stitch"), ("fragments", "relabel")])
+def test_what_is_whole_but_not_what_was_written_is_made_again(
+    array: str, reader: str, mitoscale: Call, copy: str, finished: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As a stale cache of a network disk gives it: every checksum inside the file is right."""
     folder = RunFolder(copy)
-    stage, reader = ("detect", "segment") if array == "foreground" else ("segment", "stitch")
+    stage = "detect" if array == "foreground" else "segment"
     grid = load(copy).plan.grid
     block = grid.block((0, 1, 1))
     if array == "foreground":
         open_array(folder.foreground).write(block.core, np.zeros(block.core.shape, np.uint8))
     else:
+        write_slot(load(copy).plan, block, np.full(block.halo.shape, 1000, np.uint32))
+    if reader == "relabel":
+        with monkeypatch.context() as unsealed, pytest.raises(DamagedError, match="fragments that its table does not know"):
+            unsealed.setattr("mitoscale.stages.relabel.check_seal", lambda *_, **__: None)
+            load(copy).stage("relabel").process(block)
         write_slot(load(copy).plan, block, np.zeros(block.halo.shape, np.uint32))
     ended = mitoscale(reader, copy, "--redo", reader)
     assert ended.code == 0, ended.err
