@@ -62,7 +62,7 @@ _HELP = {
     "weights": "List weights, download those of others.",
     "cluster": "Try what cluster.yaml says.",
     "view": "Image and labels in the browser.",
-    "edit": "Correct labels: merge, split, delete, add, accept.",
+    "edit": "Correct labels: merge, split, delete, add, draw, accept.",
     "apply": "Write the corrected labels and tables.",
     "export": "Labels and tables for other programs.",
     "suggest": "The windows worth annotating, for train.",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mitoscale.cli.options import Voxel
+from mitoscale.cli.options import Pixels, Voxel
 
 if TYPE_CHECKING:
     from mitoscale.corrections.editor import Editor
@@ -29,6 +29,7 @@ def edit(run: str) -> None:
               mitoscale edit RUN split 7 --at 30,200,310 --at 30,240,330
               mitoscale edit RUN delete 3 9
               mitoscale edit RUN add --at 30,100,80
+              mitoscale edit RUN draw --at 30,100,80
               mitoscale edit RUN undo
     """
 
@@ -61,7 +62,7 @@ def _say(editor: Editor, made: Any) -> None:
     from mitoscale.corrections.editor import told
 
     click.echo(told(made))
-    for change in editor.corrected.applied[-1].changes if made.kind in ("split", "add") else ():
+    for change in editor.corrected.applied[-1].changes if made.kind in ("split", "add", "draw") else ():
         click.echo(f"new        object {change.new}")
 
 
@@ -104,6 +105,25 @@ def add(ctx: click.Context, point: Any) -> None:
     """Add what was missed: the connected foreground around a voxel."""
     with _editor(ctx) as editor:
         _say(editor, editor.add(point))
+
+
+@_command(
+    "draw",
+    click.option("--at", "point", type=Voxel(), required=True, help="A voxel of what was missed."),
+    click.option("--box", type=Pixels("Y0,X0,Y1,X1"), help="A box around it in that slice, half-open."),
+    click.option("--slices", type=click.IntRange(min=0), default=64, show_default=True, help="Most slices to follow on each side."),
+)
+def draw(ctx: click.Context, point: Any, box: Any, slices: int) -> None:
+    """Add what SAM draws at a voxel, and follow it through the next slices.
+
+    The run's own SAM is asked (of a run without one, sam-small). Each mask is the prompt for the next slice; it ends where SAM's
+    score is below 0.5 or the mask is another one than before. The mask is kept in the correction: no model is asked again.
+    """
+    with _editor(ctx) as editor:
+        made = editor.draw(point, box, slices)
+        _say(editor, made)
+        scores = made.drawing.scores if made.drawing else ()
+        click.echo(f"slices     {len(scores)}, score {min(scores):.2f} to {max(scores):.2f}")
 
 
 @_command("undo", click.argument("name", default="", metavar="[ID]"))

@@ -81,6 +81,28 @@ class Voxel(click.ParamType):
         return tuple(map(int, parts))
 
 
+class Pixels(click.ParamType):
+    """Whole numbers, not negative, with commas between.
+
+    Parameters
+    ----------
+    name : str
+        What they are, such as ``Y,X``; tells how many.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the text."""
+        if isinstance(value, tuple):
+            return value
+        parts = str(value).split(",")
+        if len(parts) != self.name.count(",") + 1 or not all(p.strip().isdigit() for p in parts):
+            self.fail(f"{value!r} is not {self.name} in whole pixels", param, ctx)
+        return tuple(map(int, parts))
+
+
 class SliceRange(click.ParamType):
     """A range of slices ``A:B``, half-open."""
 

@@ -6,30 +6,8 @@ from typing import Any
 
 import click
 
-from mitoscale.cli.options import Numbers
+from mitoscale.cli.options import Numbers, Pixels
 from mitoscale.cli.source_options import reading_options
-
-
-class Pixels(click.ParamType):
-    """Whole numbers, not negative, with commas between.
-
-    Parameters
-    ----------
-    name : str
-        What they are, such as ``Y,X``; tells how many.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Read the text."""
-        if isinstance(value, tuple):
-            return value
-        parts = str(value).split(",")
-        if len(parts) != self.name.count(",") + 1 or not all(p.strip().isdigit() for p in parts):
-            self.fail(f"{value!r} is not {self.name} in whole pixels", param, ctx)
-        return tuple(map(int, parts))
 
 
 @click.command()

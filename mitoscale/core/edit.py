@@ -6,10 +6,12 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from mitoscale.core.drawing import Drawing
 from mitoscale.core.geometry import Spacing
 
-Kind = Literal["merge", "split", "delete", "accept", "add", "undo"]
-"""Join objects; cut one in two; remove; say that it is right; add what was missed; take an earlier correction back."""
+Kind = Literal["merge", "split", "delete", "accept", "add", "draw", "undo"]
+"""Join objects; cut one in two; remove; say that it is right; add what was missed, by the foreground or by SAM; take an earlier
+correction back."""
 
 
 class ObjectPlace(BaseModel):
@@ -43,9 +45,15 @@ class Edit(BaseModel):
     objects: tuple[ObjectPlace, ...] = ()
     """With which objects; the first gives a merged one its label."""
     points_nm: tuple[Spacing, ...] = ()
-    """Places (z, y, x) that were pointed at: two of a split, one of what was added."""
+    """Places (z, y, x) that were pointed at: two of a split, one of what was added or drawn."""
+    drawing: Drawing | None = None
+    """What SAM drew."""
     undoes: str = ""
     """The correction that is taken back."""
+
+    def line(self) -> str:
+        """Its line, without what it does not have: lines of a kind stay the same when other kinds get more fields."""
+        return self.model_dump_json(exclude_none=True)
 
 
 def in_force(edits: list[Edit]) -> list[Edit]:

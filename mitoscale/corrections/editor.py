@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from mitoscale.core.drawing import Drawing
 from mitoscale.core.edit import Edit, Kind, ObjectPlace, in_force
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Triple
 from mitoscale.core.plan import RunPlan
 from mitoscale.corrections.replay import Corrections, places_of
+from mitoscale.ops.follow_slices import SLICES, Box
 from mitoscale.storage.edit_log import EditLog
 
 _LARGEST = 2**28
@@ -33,6 +35,8 @@ class Editor:
     """Where corrections are kept."""
     corrected: Corrections
     """The labels with the corrections so far."""
+    _pen: Any = None
+    """Loaded when something is drawn."""
 
     def merge(self, labels: Sequence[int]) -> Edit:
         """Make several objects one, which has the first one's label."""
@@ -76,6 +80,43 @@ class Editor:
             raise InputError(f"object {found} lies at {_text(point)} already; split it, or give a voxel outside of objects")
         return self._keep("add", points=(point,))
 
+    def draw(self, point: Triple, box: Box | None = None, slices: int = SLICES) -> Edit:
+        """Add what SAM draws at a voxel, and in the slices on both sides of it for as long as it is sure.
+
+        Parameters
+        ----------
+        point : (z, y, x)
+            A voxel of the object.
+        box : (y0, x0, y1, x1), optional
+            A box around the object in that slice, half-open; the point lies in it.
+        slices : int
+            How many slices are followed on each side at most; 0: none.
+        """
+        self._within(point)
+        if box is not None and not (box[0] <= point[1] < box[2] and box[1] <= point[2] < box[3]):
+            raise InputError(f"voxel {_text(point)} is not in the box {','.join(map(str, box))} (y0,x0,y1,x1); give one that is")
+        found = self.corrected.label_at(self.nm(point))
+        if found:
+            raise InputError(f"object {found} lies at {_text(point)} already; delete or split it first, or give another voxel")
+        from mitoscale.corrections.drawing import SamPen, drawn  # loads torch, which no other correction needs
+
+        if self._pen is None:
+            self._pen = SamPen(self.plan)
+        drawing = drawn(self.plan, self._pen, point, box, slices)
+        taken = self._taken(drawing)
+        if taken:
+            raise InputError(
+                f"most of what {drawing.model} draws at {_text(point)} lies in {taken} already; delete or split it, or give a box"
+            )
+        return self._keep("draw", points=(point,), drawing=drawing)
+
+    def _taken(self, drawing: Drawing) -> str:
+        """The objects that have half of a drawing or more; empty where it is free."""
+        labels = self.corrected.read(drawing.region)[drawing.mask()]
+        if np.count_nonzero(labels) < 0.5 * len(labels):
+            return ""
+        return "object " + ", ".join(str(label) for label in np.unique(labels[labels > 0])[:5])
+
     def undo(self, name: str = "") -> Edit:
         """Take a correction back, by default the latest that is in force."""
         there = in_force(self.log.read())
@@ -89,8 +130,10 @@ class Editor:
         self.corrected = Corrections.of(self.plan, in_force(self.log.read()))
         return edit
 
-    def _keep(self, kind: Kind, *, objects: tuple[ObjectPlace, ...] = (), points: tuple[Triple, ...] = ()) -> Edit:
-        edit = self._edit(kind, objects=objects, points_nm=tuple(map(self.nm, points)))
+    def _keep(
+        self, kind: Kind, *, objects: tuple[ObjectPlace, ...] = (), points: tuple[Triple, ...] = (), drawing: Drawing | None = None
+    ) -> Edit:
+        edit = self._edit(kind, objects=objects, points_nm=tuple(map(self.nm, points)), drawing=drawing)
         made = self.corrected.add(edit)
         if made.unfit:
             self.corrected.applied.pop()
@@ -146,7 +189,8 @@ def told(edit: Edit) -> str:
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(edit.time))
     what = " ".join(str(place.label) for place in edit.objects) or edit.undoes
     at = " and ".join(",".join(f"{v:g}" for v in point) for point in edit.points_nm)
-    return " ".join(filter(None, (edit.id, when, edit.who, edit.kind, what, f"at {at} nm" if at else "")))
+    by = f"by {edit.drawing.model} in {edit.drawing.shape[0]} slices" if edit.drawing else ""
+    return " ".join(filter(None, (edit.id, when, edit.who, edit.kind, what, f"at {at} nm" if at else "", by)))
 
 
 def _who() -> str:

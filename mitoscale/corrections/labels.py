@@ -45,7 +45,7 @@ def digest_of(edits: list[Edit], labels: str) -> str:
     labels : str
         State of the labels they were made on.
     """
-    text = labels + "".join(edit.model_dump_json() for edit in edits)
+    text = labels + "".join(edit.line() for edit in edits)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

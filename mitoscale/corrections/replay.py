@@ -225,6 +225,22 @@ class Corrections:
             raise UnfitError("there is no foreground at its point")
         return [self._new(0, box, part)]
 
+    def _draw(self, edit: Edit) -> list[Change]:
+        drawing = edit.drawing
+        if drawing is None:
+            raise UnfitError("its line holds no drawing")
+        if drawing.spacing_nm != self.plan.spec.spacing:
+            sizes = (",".join(f"{s:g}" for s in spacing) for spacing in (drawing.spacing_nm, self.plan.spec.spacing))
+            raise UnfitError("it was drawn on voxels of {} nm, these are of {} nm".format(*sizes))
+        box = drawing.region.intersection(self.plan.region)
+        if box is None:
+            raise UnfitError("it was made outside of what this run works on")
+        mask = drawing.mask()[box.within(drawing.region)]
+        free = mask & (self.read(box) == 0)
+        if not free.any() or free.sum() <= (1 - SAME_PLACE) * mask.sum():
+            return []  # something is there by now
+        return [self._new(0, box, free)]
+
     def _new(self, old: int, box: Region, part: np.ndarray) -> Change:
         """A part of an object, or of the background, as an object of its own."""
         at = np.argwhere(part)

@@ -56,12 +56,11 @@ class Stage(BaseModel):
 
     def open_source(self) -> Reader:
         """What the run was made from."""
-        convert = self.plan.settings.convert
-        return _source(convert.source, convert.reading)
+        return _source_of(self.plan)
 
     def open_image(self) -> Array | Reader:
         """Level 0; a source read in place may leave out empty chunks, the run's own volume may not."""
-        return self.open_source() if self.plan.settings.convert.in_place else open_array(self.plan.image)
+        return open_image(self.plan)
 
     def check_current(self) -> None:
         """Raise where the run has other settings by now; every task asks before it writes."""
@@ -158,6 +157,16 @@ class Stage(BaseModel):
             Numbers for the summary.
         """
         return {}
+
+
+def open_image(plan: RunPlan) -> Array | Reader:
+    """Level 0 of a run's image: its own, or the source that is read in place."""
+    return _source_of(plan) if plan.settings.convert.in_place else open_array(plan.image)
+
+
+def _source_of(plan: RunPlan) -> Reader:
+    convert = plan.settings.convert
+    return _source(convert.source, convert.reading)
 
 
 @lru_cache(maxsize=2)

@@ -84,7 +84,7 @@ class EditLog:
         try:
             self._cut_off_half_a_line()
             with open_to_append(self.path) as file:
-                file.write(edit.model_dump_json().encode() + b"\n")
+                file.write(edit.line().encode() + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:

@@ -15,12 +15,16 @@ from mitoscale.core.geometry import Region, Triple
 from mitoscale.core.plan import RunPlan
 from mitoscale.corrections.editor import Editor, editing, told
 from mitoscale.corrections.replay import Corrections
+from mitoscale.ops.follow_slices import SLICES, Box
 from mitoscale.storage.edit_log import EditLog
 from mitoscale.viewer.layers import corrected_layer, space
 from mitoscale.viewer.server import Command
 
 LAYER = "corrected"
 """The layer of corrected labels; it stands in for the run's own as soon as there is a correction."""
+
+_AT_MARKS = ("split", "add", "draw")
+"""Corrections that are made where the marks are."""
 
 MARKS = "marks"
 """The layer of the latest two marks."""
@@ -60,13 +64,17 @@ class Edits:
     def edit(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Make a correction (``kind``) of the selected objects (``objects``), or at the marks."""
         kind, objects = str(asked.get("kind")), [int(v) for v in asked.get("objects", [])]
+        if kind == "unmark":
+            self._marks = []
+            self._draw_marks()
+            return {"said": ""}
         with editing(self._plan) as editor:
-            made = self._make(editor, kind, objects)
+            made = self._make(editor, kind, objects, int(asked.get("slices", SLICES)))
             self.corrected = editor.corrected
-        if kind in ("split", "add"):
+        if kind in _AT_MARKS:
             self._marks = []
         self._show()
-        new = [str(change.new) for change in self.corrected.applied[-1].changes] if kind in ("split", "add") else []
+        new = [str(change.new) for change in self.corrected.applied[-1].changes] if kind in _AT_MARKS else []
         return {"said": told(made) + (f": new object {', '.join(new)}" if new else "")}
 
     def edits(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -81,7 +89,7 @@ class Edits:
             return {}
         return {"label": label, "volume_nm3": known[1] * math.prod(self._plan.spec.spacing)}
 
-    def _make(self, editor: Editor, kind: str, objects: Sequence[int]) -> Any:
+    def _make(self, editor: Editor, kind: str, objects: Sequence[int], slices: int) -> Any:
         if kind in ("merge", "delete", "accept"):
             if not objects:
                 raise InputError(f"{kind}: select objects first, with a double-click")
@@ -94,6 +102,8 @@ class Edits:
             if not self._marks:
                 raise InputError("add: point at what was missed and press m")
             return editor.add(self._marks[-1])
+        if kind == "draw":
+            return editor.draw(*_prompt_of(self._marks), slices)
         if kind == "undo":
             return editor.undo()
         raise InputError(f"there is no correction {kind}")
@@ -127,6 +137,18 @@ class Edits:
             state.layers[LAYER] = layer
             state.layers[self._own].visible = False
             state.layers[self._own].layer.segments = []
+
+
+def _prompt_of(marks: Sequence[Triple]) -> tuple[Triple, Box | None]:
+    """What SAM is asked: the latest mark, or where both lie in one slice the box between them."""
+    if not marks:
+        raise InputError("draw: point at what was missed and press m, or mark two corners of a box around it")
+    if len(marks) < 2 or marks[0][0] != marks[1][0]:
+        return marks[-1], None
+    (z, *first), (_, *second) = marks
+    low, high = [min(pair) for pair in zip(first, second, strict=True)], [max(pair) for pair in zip(first, second, strict=True)]
+    middle = (z, (low[0] + high[0]) // 2, (low[1] + high[1]) // 2)
+    return middle, (low[0], low[1], high[0] + 1, high[1] + 1)
 
 
 class _Now:

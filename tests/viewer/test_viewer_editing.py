@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from commands import Finished, labels_of
 
+from mitoscale.core.drawing import Drawing
 from mitoscale.corrections.editor import editing
 from mitoscale.pipeline import load
 from mitoscale.storage.edit_log import EditLog
@@ -69,6 +70,29 @@ def test_buttons_correct_what_is_selected_and_marked(shown: View, tmp_path: Path
     assert len(mesh) > 1000
     post(shown, "edit", kind="undo")
     assert [line.split()[-2:] for line in post(shown, "edits")["edits"]] == [["2", "7"], ["delete", "4"]]
+
+
+def test_a_click_or_a_box_is_drawn(shown: View, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def drawn(plan: Any, pen: Any, point: Any, box: Any, slices: int) -> Drawing:
+        asked.append((point, box, slices))
+        return Drawing.of(np.ones((1, 2, 2), bool), point, plan.spec.spacing, model="oracle", scores=[0.9])
+
+    monkeypatch.setattr("mitoscale.corrections.drawing.SamPen", lambda plan: None)
+    monkeypatch.setattr("mitoscale.corrections.drawing.drawn", drawn)
+    free = np.argwhere(labels_of(str(tmp_path / "run"))[3] == 0)
+    (y0, x0), (y1, x1) = free[0], free[0] + 4
+    assert "press m" in post(shown, "edit", kind="draw")["error"]
+    mark(shown, np.array([3, y0, x0]))
+    assert "new object 10" in post(shown, "edit", kind="draw", slices=7)["said"]
+    for corner in ((3, y1, x0 + 2), (3, y0 + 2, x1)):
+        mark(shown, np.array(corner))
+    assert "draw" in post(shown, "edit", kind="draw")["said"]
+    assert asked == [((3, y0, x0), None, 7), ((3, y0 + 3, x0 + 3), (y0 + 2, x0 + 2, y1 + 1, x1 + 1), 64)]
+    mark(shown, np.array([3, 1, 1]))
+    post(shown, "edit", kind="unmark")
+    assert post(shown, "edits")["marks"] == []
 
 
 def test_what_is_shown_is_what_is_corrected(shown: View, tmp_path: Path) -> None:
