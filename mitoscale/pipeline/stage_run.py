@@ -16,6 +16,7 @@ from mitoscale.pipeline.missing_outputs import missing_files
 from mitoscale.pipeline.observer import Observer, StageOutcome
 from mitoscale.pipeline.run import Run
 from mitoscale.pipeline.state import FINISHED, LOST, Inputs, StageState, closing_sum, digest, inputs_digest, ledger_of, results
+from mitoscale.stages.current_settings import count_start
 from mitoscale.stages.pyramid import coarse_shards, spanned
 from mitoscale.stages.stage import Stage
 from mitoscale.storage.events import EventLog
@@ -81,7 +82,8 @@ class StageRun:
             self.ledger.append(BlockResult(name=FINISHED), token=self.token, state="open")
         stage = self.run.stage(self.name)
         made = {source: results(self.run, source) for source in stage.sources}
-        stage = stage.model_copy(update={"lost": {source: r.lost for source, r in made.items()}})
+        lost = {source: r.lost for source, r in made.items()}
+        stage = stage.model_copy(update={"lost": lost, "start": count_start(self.run.plan)})
         try:
             prepared = stage.prepare(fresh=not self.state.done)
         except DamagedError as error:
@@ -96,11 +98,11 @@ class StageRun:
             failures = self.executor.run(
                 self.name, stage.process, todo, on_result=self._keep, on_event=self._hear, resource=stage.group
             )
-        lost = len(failures)
+        failed = len(failures)
         self._coarsen(stage)
         failures += self._gather(stage)
         self._give_up([f for f in failures if f.damaged is None])
-        computed = total - len(current) - lost
+        computed = total - len(current) - failed
         damaged = [DamagedError(*f.damaged, f.error) for f in failures if f.damaged is not None]
         return self._broken_off(stage, computed, damaged) if damaged else self._finish(stage, computed)
 

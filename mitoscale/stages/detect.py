@@ -89,6 +89,7 @@ class Detect(Stage):
             self.check_current()
             open_array(self.folder.foreground).write(key.core, foreground)
             watch.moved("written", foreground)
+            self.check_current()  # again: what others wrote meanwhile keeps its seals, by which this foreground is told
             tables_of(self.plan, "detect").write(key.name, {"detections": found}, sealed(seals))
         return BlockResult(
             name=key.name,

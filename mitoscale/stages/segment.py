@@ -99,6 +99,7 @@ class Segment(Stage):
             self.check_current()
             write_slot(self.plan, key, fragments)
             watch.moved("written", fragments)
+            self.check_current()  # again: what others wrote meanwhile keeps its seals, by which these fragments are told
             touching = {"a": pairs[:, 0], "b": pairs[:, 1]}
             tables = {"fragments": table, "touching": touching, "planes": planes}
             tables_of(self.plan, "segment").write(key.name, tables, sealed(seals))

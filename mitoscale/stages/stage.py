@@ -43,6 +43,8 @@ class Stage(BaseModel):
     """What run this is."""
     lost: Mapping[str, frozenset[str]] = Field(default_factory=dict)
     """For each of ``sources`` the tasks that were given up: what they should have written reads as 0."""
+    start: int = 0
+    """Number of the start of the stage, by which its tasks know later whether they were cancelled; 0 where no run began it."""
 
     @property
     def folder(self) -> RunFolder:
@@ -63,8 +65,8 @@ class Stage(BaseModel):
         return open_image(self.plan)
 
     def check_current(self) -> None:
-        """Raise where the run has other settings by now; every task asks before it writes."""
-        check_current(self.plan, self.name)
+        """Raise where the run has other settings by now, or began a stage since; every task asks before it writes."""
+        check_current(self.plan, self.name, self.start)
 
     def read_image(self, region: Region) -> np.ndarray:
         """Grey values (Z, Y, X) of a region, as the volume stores them; 0 where converting was given up."""
@@ -133,6 +135,7 @@ class Stage(BaseModel):
     def gather(self, key: Key) -> BlockResult:
         """Bring the tables of a super-block's tasks together in one file, once they are done."""
         assert isinstance(key, SuperBlock)
+        self.check_current()
         tables_of(self.plan, self.name).gather(key.index)
         return BlockResult(name=key.name)
 

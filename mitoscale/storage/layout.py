@@ -162,6 +162,11 @@ class RunFolder:
         return self._at("ledger", f"{stage}.jsonl")
 
     @property
+    def starts(self) -> str:
+        """How often a stage was begun."""
+        return self._at("ledger", "starts.json")
+
+    @property
     def events(self) -> str:
         """Log of faults, and of what became of them."""
         return self._at("ledger", "events.jsonl")

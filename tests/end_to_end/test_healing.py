@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from mitoscale.pipeline import load, quarantined
 from mitoscale.stages.fragment_slots import write_slot
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.events import EventLog
-from mitoscale.storage.layout import RunFolder
+from mitoscale.storage.layout import RunFolder, read_json, write_json
 from mitoscale.storage.ledger import Ledger
 from mitoscale.storage.tables import read_table
 from mitoscale.storage.tiff_writing import write_tiff
@@ -164,7 +165,7 @@ def test_a_cancelled_task_of_older_settings_changes_nothing(
     with pytest.raises(BlockError, match=f"{stage}: the run has other settings by now"):
         older.process(block)
     assert contents(copy) == before
-    monkeypatch.setattr("mitoscale.stages.stage.check_current", lambda plan, stage: None)
+    monkeypatch.setattr("mitoscale.stages.stage.check_current", lambda *_: None)
     older.process(block)
     if stage == "detect":  # what it has written may be other voxels, too
         open_array(RunFolder(copy).foreground).write(block.core, np.zeros(block.core.shape, np.uint8))
@@ -176,6 +177,31 @@ def test_a_cancelled_task_of_older_settings_changes_nothing(
     for name in STAGES[STAGES.index(reader) + 1 :]:
         assert mitoscale(name, copy).code == 0
     check_same(copy, finished.run)
+
+
+def test_a_cancelled_task_of_an_earlier_start_changes_nothing(mitoscale: Call, copy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has the same settings, and other inputs, perhaps, as where ``retry`` has healed them since."""
+    folder, run = RunFolder(copy), load(copy)
+    block, newest = run.plan.grid.block((0, 1, 1)), int(read_json(folder.starts))
+    assert newest == len(STAGES)
+    current = run.stage("segment").model_copy(update={"start": newest})
+    before = contents(copy)
+    with pytest.raises(BlockError, match="segment: a stage was begun since this task was cancelled"):
+        current.model_copy(update={"start": newest - 1}).process(block)
+    assert contents(copy) == before
+
+    def begun_meanwhile(*given: Any) -> None:
+        write_slot(*given)
+        write_json(folder.starts, newest + 1)
+
+    with monkeypatch.context() as patch, pytest.raises(BlockError, match="begun since"):
+        patch.setattr("mitoscale.stages.segment.write_slot", begun_meanwhile)
+        current.process(block)
+    assert not list(Path(folder.masks_parts).rglob(f"{block.name}*")), "the seals are those of what was there before"
+    numbers = []
+    monkeypatch.setattr("mitoscale.stages.stage.check_current", lambda plan, stage, start: numbers.append(start))
+    assert mitoscale("measure", copy, "--redo", "measure").code == 0
+    assert set(numbers) == {newest + 2}
 
 
 def test_data_that_never_stays_stops_the_run(mitoscale: Call, stack: Stack, tmp_path: Path) -> None:
