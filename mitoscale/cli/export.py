@@ -47,6 +47,7 @@ def export(target: str, kind: str | None, level: int | None, table: str | None, 
               mitoscale export RUN --to detections.csv --table detections
               mitoscale export RUN --to corrected.tif --edits
     """
+    from mitoscale.cluster.signals import interruptible
     from mitoscale.export.exporting import Request, export_run
 
     csv = kind == "csv" or (kind is None and target.lower().endswith(".csv"))
@@ -54,5 +55,6 @@ def export(target: str, kind: str | None, level: int | None, table: str | None, 
         raise click.UsageError(f"--table {table} is for a file that ends in .csv, but --to {target} would get the labels")
     if level is not None and csv:
         raise click.UsageError(f"--level {level} is for labels, but --to {target} gets a table")
-    export_run(Request(target=target, kind=kind, level=level or 0, table=table, **asked))
+    with interruptible():  # what is half-written is removed
+        export_run(Request(target=target, kind=kind, level=level or 0, table=table, **asked))
     click.echo(f"written    {target}")

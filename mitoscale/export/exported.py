@@ -38,6 +38,8 @@ class Content:
     """The finest level that is written."""
     missing: Literal["raise", "fill"] = "raise"
     """What reading labels that were never written does; a block that was given up is background."""
+    missing_image: Literal["raise", "fill"] = "raise"
+    """The same of the image."""
     names: np.ndarray | None = None
     """(N,) uint64 ascending: the labels that are numbered anew from 1 on; None: they stay."""
 
@@ -54,7 +56,7 @@ class Content:
         levels = []
         for level in range(self.first, len(self.plan.spec.factors)):
             if source is None:
-                own: Readable = GreyImage(open_array(os.path.join(os.path.dirname(array), str(level))))
+                own: Readable = GreyImage(open_array(os.path.join(os.path.dirname(array), str(level)), missing=self.missing_image))
             else:
                 own = source if level == 0 else Coarser(source=source, factor=self.plan.spec.factors[level])
             levels.append(self._cut(own, level, self.plan.region if made else Region.of_shape(self.plan.spec.shape)))

@@ -116,7 +116,7 @@ def _content(request: Request, there: pipeline.Run, kind: Kind) -> Content:
     if request.level >= len(plan.spec.factors):
         raise InputError(f"--level {request.level} is not there: {run} has the levels 0 to {len(plan.spec.factors) - 1}")
     table = objects if request.table in (None, "objects") else getattr(folder, _TABLES[request.table])
-    lost = pipeline.quarantined(there).get("relabel")
+    lost = pipeline.quarantined(there)
     return Content(
         plan=plan,
         target=request.target,
@@ -125,7 +125,8 @@ def _content(request: Request, there: pipeline.Run, kind: Kind) -> Content:
         objects=objects,
         region=region,
         first=request.level,
-        missing="fill" if lost else "raise",
+        missing="fill" if "relabel" in lost else "raise",
+        missing_image="fill" if "convert" in lost else "raise",
     )
 
 

@@ -44,18 +44,19 @@ def simplified(mesh: Mesh, shares: Sequence[float] = SHARES) -> list[Mesh]:
     """
     from fast_simplification import simplify
 
-    vertices, triangles = mesh
+    if len(mesh[1]) <= _FEWEST:
+        return [mesh]
     lods: list[Mesh] = []
+    finer, whole = mesh, volume(mesh)
     for share in shares:
-        if lods and len(triangles) * share < _FEWEST:
+        wanted = len(mesh[1]) * share
+        if lods and wanted < _FEWEST:
             break
-        if len(triangles) <= _FEWEST:
-            return [mesh]
-        points, faces = simplify(vertices, triangles.astype(np.int32), target_reduction=1 - share)
-        coarse = (np.asarray(points, np.float32), np.asarray(faces, np.uint32))
-        if abs(volume(coarse) - volume(mesh)) > _MOST_LOST * abs(volume(mesh)):
+        points, faces = simplify(finer[0], finer[1].astype(np.int32), target_reduction=1 - wanted / len(finer[1]))
+        finer = (np.asarray(points, np.float32), np.asarray(faces, np.uint32))  # each from the last one: a third of the time
+        if abs(volume(finer) - whole) > _MOST_LOST * abs(whole):
             break
-        lods.append(coarse)
+        lods.append(finer)
     return lods or [mesh]
 
 

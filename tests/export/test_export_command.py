@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import mrcfile
@@ -15,6 +17,7 @@ from commands import Call, check_refused, labels_of, largest_file
 from mitoscale.cli.export import KINDS as OFFERED
 from mitoscale.core.geometry import Region
 from mitoscale.export.all_kinds import KINDS
+from mitoscale.export.level import Level
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.sources.kinds import open_reader
 from mitoscale.storage.tables import read_table
@@ -160,3 +163,20 @@ def test_a_run_without_objects(mitoscale: Call, empty: str, tmp_path: Path, kind
         assert json.loads((path / "annotations.json").read_text())["annotations"] == []
     if kind == "mobie":
         assert len((path / "volume" / "tables" / "mitochondria" / "default.tsv").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_leaves_nothing(
+    mitoscale: Call, layered: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    inner = Level.read
+
+    def read(level: Level, region: Region) -> np.ndarray:
+        assert [path.name[0] for path in tmp_path.iterdir()] == ["."]  # it is being written
+        os.kill(os.getpid(), number)
+        return inner(level, region)
+
+    monkeypatch.setattr(Level, "read", read)
+    ended = mitoscale("export", layered, "--to", f"{tmp_path}/x.n5")
+    assert ended.code == 4 and "stopped" in ended.err
+    assert not list(tmp_path.iterdir())
