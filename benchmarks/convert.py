@@ -20,10 +20,8 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from statistics import median
@@ -32,6 +30,8 @@ from typing import Any
 import numpy as np
 import psutil
 import tifffile
+
+from process_tree import measure
 
 WAYS = ("mitoscale", "dask", "limit", "ngff-zarr")
 CHUNK = (32, 128, 128)
@@ -56,9 +56,8 @@ def make_stack(path: str, gib: float, image: str) -> tuple[int, int, int]:
     depth = max(1, round(gib * 2**30 / 2048**2 / one.itemsize))
     plane = np.pad(one, ((0, 0), (0, 2048 - one.shape[1]), (0, 2048 - one.shape[2])), mode="symmetric")
     turn = np.concatenate([np.arange(len(one)), np.arange(len(one))[::-1]])
-    with tifffile.TiffWriter(path, bigtiff=True) as file:
-        for z in range(depth):
-            file.write(plane[turn[z % len(turn)]], contiguous=False)
+    pages = (plane[turn[z % len(turn)]] for z in range(depth))
+    tifffile.imwrite(path, pages, shape=(depth, 2048, 2048), dtype=one.dtype, bigtiff=True, photometric="minisblack")
     return depth, 2048, 2048
 
 
@@ -98,6 +97,7 @@ def dask(source: str, out: str, workers: int) -> Took:
 
     began, processor = time.perf_counter(), time.process_time()
     pages = da.from_zarr(zarr.open(tifffile.imread(source, aszarr=True), mode="r"))
+    assert pages.ndim == 3, "all pages, not the first one alone"
     stored = pages.rechunk(CHUNK).to_zarr(out, compute=False)
     scheduler.compute(stored, scheduler="threads", num_workers=workers)
     return time.perf_counter() - began, time.process_time() - processor
@@ -147,29 +147,10 @@ def measured(way: str, source: str, out: str, workers: int, ngff: str) -> dict[s
     own = [sys.executable, __file__, "--way", way, "--image", source, "--out", out, "--workers", str(workers)]
     command = own if way != "ngff-zarr" else [ngff, "-c", _NGFF, source, out]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"} | ({"PYTHONPATH": ""} if way == "ngff-zarr" else {})
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-    peak, ended = [0], threading.Event()
-    watching = threading.Thread(target=_watch, args=(process.pid, peak, ended))
-    watching.start()
-    said, _ = process.communicate()
-    ended.set()
-    watching.join()
-    if process.returncode:
-        raise SystemExit(f"{way} ended with {process.returncode}")
+    took = measure(command, environment)
     shutil.rmtree(out, ignore_errors=True)
-    wall, processor = map(float, said.split()[-2:])
-    return {"seconds": round(wall, 2), "processor": round(processor, 2), "peak_gib": round(peak[0] / 2**30, 3)}
-
-
-def _watch(pid: int, peak: list[int], ended: threading.Event) -> None:
-    while not ended.wait(0.05):
-        total = 0
-        try:
-            for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
-                total += process.memory_info().rss
-        except psutil.NoSuchProcess:
-            continue
-        peak[0] = max(peak[0], total)
+    wall, processor = map(float, took.output.split()[-2:])
+    return {"seconds": round(wall, 2), "processor": round(processor, 2), "peak_gib": round(took.peak_bytes / 2**30, 3)}
 
 
 def _ratios(found: dict[str, list[dict[str, float]]], what: str) -> dict[str, float]:
@@ -193,9 +174,8 @@ def main() -> None:
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.way:
-        print(
-            {"mitoscale": mitoscale, "dask": dask, "limit": limit}[arguments.way](arguments.image, arguments.out, arguments.workers)
-        )
+        took = {"mitoscale": mitoscale, "dask": dask, "limit": limit}[arguments.way]
+        print(*took(arguments.image, arguments.out, arguments.workers))
         return
     ways = [way for way in WAYS if way != "ngff-zarr" or arguments.ngff_zarr]
     found: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
