@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from mitoscale.cluster.autoscaling import Autoscaler, State
@@ -44,22 +44,29 @@ def slurm_cluster(settings: ClusterSettings) -> Iterator[Connection]:
     from distributed import Client
 
     folder = _new_folder(settings)
-    if settings.tls is None:
-        settings = settings.model_copy(update={"tls": temporary_certificates(folder)})
-    with scheduler_with({}, settings) as cluster, Client(cluster) as client:
+    with ExitStack() as stack:
+        if settings.tls is None:
+            settings = settings.model_copy(update={"tls": stack.enter_context(temporary_certificates(folder))})
+        cluster = stack.enter_context(scheduler_with({}, settings))
+        client = stack.enter_context(Client(cluster))
         scripts: dict[str, str] = {n: job_script(n, settings, cluster.scheduler_address, folder) for n in settings.all_groups}
         jobs = Jobs(scripts, folder)
         with Autoscaler(client, settings.all_groups, jobs) as autoscaler:
             yield Connection(client=client, dashboard=dashboard_of(cluster, settings), more_to_come=autoscaler.more_to_come)
 
 
-def temporary_certificates(folder: Path) -> Tls:
+@contextmanager
+def temporary_certificates(folder: Path) -> Iterator[Tls]:
     """Certificates of this run alone, which its owner alone may read; nobody else can join its scheduler.
 
     Parameters
     ----------
     folder : Path
-        Where they are written; the jobs read them there.
+        Where they are written, and removed from at the end; the jobs read them there.
+
+    Yields
+    ------
+    Tls
 
     Raises
     ------
@@ -73,9 +80,14 @@ def temporary_certificates(folder: Path) -> Tls:
     except ImportError as error:
         raise InputError("kind slurm makes certificates with cryptography: pip install 'mitoscale[slurm]', or give tls") from error
     texts = {"ca": made.tls_ca_file, "certificate": made.tls_worker_cert, "key": made.tls_worker_key}
-    for role, text in texts.items():
-        _write_private(folder / f"{role}.pem", text)
-    return Tls(**{role: str(folder / f"{role}.pem") for role in texts})
+    files = {role: folder / f"{role}.pem" for role in texts}
+    try:
+        for role, text in texts.items():
+            _write_private(files[role], text)
+        yield Tls(**{role: str(file) for role, file in files.items()})
+    finally:
+        for file in files.values():
+            file.unlink(missing_ok=True)
 
 
 def job_script(name: str, settings: ClusterSettings, scheduler: str, folder: Path) -> str:

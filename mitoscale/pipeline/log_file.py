@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
+from mitoscale.core.errors import StoppedError
 from mitoscale.core.event import Event
 from mitoscale.pipeline.observer import Observer, StageOutcome
 
@@ -17,6 +18,11 @@ class LogFile(Observer):
     ----------
     run : str
         The run folder.
+
+    Raises
+    ------
+    StoppedError
+        By all methods, if it cannot be written, as on a full disk.
     """
 
     def __init__(self, run: str) -> None:
@@ -51,5 +57,8 @@ class LogFile(Observer):
             self._write(line)
 
     def _write(self, line: str) -> None:
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}\n")
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}\n")
+        except OSError as error:
+            raise StoppedError(f"cannot write {self._path} ({error.strerror}): free space, then start again") from error

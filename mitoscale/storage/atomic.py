@@ -40,10 +40,10 @@ def replacing(path: str, *, durable: bool = True) -> Iterator[str]:
         os.makedirs(folder, exist_ok=True)
         yield temporary
         if durable:
-            _sync(temporary)
+            sync(temporary)
         os.replace(temporary, path)
         if durable:
-            _sync(folder)
+            sync(folder)
     except OSError as error:
         raise StoppedError(
             f"cannot write {path}: {error.strerror or error}; free or repair the disk, then repeat the command"
@@ -55,8 +55,8 @@ def replacing(path: str, *, durable: bool = True) -> Iterator[str]:
             os.remove(temporary)
 
 
-def _sync(path: str) -> None:
-    """Flush a file or a folder to the disk."""
+def sync(path: str) -> None:
+    """Flush a file, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

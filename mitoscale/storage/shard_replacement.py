@@ -7,6 +7,9 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from itertools import product
+from pathlib import Path
+
+from mitoscale.storage.atomic import sync
 
 
 def whole_shards(where: Sequence[slice], sizes: Sequence[int], shape: Sequence[int]) -> list[str]:
@@ -35,7 +38,7 @@ def whole_shards(where: Sequence[slice], sizes: Sequence[int], shape: Sequence[i
 
 
 def replace_shards(path: str, names: Sequence[str], write: Callable[[str], object]) -> None:
-    """Write shards beside an array, and put them in the place of its own.
+    """Write shards beside an array, and put them in the place of its own; what a kill left of the same is removed first.
 
     Parameters
     ----------
@@ -51,9 +54,14 @@ def replace_shards(path: str, names: Sequence[str], write: Callable[[str], objec
     OSError
         If they cannot be written; the array has old and new ones then, each of them whole.
     """
-    with tempfile.TemporaryDirectory(prefix=".replacing-", dir=path) as aside:
+    prefix = f".replacing-{names[0].replace(os.sep, '-')}-"  # only who writes these shards may remove what a kill left of them
+    for left in Path(path).glob(f"{prefix}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=path) as aside:
         shutil.copy(os.path.join(path, "zarr.json"), aside)
         write(aside)
         for name in names:
             os.makedirs(os.path.dirname(os.path.join(path, name)), exist_ok=True)  # of a shard never written
             os.replace(os.path.join(aside, name), os.path.join(path, name))
+        for folder in {os.path.dirname(name) for name in names}:
+            sync(os.path.join(path, folder))

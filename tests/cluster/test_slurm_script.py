@@ -66,18 +66,19 @@ def test_certificates_go_along(tmp_path: Path) -> None:
 def test_certificates_are_made_for_the_run_alone_and_for_its_owner(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     folder.mkdir(0o700)
-    made = temporary_certificates(folder)
-    for file in (made.ca, made.certificate, made.key):
-        assert Path(file).parent == folder and Path(file).stat().st_mode & 0o777 == 0o600
     given = {"kind": "slurm", "host": "localhost", "dashboard": "127.0.0.1:0", "folder": str(tmp_path)}
-    settings = ClusterSettings.model_validate({**given, "groups": {"io": Group(memory="1 GiB")}}).model_copy(update={"tls": made})
-    with scheduler_with({}, settings) as cluster:
-        assert cluster.scheduler_address.startswith("tls://")
-        with Client(cluster.scheduler_address, security=security_of(settings), timeout=20) as client:
-            assert client.scheduler_info()["workers"] == {}
-        other = settings.model_copy(update={"tls": temporary_certificates(_new_folder(settings))})
-        with pytest.raises(OSError, match=r"(?i)timed out|certificate"):
-            Client(cluster.scheduler_address, security=security_of(other), timeout=3)
+    settings = ClusterSettings.model_validate({**given, "groups": {"io": Group(memory="1 GiB")}})
+    with temporary_certificates(folder) as made, temporary_certificates(_new_folder(settings)) as others:
+        for file in (made.ca, made.certificate, made.key):
+            assert Path(file).parent == folder and Path(file).stat().st_mode & 0o777 == 0o600
+        mine, theirs = (security_of(settings.model_copy(update={"tls": tls})) for tls in (made, others))
+        with scheduler_with({}, settings.model_copy(update={"tls": made})) as cluster:
+            assert cluster.scheduler_address.startswith("tls://")
+            with Client(cluster.scheduler_address, security=mine, timeout=20) as client:
+                assert client.scheduler_info()["workers"] == {}
+            with pytest.raises(OSError, match=r"(?i)timed out|certificate"):
+                Client(cluster.scheduler_address, security=theirs, timeout=3)
+    assert not list(tmp_path.rglob("*.pem")), "keys are no use once the run has ended"
 
 
 def test_slurm_speaks_plain_tcp_only_when_asked_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,6 +98,7 @@ def test_slurm_speaks_plain_tcp_only_when_asked_to(tmp_path: Path, monkeypatch: 
         worker = shlex.split(scripts["io"].splitlines()[-1])
         assert any(part.startswith(scheme) for part in worker)
         assert ("--tls-key" in worker) is (scheme == "tls://")
+    assert not list(tmp_path.rglob("*.pem"))
 
 
 def test_a_missing_certificate_is_told_first(tmp_path: Path) -> None:

@@ -5,7 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from commands import Call, Stack
+import pytest
+from commands import Call, Stack, largest_file
+
+from mitoscale.core.errors import StoppedError
+from mitoscale.core.event import Event
+from mitoscale.pipeline.log_file import LogFile
 
 
 def test_the_log_tells_stages_and_faults(mitoscale: Call, stack: Stack, tmp_path: Path) -> None:
@@ -25,3 +30,12 @@ def test_the_log_tells_stages_and_faults(mitoscale: Call, stack: Stack, tmp_path
     assert healed[: len(first)] == first and any("detect ends, 4 of 8 tasks computed," in line for line in healed[len(first) :])
     assert mitoscale(*arguments).code == 0
     assert (run / "mitoscale.log").read_text().splitlines() == healed
+
+
+def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
+    log = LogFile(str(tmp_path))
+    with (
+        largest_file(10),
+        pytest.raises(StoppedError, match=r"^cannot write .*mitoscale\.log \(File too large\): free space, then.*$"),
+    ):
+        log.happened(Event(kind="raised", stage="detect", task="z000_y000_x000"))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import io
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import Call, Finished, Stack
+from commands import Call, Finished, Stack, largest_file
 from PIL import Image
 
 from mitoscale.storage.layout import RunFolder
@@ -98,3 +99,15 @@ def test_the_embedded_sam_is_named_only_where_it_was_used(finished: Finished) ->
     """The sentence about the embedded SAM stands only where that SAM was used."""
     text = re.sub(r"\s+", " ", Path(RunFolder(finished.run).report).read_text())
     assert "trained from scratch" not in text
+
+
+def test_on_a_full_disk_the_older_report_stays_and_one_line_says_so(mitoscale: Call, finished: Finished, tmp_path: Path) -> None:
+    run = str(tmp_path / "run")
+    shutil.copytree(finished.run, run)
+    page = Path(RunFolder(run).report)
+    before, names = page.read_bytes(), sorted(path.name for path in Path(run).iterdir())
+    with largest_file(len(before) // 2):
+        ended = mitoscale("report", run, "--redo", "report")
+    assert ended.code == 4 and "Traceback" not in ended.err
+    assert ended.err.splitlines()[-1].startswith(f"mitoscale: cannot write {page}: File too large; free or repair the disk")
+    assert page.read_bytes() == before and sorted(path.name for path in Path(run).iterdir()) == names

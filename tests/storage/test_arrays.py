@@ -110,6 +110,22 @@ def test_a_broken_shard_is_replaced_together_with_shards_never_written(path: str
     np.testing.assert_array_equal(array.read(whole), numbers(SHAPE))
 
 
+def test_what_a_kill_left_of_a_replacement_is_removed_by_the_next_and_names_are_on_the_disk(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corner = Region(start=(4, 16, 16), stop=SHAPE)
+    Path(path, ".replacing-c-1-1-1-of_this", "c").mkdir(parents=True)
+    Path(path, ".replacing-c-0-1-1-of_another_that_is_being_written").mkdir()
+    array, synced = open_array(path), []
+    array.write(corner, numbers(corner.shape))
+    Path(path, "c/1/1/1").write_bytes(b"broken")
+    monkeypatch.setattr("mitoscale.storage.shard_replacement.sync", synced.append)
+    array.write(corner, numbers(corner.shape))
+    np.testing.assert_array_equal(array.read(corner), numbers(corner.shape))
+    assert [left.name for left in Path(path).glob(".replacing-*")] == [".replacing-c-0-1-1-of_another_that_is_being_written"]
+    assert synced == [str(Path(path, "c/1/1"))]
+
+
 def test_a_broken_shard_stays_until_the_new_one_is_whole(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     corner = Region(start=(4, 16, 16), stop=SHAPE)
     array = open_array(path)
