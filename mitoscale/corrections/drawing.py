@@ -13,7 +13,7 @@ from mitoscale.core.plan import RunPlan
 from mitoscale.core.settings import SegmentSettings
 from mitoscale.nets.factories import make_segmenter
 from mitoscale.nets.sam_segmenter import SamSegmenter
-from mitoscale.ops.follow_slices import SLICES, Box, SliceMask, follow, stacked
+from mitoscale.ops.follow_slices import SLICES, Box, SliceMask, follow, stacked, without_crumbs
 from mitoscale.ops.prompts import Prompts
 from mitoscale.stages.grey_statistics import read_grey
 from mitoscale.stages.stage import open_image
@@ -83,6 +83,7 @@ class SamPen:
         whole = np.zeros((height, width), bool)
         for part in found:  # of an object larger than a window there are several
             whole[part.slices] |= part.mask
+        whole = without_crumbs(whole)
         rows, columns = (np.flatnonzero(whole.any(axis=axis)) for axis in (1, 0))
         if not len(rows):
             return None

@@ -185,12 +185,17 @@ def editing(plan: RunPlan) -> Iterator[Editor]:
 
 
 def told(edit: Edit) -> str:
-    """A correction in one line."""
+    """A correction in one line, with its name, when it was made and by whom."""
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(edit.time))
+    return " ".join((edit.id, when, edit.who, done(edit)))
+
+
+def done(edit: Edit) -> str:
+    """What a correction does, in few words."""
     what = " ".join(str(place.label) for place in edit.objects) or edit.undoes
     at = " and ".join(",".join(f"{v:g}" for v in point) for point in edit.points_nm)
     by = f"by {edit.drawing.model} in {edit.drawing.shape[0]} slices" if edit.drawing else ""
-    return " ".join(filter(None, (edit.id, when, edit.who, edit.kind, what, f"at {at} nm" if at else "", by)))
+    return " ".join(filter(None, (edit.kind, what, by, f"at {at} nm" if at else "")))
 
 
 def _who() -> str:

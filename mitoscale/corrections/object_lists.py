@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region
+from mitoscale.core.quantities import volume_text
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.tables import Columns, read_table
 
@@ -53,13 +54,13 @@ class ObjectLists:
         """Each list's title and places."""
         found: dict[str, list[Place]] = {}
         if self.objects and len(self.objects["label"]):
-            volume, agreement = self.objects["volume_nm3"] / 1e9, self.objects["detector_agreement"]
-            found["largest"] = self._ranked(-volume, volume, "{:.4g} µm³")
-            found["smallest"] = self._ranked(volume, volume, "{:.4g} µm³")
-            found["low agreement"] = self._ranked(agreement, agreement, "{:.0%} foreground")
+            volume, agreement = self.objects["volume_nm3"], self.objects["detector_agreement"]
+            found["largest"] = self._ranked(-volume, volume, volume_text)
+            found["smallest"] = self._ranked(volume, volume, volume_text)
+            found["low agreement"] = self._ranked(agreement, agreement, "{:.0%} foreground".format)
             score = self.objects["segmenter_score"]
             if np.isfinite(score).any():
-                found["low score"] = self._ranked(np.where(np.isfinite(score), score, np.inf), score, "score {:.2f}")
+                found["low score"] = self._ranked(np.where(np.isfinite(score), score, np.inf), score, "score {:.2f}".format)
         if self.edges and len(self.edges["z"]):
             found["seam suspects"] = [
                 Place(
@@ -98,12 +99,12 @@ class ObjectLists:
         inside = ((points >= region.start) & (points < region.stop)).all(axis=1)
         return points[inside]
 
-    def _ranked(self, key: np.ndarray, shown: np.ndarray, form: str) -> list[Place]:
+    def _ranked(self, key: np.ndarray, shown: np.ndarray, form: Callable[[float], str]) -> list[Place]:
         first = np.argpartition(key, min(_LISTED, len(key)) - 1)[:_LISTED]
         order: Sequence[int] = first[np.lexsort((self.objects["label"][first], key[first]))].tolist()
         labels = self.objects["label"]
         return [
-            Place(text=f"{labels[i]}: {form.format(shown[i])}", position=self._centroid(i), label=int(labels[i])) for i in order
+            Place(text=f"{labels[i]}: {form(float(shown[i]))}", position=self._centroid(i), label=int(labels[i])) for i in order
         ]
 
     def _centroid(self, at: int) -> tuple[float, float, float]:

@@ -68,7 +68,7 @@ def _described(name: str, path: Path, whose: str) -> KnownWeights:
     try:
         with safe_open(path, framework="np") as file:
             card = json.loads((file.metadata() or {})["mitoscale"])
-        what = f"{whose} {card['architecture']}, {_pixel(card['pixel_nm'])}, {_origin(card.get('training', {}))}"
+        what = f"{whose} {card['architecture']}, {_pixel(card['pixel_nm'])}, {_origin(card.get('training', {}), whose)}"
     except SafetensorError:
         damaged, what = True, f"{whose}; remove {path}"
     except OSError as error:
@@ -104,10 +104,16 @@ def _pixel(nm: float | list[float] | None) -> str:
     return f"{' x '.join(map(str, nm)) if isinstance(nm, list) else nm} nm"
 
 
-def _origin(training: dict[str, object]) -> str:
+_VOLUMES = {"training.tif": "epfl (EPFL CVLab FIB-SEM by Lucchi et al., mouse hippocampus CA1)"}
+"""What the embedded weights were trained on, where their header has only the name of its file."""
+
+
+def _origin(training: dict[str, object], whose: str) -> str:
     listed = training.get("volumes")
     learnt = [str(v["data"]) for v in listed if v.get("train_slices")] if isinstance(listed, list) else []
     data = ", ".join(learnt) or training.get("data")
+    if whose == "embedded":
+        data = _VOLUMES.get(str(data), data)
     return f"trained on {data}" if data else "origin unknown"
 
 

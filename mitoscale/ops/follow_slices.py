@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
 from mitoscale.core.geometry import Region
 from mitoscale.ops.prompts import interior_point
@@ -93,6 +94,30 @@ def overlap(a: SliceMask, b: SliceMask) -> float:
     parts = [one.mask[low[0] - one.y0 : high[0] - one.y0, low[1] - one.x0 : high[1] - one.x0] for one in (a, b)]
     common = int(np.count_nonzero(parts[0] & parts[1]))
     return common / (int(a.mask.sum()) + int(b.mask.sum()) - common)
+
+
+def without_crumbs(mask: np.ndarray, share: float = 0.1) -> np.ndarray:
+    """A mask without what hangs nowhere: parts smaller than this share of the largest one; the arms of a U stay.
+
+    Parameters
+    ----------
+    mask : (Y, X) bool
+        An object in a slice.
+    share : float
+        Of the largest part's pixels, 0..1.
+
+    Examples
+    --------
+    >>> without_crumbs(np.array([[1] * 20 + [0, 1, 0, 1, 1]], bool)).sum()
+    np.int64(22)
+    """
+    parts, count = ndimage.label(mask, np.ones((3, 3), bool))
+    if count < 2:
+        return mask
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    kept: np.ndarray = (sizes >= share * sizes.max())[parts] & mask
+    return kept
 
 
 def stacked(masks: list[SliceMask]) -> tuple[Region, np.ndarray]:

@@ -13,7 +13,7 @@ from mitoscale.core.edit import in_force
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region, Triple
 from mitoscale.core.plan import RunPlan
-from mitoscale.corrections.editor import Editor, editing, told
+from mitoscale.corrections.editor import Editor, done, editing, told
 from mitoscale.corrections.replay import Corrections
 from mitoscale.ops.follow_slices import SLICES, Box
 from mitoscale.storage.edit_log import EditLog
@@ -79,8 +79,9 @@ class Edits:
 
     def edits(self, asked: dict[str, Any]) -> dict[str, Any]:
         """The corrections in force, latest first, and the marks (z, y, x)."""
-        lines = [told(one.edit) + (" (no longer fits)" if one.unfit else "") for one in reversed(self.corrected.applied)]
-        return {"edits": lines[:100], "marks": self._marks}
+        latest = list(reversed(self.corrected.applied))[:100]
+        lines = [{"done": done(e.edit) + (" (no longer fits)" if e.unfit else ""), "told": told(e.edit)} for e in latest]
+        return {"edits": lines, "marks": self._marks}
 
     def row(self, label: int) -> dict[str, Any]:
         """What is known of an object that a correction changed; empty where none did."""

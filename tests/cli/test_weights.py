@@ -58,6 +58,12 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         thread.join()
 
 
+def test_embedded_weights_name_the_volume_they_were_trained_on(mitoscale: Call) -> None:
+    lines = {line.split()[0]: line for line in mitoscale("weights", "list").out.splitlines() if line.strip()}
+    assert "trained on epfl (EPFL CVLab" in lines["unet-small"] and "EPFL CVLab" in lines["sam-small"]
+    assert "trained on epfl, mitoem_r, cardiac" in lines["unet-varied"]
+
+
 def test_list_before_and_after_a_download(mitoscale: Call, mirror: str, tmp_path: Path) -> None:
     ended = mitoscale("weights", "list")
     assert ended.code == 0

@@ -69,7 +69,7 @@ def test_buttons_correct_what_is_selected_and_marked(shown: View, tmp_path: Path
     mesh = urllib.request.urlopen(f"{shown.url}mesh_corrected/10", timeout=60).read()
     assert len(mesh) > 1000
     post(shown, "edit", kind="undo")
-    assert [line.split()[-2:] for line in post(shown, "edits")["edits"]] == [["2", "7"], ["delete", "4"]]
+    assert [line["done"] for line in post(shown, "edits")["edits"]] == ["merge 2 7", "delete 4"]
 
 
 def test_a_click_or_a_box_is_drawn(shown: View, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
