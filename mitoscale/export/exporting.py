@@ -110,6 +110,8 @@ def _content(request: Request, there: pipeline.Run, kind: Kind) -> Content:
             raise InputError(f"--edits changes objects alone; leave it away for --table {request.table}")
     if kind.labels:
         _check_labels(there, run)
+    if kind.objects and not (pipeline.finished(there, "measure") and os.path.isfile(objects)):
+        raise InputError(f"{run} has not measured its objects yet; finish it with mitoscale run")
     region = Region.of_shape(plan.spec.shape) if request.region is None else Region.parse(request.region, plan.spec.shape)
     if region.intersection(plan.region) is None:
         raise InputError(f"--region {request.region} holds no labels of {run}: it was run on {plan.region}")

@@ -26,6 +26,8 @@ class Kind:
     """Raises InputError where the kind cannot hold the content, before anything is written."""
     labels: bool = True
     """Whether it holds labels, so that it needs them finished; else a table alone."""
+    objects: bool = False
+    """Whether it holds the table of objects beside the labels, so that it needs them measured."""
     folder: bool = False
     """Whether it is a folder, behind whose name a slash may stand."""
     renumbers: bool = False

@@ -14,7 +14,7 @@ import numpy as np
 from mitoscale.export.exported import Content
 from mitoscale.export.kind import Kind
 from mitoscale.export.object_columns import NUMBERS, known_numbers, rows_of
-from mitoscale.export.precomputed_volumes import check_objects, objects_there
+from mitoscale.export.precomputed_volumes import objects_there
 from mitoscale.export.zarr_v2 import write_pyramid
 from mitoscale.stages.grey_statistics import read_grey
 from mitoscale.storage.layout import write_json
@@ -26,14 +26,13 @@ _UM = 1e-3  # um in a nm: MoBIE's unit here
 
 
 def check(content: Content) -> None:
-    """Raise where the table of objects or the grey window is not known.
+    """Raise where the grey window is not known.
 
     Raises
     ------
     InputError
         With what to do.
     """
-    check_objects(content)
     read_grey(content.plan)
 
 
@@ -59,7 +58,7 @@ def write(content: Content, path: str) -> None:
     write_json(os.path.join(path, "project.json"), {**project, "description": f"Mitochondria of {content.plan.run}"})
 
 
-KIND = Kind(name="mobie", endings=(".mobie",), write=write, check=check, folder=True)
+KIND = Kind(name="mobie", endings=(".mobie",), write=write, check=check, objects=True, folder=True)
 
 
 def _dataset(content: Content) -> dict[str, Any]:

@@ -27,7 +27,7 @@ _LIBRARIES = ("DracoPy", "fast_simplification")
 
 
 def check(content: Content) -> None:
-    """Raise where a library or the table of objects is missing.
+    """Raise where a library is missing.
 
     Raises
     ------
@@ -37,19 +37,6 @@ def check(content: Content) -> None:
     lacking = [name for name in _LIBRARIES if find_spec(name) is None]
     if lacking:
         raise InputError(f"meshes need {' and '.join(lacking)}, not installed here; start pip install 'mitoscale[export]'")
-    check_objects(content)
-
-
-def check_objects(content: Content) -> None:
-    """Raise where there is no table of objects, which measure makes.
-
-    Raises
-    ------
-    InputError
-        With what to do.
-    """
-    if not os.path.isfile(content.objects):
-        raise InputError(f"{content.plan.run} has not measured its objects yet; finish it with mitoscale run")
 
 
 def write(content: Content, path: str) -> None:
@@ -99,4 +86,4 @@ def objects_there(content: Content) -> np.ndarray:
     return labels_of(content.labels[:1])
 
 
-KIND = Kind(name="precomputed", endings=(".precomputed",), write=write, check=check, folder=True)
+KIND = Kind(name="precomputed", endings=(".precomputed",), write=write, check=check, objects=True, folder=True)

@@ -13,16 +13,21 @@ from mitoscale.ops.run_lengths import run_lengths
 from mitoscale.storage.lazy import Readable
 
 _STEP = (32, 128, 128)
+_GATHERED = 2**16
+"""So many labels of blocks are gathered before they are merged."""
 
 
 def labels_of(levels: Sequence[Level]) -> np.ndarray:
     """(N,) uint64 ascending: all labels that any voxel of any level has, without 0; read a block at a time."""
-    found = np.zeros(0, np.uint64)
+    found = [np.zeros(0, np.uint64)]
     for level in levels:
         for block in level.blocks(_STEP):
             _, values = run_lengths(level.read(block))
-            found = np.union1d(found, np.unique(values).astype(np.uint64))
-    return found[found > 0]
+            found.append(np.unique(values).astype(np.uint64))
+            if sum(map(len, found[1:])) > max(len(found[0]), _GATHERED):  # seldom, and so cheap for each block
+                found = [np.unique(np.concatenate(found))]
+    labels = np.unique(np.concatenate(found))
+    return labels[labels > 0]
 
 
 @dataclass(frozen=True, kw_only=True)

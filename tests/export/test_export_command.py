@@ -180,3 +180,12 @@ def test_a_signal_leaves_nothing(
     ended = mitoscale("export", layered, "--to", f"{tmp_path}/x.n5")
     assert ended.code == 4 and "stopped" in ended.err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", sorted(kind.name for kind in KINDS if kind.objects))
+def test_objects_that_are_not_measured(
+    mitoscale: Call, layered: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """After relabel was done again, the table is of other labels until measure is done again, too."""
+    monkeypatch.setattr("mitoscale.pipeline.finished", lambda run, stage: stage != "measure")
+    check_refused(mitoscale, tmp_path, ["export", layered, "--to", f"{tmp_path}/x", "--kind", kind], "not measured its objects yet")

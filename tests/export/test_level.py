@@ -17,6 +17,7 @@ from mitoscale.core.geometry import Region
 from mitoscale.export import level as level_module
 from mitoscale.export.csv_table import write_table
 from mitoscale.export.level import Level
+from mitoscale.export.renumber import labels_of
 from mitoscale.export.tiff import write_folder, write_ome_tiff, write_tiff
 from mitoscale.storage.layout import remove_tree
 
@@ -107,3 +108,13 @@ def test_rows_without_a_place_have_no_region(tmp_path: Path) -> None:
     write(made.table, {"cell": np.arange(3)})
     with pytest.raises(InputError, match="leave --region away"):
         write_table(made, str(tmp_path / "x.csv"))
+
+
+def test_labels_are_gathered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From all blocks and levels, each once."""
+    monkeypatch.setattr("mitoscale.export.renumber._GATHERED", 3)
+    monkeypatch.setattr("mitoscale.export.renumber._STEP", (1, 4, 4))
+    monkeypatch.setattr(level_module, "SLAB_BYTES", 64)
+    labels = np.random.default_rng(2).integers(0, 40, (5, 20, 20)).astype(np.uint32) * 100_000
+    made = content(tmp_path, labels)
+    np.testing.assert_array_equal(labels_of(made.labels), np.unique(labels)[1:])
