@@ -14,6 +14,8 @@ import click
 def view(run: str, other: str | None, bind: str, port: int, no_browser: bool) -> None:
     """Show RUN in the browser until Ctrl-C: image, labels, detections, foreground, meshes of what is selected, lists.
 
+    Objects of a finished run can be corrected there, as with mitoscale edit: merge, split, delete, add, draw (by SAM), accept.
+
     A run that is still at work shows what is done. Everything comes over one port: where RUN lies on another machine,
     forward it (ssh -L 8080:127.0.0.1:8080 THERE) and start there with --port 8080.
 

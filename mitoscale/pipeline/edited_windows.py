@@ -11,7 +11,7 @@ from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region, Spacing, Triple
 from mitoscale.core.plan import RunPlan
 from mitoscale.core.training_settings import UNLABELLED_VALUE
-from mitoscale.corrections.replay import Corrections
+from mitoscale.corrections.replay import Corrections, places_of
 from mitoscale.ops.trusted_labels import trusted_only
 from mitoscale.pipeline.run import Run
 from mitoscale.pipeline.state import finished
@@ -69,6 +69,8 @@ def _points(edit: Edit) -> list[Spacing]:
     for thing in edit.objects:
         step = max(1, len(thing.inside_nm) // _PLACES)
         found += thing.inside_nm[::step][:_PLACES]
+    if edit.drawing:
+        found += places_of(edit.drawing.mask(), edit.drawing.region.start, edit.drawing.spacing_nm, most=_PLACES)
     return found
 
 

@@ -13,7 +13,11 @@ from commands import Call, Finished, labels_of
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mitoscale.core.drawing import Drawing
+from mitoscale.corrections.editor import editing
 from mitoscale.ops.trusted_labels import trusted_only
+from mitoscale.pipeline import load
+from mitoscale.pipeline.edited_windows import corrected_windows
 
 UNKNOWN = 65535
 
@@ -48,6 +52,21 @@ def test_windows_hold_what_was_looked_at_and_no_more(mitoscale: Call, run: str, 
         assert (window[others] == UNKNOWN).all()
         seen += [(found == accepted).sum(), (found == deleted).sum(), ((window == 0) & (found == 0)).sum()]
     assert (seen > 0).all()
+
+
+def test_a_drawing_gives_windows_in_several_of_its_slices(run: str) -> None:
+    opened = load(run)
+    mask = np.zeros((9, 6, 6), bool)
+    mask[:, 1:5, 1:5] = True
+    with editing(opened.plan) as editor:
+        taken = labels_of(run)[4:13].max(axis=0)
+        y, x = next((int(a), int(b)) for a, b in np.ndindex(100, 100) if not taken[a : a + 6, b : b + 6].any())
+        drawing = Drawing.of(mask, (4, y, x), opened.plan.spec.spacing, model="oracle", scores=[0.9] * 9)
+        editor._keep("draw", points=((8, y + 2, x + 2),), drawing=drawing)
+    windows = list(corrected_windows(opened, 32))
+    assert len({region.start[0] for region, _ in windows}) >= 3
+    for region, labels in windows:
+        assert labels[y + 2 - region.start[1], x + 2 - region.start[2]] == 10
 
 
 def test_training_learns_from_them_and_replaces_no_windows(mitoscale: Call, run: str, tmp_path: Path) -> None:
