@@ -84,6 +84,8 @@ def export_run(request: Request) -> None:
 
 def _check_target(request: Request, run: str) -> None:
     target = request.target
+    if "://" in target:
+        raise InputError(f"--to {target} is an address; export to a local path, then copy it there")
     if _within(target, run):
         raise InputError(
             f"--to {target} lies in the run folder {request.run}, which holds the run's own files alone; give a path outside"

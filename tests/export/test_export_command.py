@@ -189,3 +189,9 @@ def test_objects_that_are_not_measured(
     """After relabel was done again, the table is of other labels until measure is done again, too."""
     monkeypatch.setattr("mitoscale.pipeline.finished", lambda run, stage: stage != "measure")
     check_refused(mitoscale, tmp_path, ["export", layered, "--to", f"{tmp_path}/x", "--kind", kind], "not measured its objects yet")
+
+
+def test_an_address_is_no_target(mitoscale: Call, layered: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for target in ("s3://bucket/x.n5", "precomputed://x"):
+        check_refused(mitoscale, tmp_path, ["export", layered, "--to", target], "is an address; export to a local path")
