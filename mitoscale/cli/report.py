@@ -30,6 +30,7 @@ def report(
 
     With --against also comparison.html: settings that differ, counts and volumes, what became of each object (matched, split,
     merged, missing, new), F1 of one run by the other, pictures of the largest differences; and tables/comparison.csv.
+    Labels are read block by block: here, or with --workers or --cluster on a cluster.
 
     \b
     Example:  mitoscale report RUN
@@ -39,7 +40,7 @@ def report(
         _check(run, against)
     run_stage("report", run, request, cluster, workers, performance_report)
     if against:
-        _compare(run, against)
+        _compare(run, against, cluster, workers)
 
 
 def _check(run: str, against: str) -> None:
@@ -55,7 +56,10 @@ def _check(run: str, against: str) -> None:
             raise InputError(f"{one.plan.run} has no finished labels and objects to compare; finish it with mitoscale run")
 
 
-def _compare(run: str, against: str) -> None:
+def _compare(run: str, against: str, cluster: str | None, workers: int | None) -> None:
+    from contextlib import ExitStack
+
+    from mitoscale.cli.launch import cluster_settings, running
     from mitoscale.cli.progress import count_bar
     from mitoscale.pipeline import load, locked
     from mitoscale.report.build import Report
@@ -63,8 +67,12 @@ def _compare(run: str, against: str) -> None:
     from mitoscale.stages.grey_statistics import read_grey
 
     plan, other = load(run).plan, load(against).plan
-    with locked(plan.run), count_bar("compare") as heard:
-        done = write_run_comparison(Report(plan=plan, grey=read_grey(plan)), other, observer=heard)
+    with ExitStack() as stack:
+        stack.enter_context(locked(plan.run))
+        where = cluster_settings(cluster, workers) if cluster or workers else None
+        executor = stack.enter_context(running(where)).executor if where else None
+        heard = stack.enter_context(count_bar("compare"))
+        done = write_run_comparison(Report(plan=plan, grey=read_grey(plan)), other, executor=executor, observer=heard)
     scores = done.difference.objects
     click.echo(f"against    {other.run}, {done.settings} settings differ")
     click.echo(f"objects    {scores['n_pred']} here, {scores['n_true']} there")

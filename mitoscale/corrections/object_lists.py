@@ -12,6 +12,7 @@ import numpy as np
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region
 from mitoscale.core.quantities import volume_text
+from mitoscale.ops.object_doubt import object_doubt
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.tables import Columns, read_table
 
@@ -57,8 +58,10 @@ class ObjectLists:
             volume, agreement = self.objects["volume_nm3"], self.objects["detector_agreement"]
             found["largest"] = self._ranked(-volume, volume, volume_text)
             found["smallest"] = self._ranked(volume, volume, volume_text)
-            found["low agreement"] = self._ranked(agreement, agreement, "{:.0%} foreground".format)
             score = self.objects["segmenter_score"]
+            doubt = object_doubt(self.objects["mean_foreground"], agreement, score)
+            found["in doubt"] = self._ranked(-doubt, doubt, "doubt {:.2f}".format)
+            found["low agreement"] = self._ranked(agreement, agreement, "{:.0%} foreground".format)
             if np.isfinite(score).any():
                 found["low score"] = self._ranked(np.where(np.isfinite(score), score, np.inf), score, "score {:.2f}".format)
         if self.edges and len(self.edges["z"]):

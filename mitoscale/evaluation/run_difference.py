@@ -66,6 +66,7 @@ def difference_of(
     there: RunPlan,
     *,
     executor: Executor | None = None,
+    scratch: str | None = None,
     observer: Callable[[int, int], None] = lambda done, total: None,
 ) -> RunDifference:
     """Compare the labels of two runs; the second stands for the truth.
@@ -76,6 +77,8 @@ def difference_of(
         The runs.
     executor : Executor, optional
         Where tasks run; by default in this process.
+    scratch : str, optional
+        Folder for small tables; all workers must see it.
     observer : callable
         Hears how many blocks are done, of how many.
 
@@ -86,7 +89,7 @@ def difference_of(
     """
     region = check_comparable(here, there)
     pair = open_labels(here.run), open_labels(there.run)
-    table = count_overlaps(pair, region, (here.run, there.run), executor=executor, observer=observer).volume
+    table = count_overlaps(pair, region, (here.run, there.run), executor=executor, scratch=scratch, observer=observer).volume
     return RunDifference(
         region=region,
         objects=object_scores([match(table)]),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mitoscale.cluster.executor import Executor
 from mitoscale.core.geometry import Region
 from mitoscale.core.plan import RunPlan
 from mitoscale.core.provenance import Provenance
@@ -66,7 +67,11 @@ class Compared:
 
 
 def write_run_comparison(
-    here: Report, there: RunPlan, *, observer: Callable[[int, int], None] = lambda done, total: None
+    here: Report,
+    there: RunPlan,
+    *,
+    executor: Executor | None = None,
+    observer: Callable[[int, int], None] = lambda done, total: None,
 ) -> Compared:
     """Compare a run with another one of the same volume and write what differs.
 
@@ -76,6 +81,8 @@ def write_run_comparison(
         The run that is told about, as its report sees it.
     there : RunPlan
         The run that it is compared with.
+    executor : Executor, optional
+        Where labels are compared; by default in this process.
     observer : callable
         Hears how many blocks are done, of how many.
 
@@ -87,7 +94,7 @@ def write_run_comparison(
         If something cannot be written, as on a full disk.
     """
     plan = here.plan
-    found = difference_of(plan, there, observer=observer)
+    found = difference_of(plan, there, executor=executor, scratch=plan.run, observer=observer)
     tables = ObjectLists.of(plan.run), ObjectLists.of(there.run)
     settings = settings_that_differ(plan, there)
     order = np.argsort(-found.groups.differ, kind="stable")

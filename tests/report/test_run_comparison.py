@@ -81,12 +81,17 @@ def _convert(**values: Any) -> Callable[[dict[str, Any]], None]:
     return lambda plan: plan["settings"]["convert"].update(values)
 
 
+def _thicker(plan: dict[str, Any]) -> None:
+    for part in (plan["spec"], plan["settings"]["convert"]):
+        part["spacing"] = [20, 10, 10]
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         (_convert(fingerprint="another"), "is a run of another volume"),
         (lambda plan: plan["spec"].update(shape=[32, 128, 127]), "has shape (32, 128, 127)"),
-        (lambda plan: plan["spec"].update(spacing=[10, 10, 20]), "has voxels of 10,10,20 nm"),
+        (_thicker, "has voxels of 20,10,10 nm"),
         (lambda plan: None, "has no finished labels and objects to compare"),
     ],
     ids=["volume", "shape", "voxel size", "unfinished"],

@@ -150,11 +150,14 @@ def test_lists_hold_the_worst() -> None:
         "label": np.arange(1, count + 1, dtype=np.uint64),
         "volume_nm3": rng.random(count),
         "segmenter_score": rng.random(count),
+        "mean_foreground": np.ones(count),
     }
     objects["detector_agreement"] = rng.permutation(count) / count
     objects |= {f"centroid_{a}": np.zeros(count) for a in "zyx"}
     lists = ObjectLists(objects, {}).lists()
     assert [place.text.split(": ")[1] for place in lists["low agreement"][:11]][-1] == "1% foreground"
+    sure = objects["detector_agreement"] * objects["segmenter_score"]
+    assert [place.label for place in lists["in doubt"][:5]] == (np.argsort(sure)[:5] + 1).tolist()
     worst = [objects["segmenter_score"][place.label - 1] for place in lists["low score"]]
     assert worst == sorted(objects["segmenter_score"])[:100]
 
