@@ -19,7 +19,13 @@ from mitoscale.storage.atomic import replacing
 from mitoscale.storage.layout import RunFolder, check_new, check_writable
 from mitoscale.storage.tables import write_csv
 
-_TABLES = {"objects": "objects", "detections": "detections", "edges": "edges_table", "cells": "cells"}
+_TABLES = {
+    "objects": ("objects", "measure"),
+    "detections": ("detections", "detect"),
+    "edges": ("edges_table", "stitch"),
+    "cells": ("cells", "measure"),
+}
+"""Each table's name in the run folder, and the stage that writes it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +125,10 @@ def _content(request: Request, there: pipeline.Run, kind: Kind) -> Content:
         raise InputError(f"--region {request.region} holds no labels of {run}: it was run on {plan.region}")
     if request.level >= len(plan.spec.factors):
         raise InputError(f"--level {request.level} is not there: {run} has the levels 0 to {len(plan.spec.factors) - 1}")
-    table = objects if request.table in (None, "objects") else getattr(folder, _TABLES[request.table])
+    name, stage = _TABLES[request.table or "objects"]
+    table = objects if name == "objects" else getattr(folder, name)
+    if not kind.labels and not (pipeline.finished(there, stage) and os.path.isfile(table)):
+        raise InputError(f"{run} has no finished table of {request.table or 'objects'} yet; finish it with mitoscale run")
     lost = pipeline.quarantined(there)
     return Content(
         plan=plan,

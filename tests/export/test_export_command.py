@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -195,3 +196,12 @@ def test_an_address_is_no_target(mitoscale: Call, layered: str, tmp_path: Path, 
     monkeypatch.chdir(tmp_path)
     for target in ("s3://bucket/x.n5", "precomputed://x"):
         check_refused(mitoscale, tmp_path, ["export", layered, "--to", target], "is an address; export to a local path")
+
+
+def test_a_table_of_an_older_stage_is_none(mitoscale: Call, layered: str, tmp_path: Path) -> None:
+    """Labels were made anew, and their objects not measured yet: detections are as they were."""
+    run = str(tmp_path / "run")
+    shutil.copytree(layered, run)
+    assert mitoscale("relabel", run, "--redo", "relabel").code == 0
+    check_refused(mitoscale, tmp_path, ["export", run, "--to", f"{tmp_path}/x.csv"], "no finished table of objects yet")
+    assert mitoscale("export", run, "--to", f"{tmp_path}/y.csv", "--table", "detections").code == 0
