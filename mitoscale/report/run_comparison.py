@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -22,11 +22,12 @@ from mitoscale.evaluation.run_difference import RunDifference, difference_of
 from mitoscale.report.build import Report
 from mitoscale.report.content import Table
 from mitoscale.report.difference_pictures import HERE, OTHERWISE, SHARED, THERE, Triple, triple_of
+from mitoscale.report.group_table import group_rows
 from mitoscale.report.html_parts import note, page, picture, table_of
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.atomic import replacing
 from mitoscale.storage.layout import RunFolder
-from mitoscale.storage.tables import Columns, write_csv
+from mitoscale.storage.tables import write_csv
 
 MEANING = {
     "matched": "one for one, at IoU 0.5 or above",
@@ -101,7 +102,7 @@ def write_run_comparison(
     table = str(Path(RunFolder(plan.run).objects).with_name("comparison.csv"))
     written = Compared(page=str(Path(plan.run, "comparison.html")), table=table, settings=len(settings.rows), difference=found)
     html = _page(here, there, written, settings, tables, order)
-    write_csv(table, _rows(found, order, tables, float(np.prod(plan.spec.spacing))))
+    write_csv(table, group_rows(found, order, tables, float(np.prod(plan.spec.spacing))))
     with replacing(written.page) as part:
         Path(part).write_text(html, encoding="utf-8")
     return written
@@ -255,49 +256,3 @@ def _box(members: tuple[np.ndarray, np.ndarray], tables: tuple[ObjectLists, Obje
         tuple(f(v) for v in zip(*s, strict=True)) for f, s in ((min, (b.start for b in known)), (max, (b.stop for b in known)))
     )
     return Region(start=start, stop=stop).intersection(region)
-
-
-def _rows(found: RunDifference, order: np.ndarray, tables: tuple[ObjectLists, ObjectLists], voxel: float) -> Columns:
-    groups = found.groups
-    where = [_centroids(lists, best) for lists, best in zip(tables, _first(found), strict=True)]
-    centroid = np.where(np.isnan(where[0]), where[1], where[0])
-    columns: Mapping[str, np.ndarray] = {
-        "kind": np.array(KINDS)[groups.kind],
-        "objects_here": groups.count_here,
-        "objects_there": groups.count_there,
-        "labels_here": _joined(groups.labels_here, groups.count_here),
-        "labels_there": _joined(groups.labels_there, groups.count_there),
-        "volume_here_nm3": groups.voxels_here * voxel,
-        "volume_there_nm3": groups.voxels_there * voxel,
-        "iou": groups.iou,
-        "differ_nm3": groups.differ * voxel,
-        **{f"centroid_{axis}_nm": centroid[:, i] for i, axis in enumerate("zyx")},
-    }
-    return {name: values[order] for name, values in columns.items()}
-
-
-def _first(found: RunDifference) -> tuple[np.ndarray, np.ndarray]:
-    """For each group a label of each side; 0 where it has none."""
-    result = []
-    groups = found.groups
-    for labels, counts in ((groups.labels_here, groups.count_here), (groups.labels_there, groups.count_there)):
-        starts = np.cumsum(counts) - counts
-        result.append(np.where(counts > 0, np.append(labels, labels.dtype.type(0))[np.minimum(starts, len(labels))], 0))
-    return result[0], result[1]
-
-
-def _centroids(lists: ObjectLists, labels: np.ndarray) -> np.ndarray:
-    """(G, 3) float64 in nm; NaN where the table does not know the label."""
-    known = lists.objects["label"]
-    at = np.minimum(np.searchsorted(known, labels), max(len(known) - 1, 0))
-    places = np.full((len(labels), 3), np.nan)
-    if len(known):
-        there = known[at] == labels
-        places[there] = np.stack([lists.objects[f"centroid_{a}_nm"][at[there]] for a in "zyx"], axis=1)
-    return places
-
-
-def _joined(labels: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    stops = np.cumsum(counts)
-    texts = labels.astype(str)
-    return np.array([" ".join(texts[b - n : b]) for b, n in zip(stops, counts, strict=True)], dtype=str)
