@@ -21,11 +21,11 @@ from mitoscale.ops.objects import MARKS, merge_objects, partial_objects
 from mitoscale.stages.cell_mask import read_cells
 from mitoscale.stages.earlier_outputs import read_written
 from mitoscale.stages.object_marks import AROUND, object_marks
-from mitoscale.stages.rows_merged_by_label import SortedRows, label_ranges
 from mitoscale.stages.stage import Stage, Stopwatch
 from mitoscale.stages.work_tables import final_tables, tables_of
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.layout import remove_tree
+from mitoscale.storage.rows_merged_by_label import SortedRows, label_ranges
 from mitoscale.storage.tables import Columns, appending, write_table
 
 

@@ -22,10 +22,10 @@ from mitoscale.ops.global_ids import pack_each, places, unpack
 from mitoscale.ops.seams import counts, suspects
 from mitoscale.stages.block_states import BlockState, BlockStates
 from mitoscale.stages.merge import MergedLabels
-from mitoscale.stages.rows_sorted_on_disk import SpilledRows
-from mitoscale.stages.super_tables import Stacked, stacked
 from mitoscale.stages.work_tables import tables_of
 from mitoscale.storage.layout import RunFolder
+from mitoscale.storage.rows_sorted_on_disk import SpilledRows
+from mitoscale.storage.stacked_tables import Stacked, stacked
 from mitoscale.storage.tables import Columns, appending
 
 KINDS = {

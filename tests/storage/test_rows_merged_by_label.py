@@ -10,8 +10,8 @@ import pytest
 from mitoscale.core.geometry import Region
 from mitoscale.ops.boundaries import merge_boundaries
 from mitoscale.ops.objects import merge_objects, partial_objects
-from mitoscale.stages import rows_merged_by_label
-from mitoscale.stages.rows_merged_by_label import SortedRows, label_ranges
+from mitoscale.storage import rows_merged_by_label
+from mitoscale.storage.rows_merged_by_label import SortedRows, label_ranges
 from mitoscale.storage.tables import Columns
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mitoscale.stages.rows_sorted_on_disk import SpilledRows
+from mitoscale.storage.rows_sorted_on_disk import SpilledRows
 
 
 @pytest.mark.parametrize("run", [3, 40, 1000])
