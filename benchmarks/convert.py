@@ -67,6 +67,8 @@ Took = tuple[float, float]
 
 def mitoscale(source: str, out: str, workers: int) -> Took:
     """The stage convert on a local cluster."""
+    import zarr.codecs  # noqa: F401 - before the clock starts, as with the others
+
     from mitoscale import pipeline
     from mitoscale.cluster.clusters import ClusterSettings, start
     from mitoscale.core.request import RunRequest
