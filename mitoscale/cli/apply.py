@@ -29,6 +29,6 @@ def apply(run: str) -> None:
     for one in done.unfit:
         click.echo(f"unfit      {told(one.edit)}: {one.unfit}", err=True)
     made = f"{done.edits - len(done.unfit)} of {done.edits} corrections"
-    click.echo(f"corrected  {made}, {done.objects} objects, {done.blocks} blocks written")
+    click.echo(f"corrected  {made}, {done.objects} objects touched, {done.blocks} blocks written")
     click.echo(f"labels     {done.labels}")
     click.echo(f"table      {done.table}")

@@ -12,6 +12,7 @@ from mitoscale.cli.options import Pixels, Voxel
 
 if TYPE_CHECKING:
     from mitoscale.corrections.editor import Editor
+    from mitoscale.pipeline import Run
 
 _LABELS = click.argument("labels", nargs=-1, type=click.IntRange(min=1), required=True)
 
@@ -45,17 +46,28 @@ def _command(name: str, *parameters: Callable[..., Any]) -> Callable[[Callable[.
 
 @contextmanager
 def _editor(ctx: click.Context) -> Iterator[Editor]:
-    from mitoscale.core.errors import InputError
     from mitoscale.corrections.editor import editing
-    from mitoscale.pipeline import finished, load
+    from mitoscale.pipeline import load
 
     assert ctx.parent is not None
-    run = ctx.parent.params["run"]
-    there = load(run)
-    if not finished(there, "measure"):
-        raise InputError(f"{run} has no finished labels and objects to correct; finish it with mitoscale run")
+    there = load(ctx.parent.params["run"])
+    _check_finished(there)
     with editing(there.plan) as editor:
         yield editor
+
+
+def _check_finished(there: Run) -> None:
+    from mitoscale.core.errors import InputError
+    from mitoscale.pipeline import finished
+
+    if not finished(there, "measure"):
+        raise InputError(f"{there.plan.run} has no finished labels and objects to correct; finish it with mitoscale run")
+
+
+def _one(points: tuple[Any, ...]) -> Any:
+    if len(points) != 1:
+        raise click.UsageError(f"--at Z,Y,X is given once, not {len(points)} times: one object at a time")
+    return points[0]
 
 
 def _say(editor: Editor, made: Any) -> None:
@@ -100,25 +112,27 @@ def accept(ctx: click.Context, labels: tuple[int, ...]) -> None:
         _say(editor, editor.accept(labels))
 
 
-@_command("add", click.option("--at", "point", type=Voxel(), required=True, help="A voxel of what was missed."))
-def add(ctx: click.Context, point: Any) -> None:
+@_command("add", click.option("--at", "points", type=Voxel(), multiple=True, required=True, help="A voxel of what was missed."))
+def add(ctx: click.Context, points: tuple[Any, ...]) -> None:
     """Add what was missed: the connected foreground around a voxel."""
+    point = _one(points)
     with _editor(ctx) as editor:
         _say(editor, editor.add(point))
 
 
 @_command(
     "draw",
-    click.option("--at", "point", type=Voxel(), required=True, help="A voxel of what was missed."),
+    click.option("--at", "points", type=Voxel(), multiple=True, required=True, help="A voxel of what was missed."),
     click.option("--box", type=Pixels("Y0,X0,Y1,X1"), help="A box around it in that slice, half-open."),
     click.option("--slices", type=click.IntRange(min=0), default=64, show_default=True, help="Most slices to follow on each side."),
 )
-def draw(ctx: click.Context, point: Any, box: Any, slices: int) -> None:
+def draw(ctx: click.Context, points: tuple[Any, ...], box: Any, slices: int) -> None:
     """Add what SAM draws at a voxel, and follow it through the next slices.
 
     The run's own SAM is asked (of a run without one, sam-small). Each mask is the prompt for the next slice; it ends where SAM's
     score is below 0.5 or the mask is another one than before. The mask is kept in the correction: no model is asked again.
     """
+    point = _one(points)
     with _editor(ctx) as editor:
         made = editor.draw(point, box, slices)
         _say(editor, made)
@@ -143,7 +157,9 @@ def list_edits(ctx: click.Context) -> None:
     from mitoscale.storage.edit_log import EditLog
 
     assert ctx.parent is not None
-    plan = load(ctx.parent.params["run"]).plan
+    there = load(ctx.parent.params["run"])
+    _check_finished(there)
+    plan = there.plan
     made = Corrections.of(plan, in_force(EditLog(plan.run, plan.settings.convert.fingerprint).read())).applied
     if not made:
         click.echo(f"{plan.run} has no corrections in force")

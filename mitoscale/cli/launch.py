@@ -146,7 +146,6 @@ def summarise(run: Run, outcomes: list[StageOutcome], seconds: float) -> None:
         Wall time of all of them.
     """
     numbers = {o.name: o.numbers for o in outcomes}
-    rate = run.plan.region.size / 1e6 / max(seconds, 1e-3)
     measured = numbers.get("measure")
     if measured is not None:
         click.echo(f"objects    {measured['objects']:.0f}, {volume_text(measured['volume_nm3'], plain=True)} in all")
@@ -158,7 +157,9 @@ def summarise(run: Run, outcomes: list[StageOutcome], seconds: float) -> None:
     if "relabel" in numbers:
         for line in dropped(run.plan):
             click.echo(f"dropped    {line}")
-    click.echo(f"time       {seconds:.1f} s, {rate:.2f} Mvoxel/s over {len(outcomes)} stage{'s' if len(outcomes) > 1 else ''}")
+    worked = any(o.computed for o in outcomes)  # the report has no tasks, and a finished run none left
+    rate = f", {run.plan.region.size / 1e6 / max(seconds, 1e-3):.2f} Mvoxel/s" if worked else ""
+    click.echo(f"time       {seconds:.1f} s{rate} over {len(outcomes)} stage{'s' if len(outcomes) > 1 else ''}")
     if measured is not None:
         click.echo(f"labels     {run.plan.labels}")
         click.echo(f"table      {run.plan.run}/tables/objects.csv")

@@ -139,7 +139,7 @@ def as_text(found: Planned) -> str:
     kind = "GPU-hours" if found.gpu else "CPU-hours"
     lines = [
         f"{found.source}: {found.own.voxels / 1e6:.1f} Mvoxel; {found.slots} tasks at once",
-        f"calibrated on {found.costs.blocks} blocks",
+        f"calibrated on {found.costs.blocks} block{'s' if found.costs.blocks > 1 else ''}",
         f"{'stage':10}{'tasks':>12}{'read GB':>12}{'written GB':>12}{kind:>12}{'wall':>22}{'bundle':>8}{'scheduler s':>13}",
     ]
     for stage in found.own.stages:

@@ -75,6 +75,8 @@ def _compare(run: str, against: str, cluster: str | None, workers: int | None) -
         done = write_run_comparison(Report(plan=plan, grey=read_grey(plan)), other, executor=executor, observer=heard)
     scores = done.difference.objects
     click.echo(f"against    {other.run}, {done.settings} settings differ")
+    if plan.region != other.region:
+        click.echo(f"region     {done.difference.region} alone is compared: the runs worked on different parts of the volume")
     click.echo(f"objects    {scores['n_pred']} here, {scores['n_true']} there")
     click.echo(f"of them    {', '.join(f'{count} {name}' for name, count in done.kinds.items() if count) or 'none'}")
     click.echo(f"F1         {scores['f1_50']:.3f} at IoU 0.5, {scores['f1_75']:.3f} at 0.75")

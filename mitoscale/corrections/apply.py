@@ -24,7 +24,7 @@ class Written:
     unfit: list[Applied]
     """Those that no longer fit."""
     objects: int
-    """Objects that changed."""
+    """Objects that corrections touch, those that are gone among them."""
     blocks: int
     """Blocks that were written anew; 0 where all was there already."""
     labels: str

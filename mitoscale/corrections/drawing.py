@@ -125,10 +125,11 @@ def drawn(plan: RunPlan, pen: SamPen, point: Triple, box: Box | None = None, sli
     z, y, x = point
     first = pen.click(z, (y, x)) if box is None else pen.box(z, (float(y), float(x)), box)
     at = f"{z},{y},{x}" if box is None else f"box {','.join(map(str, box))} of slice {z}"
+    cure = "try a box around the object" if box is None else "try a tighter box, or another slice"
     if first is None:
-        raise InputError(f"{pen.name} sees nothing at {at}; try a box around the object, or mitoscale edit add")
+        raise InputError(f"{pen.name} sees nothing at {at}; {cure}, or mitoscale edit add")
     if first.score < LEAST_SCORE:
-        raise InputError(f"{pen.name} scores what it sees at {at} {first.score:.2f}, below {LEAST_SCORE:g}; try a box around it")
+        raise InputError(f"{pen.name} scores what it sees at {at} {first.score:.2f}, below {LEAST_SCORE:g}; {cure}")
     low, high = plan.region.start[0], plan.region.stop[0]
     spacing = plan.spec.spacing
     least = LEAST_OVERLAP if spacing[0] <= _THICK * spacing[2] else THICK_OVERLAP

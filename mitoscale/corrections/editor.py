@@ -66,11 +66,11 @@ class Editor:
 
     def delete(self, labels: Sequence[int]) -> Edit:
         """Remove objects."""
-        return self._keep("delete", objects=tuple(map(self._place, labels)))
+        return self._keep("delete", objects=tuple(map(self._place, dict.fromkeys(labels))))
 
     def accept(self, labels: Sequence[int]) -> Edit:
         """Say that objects are right."""
-        return self._keep("accept", objects=tuple(map(self._place, labels)))
+        return self._keep("accept", objects=tuple(map(self._place, dict.fromkeys(labels))))
 
     def add(self, point: Triple) -> Edit:
         """Add what was missed: the connected foreground around a voxel (z, y, x) where there is no object."""
@@ -93,6 +93,10 @@ class Editor:
             How many slices are followed on each side at most; 0: none.
         """
         self._within(point)
+        if box is not None and not (box[0] < box[2] and box[1] < box[3]):
+            raise InputError(
+                f"box {','.join(map(str, box))} (y0,x0,y1,x1) is empty; the first corner lies above and left of the second"
+            )
         if box is not None and not (box[0] <= point[1] < box[2] and box[1] <= point[2] < box[3]):
             raise InputError(f"voxel {_text(point)} is not in the box {','.join(map(str, box))} (y0,x0,y1,x1); give one that is")
         found = self.corrected.label_at(self.nm(point))

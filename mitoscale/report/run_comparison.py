@@ -169,7 +169,7 @@ def _page(
         sections={
             "Settings that differ": table_of(settings, "All settings are the same."),
             "Objects": table_of(_kinds(written, plan), "Neither run has an object.") + note(_ABOUT),
-            "Volumes": table_of(_volumes(found, tables), ""),
+            "Volumes": table_of(_volumes(found, tables), "") + note(_WHOLE),
             "Largest differences": _pictures(here, there, found, tables, order),
         },
         footer=" ".join(("mitoscale", Provenance.of(plan.settings).version, Provenance.of(plan.settings).commit[:12])).strip(),
@@ -180,6 +180,8 @@ _ABOUT = (
     "Two objects belong together where more than half of one of them lies in the other. All groups of them, those that differ most "
     "first, are in tables/comparison.csv. F1 takes the other run for the truth; it is the same the other way round."
 )
+
+_WHOLE = "Volumes of whole objects as they are in each run, also of what lies outside the part that both worked on."
 
 
 def _kinds(written: Compared, plan: RunPlan) -> Table:

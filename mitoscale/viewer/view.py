@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -112,7 +113,8 @@ def viewer(
         try:
             shown = neuroglancer.Viewer()
         except OSError as error:
-            raise InputError(f"port {port} of {bind} cannot be used ({error.strerror}); give another one with --port") from error
+            cure = "--port" if error.errno == errno.EADDRINUSE else "--bind or --port"
+            raise InputError(f"port {port} of {bind} cannot be used ({error.strerror}); give another {cure}") from error
         stack.callback(neuroglancer.stop)
         server = neuroglancer.server.global_server
         root = f"{server.server_url}/mitoscale/{shown.token}"

@@ -108,7 +108,7 @@ def test_a_source_is_tried_on_some_blocks_and_nothing_is_left(mitoscale: Call, s
     options = [o for o in stack.exact() if o not in ("--workers", "1")]
     ended = mitoscale("plan", stack.image, *options, "--blocks", "1", "--into", str(tmp_path))
     assert ended.code == 0, ended.err
-    assert "calibrated on 1 blocks" in ended.out and "0.5 Mvoxel" in ended.out
+    assert "calibrated on 1 block\n" in ended.out and "0.5 Mvoxel" in ended.out
     assert list(tmp_path.iterdir()) == []
 
 

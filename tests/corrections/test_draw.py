@@ -162,12 +162,18 @@ def test_what_cannot_be_drawn_is_said(
             editor.draw((voxel[0], *free))  # type: ignore[arg-type]
         with pytest.raises(InputError, match=r"is not in the box 0,0,2,2"):
             editor.draw(voxel, (0, 0, 2, 2))
+        with pytest.raises(InputError, match=r"box 9,9,2,2 \(y0,x0,y1,x1\) is empty"):
+            editor.draw(voxel, (9, 9, 2, 2))
         with pytest.raises(InputError, match="is not within"):
             editor.draw((999, 1, 1))
         editor.delete([label])
         with pytest.raises(InputError, match=r"scores what it sees at .* 0\.20, below 0\.5"):
             editor.draw(voxel)
-    assert [e.kind for e in in_force(EditLog(plan.run, plan.settings.convert.fingerprint).read())] == ["delete"]
+        with pytest.raises(InputError, match=r"below 0\.5; try a tighter box, or another slice"):
+            editor.draw(voxel, (voxel[1] - 1, voxel[2] - 1, voxel[1] + 2, voxel[2] + 2))
+        other = next(int(n) for n in editor.corrected.tables.objects["label"] if n != label)
+        assert len(editor.accept([other, other]).objects) == 1
+    assert [e.kind for e in in_force(EditLog(plan.run, plan.settings.convert.fingerprint).read())] == ["delete", "accept"]
 
 
 @pytest.mark.slow

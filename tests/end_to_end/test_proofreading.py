@@ -125,7 +125,10 @@ def test_twenty_mistakes_are_mended_and_stay_mended(mitoscale: Call, tmp_path: P
     assert f1(labels_of(run), thin) < 0.75 and f1(replayed, thin) > f1(labels_of(run), thin) + 0.2
 
 
-@pytest.mark.parametrize("words", [[], ["split", "3", "--at", "1,2,3"], ["merge", "x"], ["add"], ["draw", "3"]])
+@pytest.mark.parametrize(
+    "words",
+    [[], ["split", "3", "--at", "1,2,3"], ["merge", "x"], ["add"], ["draw", "3"], ["draw", "--at", "1,2,3", "--at", "1,2,4"]],
+)
 def test_wrong_words_are_told_as_usage(mitoscale: Call, tmp_path: Path, words: list[str]) -> None:
     ended = mitoscale("edit", str(tmp_path), *words)
     assert ended.code == 2, ended.err
