@@ -126,8 +126,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except MitoscaleError as error:
         click.echo(f"mitoscale: {error}", err=True)
         sys.exit(error.exit_code)
-    except click.Abort:
-        click.echo("mitoscale: stopped; the same command goes on from what is kept", err=True)
+    except click.Abort as stop:  # a command that keeps nothing says so
+        click.echo(f"mitoscale: stopped; {str(stop) or 'the same command goes on from what is kept'}", err=True)
         sys.exit(4)
     except click.ClickException as error:
         error.show()

@@ -55,6 +55,9 @@ def export(target: str, kind: str | None, level: int | None, table: str | None, 
         raise click.UsageError(f"--table {table} is for a file that ends in .csv, but --to {target} would get the labels")
     if level is not None and csv:
         raise click.UsageError(f"--level {level} is for labels, but --to {target} gets a table")
-    with interruptible():  # what is half-written is removed
-        export_run(Request(target=target, kind=kind, level=level or 0, table=table, **asked))
+    try:
+        with interruptible():  # what is half-written is removed
+            export_run(Request(target=target, kind=kind, level=level or 0, table=table, **asked))
+    except KeyboardInterrupt as stop:
+        raise click.Abort("nothing was kept") from stop
     click.echo(f"written    {target}")

@@ -31,21 +31,26 @@ def kind_of(target: str, named: str | None) -> Kind:
     target : str
         The file or folder that is to be made.
     named : str, optional
-        Its kind, by name; else the target's ending tells it. A folder without one, or with a slash behind it, is one of slices.
+        Its kind, by name; else the target's ending tells it. A folder of no known ending is one of slices.
 
     Raises
     ------
     InputError
-        If no kind has that ending.
+        If no kind has that ending, or a slash stands behind the name of a file.
     """
-    if named is not None:
-        return next(kind for kind in KINDS if kind.name == named)
+    kind = _by_ending(target) if named is None else next(kind for kind in KINDS if kind.name == named)
+    if target.endswith("/") and not kind.folder:
+        raise InputError(f"--to {target}: {kind.name} is a file; leave out the slash, or give --kind slices")
+    return kind
+
+
+def _by_ending(target: str) -> Kind:
     name = target.rstrip("/").lower()
-    slash, ending = target.endswith("/"), os.path.splitext(name)[1]
+    ending = os.path.splitext(name)[1]
     for kind in KINDS:
-        if kind is not tiff.SLICES and name.endswith(kind.endings) and (kind.folder or not slash):
+        if kind is not tiff.SLICES and name.endswith(kind.endings):
             return kind
-    if slash or not ending:
+    if target.endswith("/") or not ending:
         return tiff.SLICES
     known = ", ".join(kind.endings[0] for kind in KINDS if kind.endings[0])
     raise InputError(f"--to {target}: {ending} is not known; it may end in {known}, or be a folder, or --kind names what it is")

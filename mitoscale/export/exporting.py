@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -15,7 +18,8 @@ from mitoscale.export.all_kinds import kind_of
 from mitoscale.export.exported import Content
 from mitoscale.export.kind import Kind
 from mitoscale.export.renumber import labels_of
-from mitoscale.storage.atomic import replacing
+from mitoscale.storage.atomic import remove_left_over, replacing
+from mitoscale.storage.exclusive import exclusively
 from mitoscale.storage.layout import RunFolder, check_new, check_writable
 from mitoscale.storage.tables import write_csv
 
@@ -78,7 +82,8 @@ def export_run(request: Request) -> None:
         if request.renumber:
             content = replace(content, names=labels_of(content.labels))
         kind.check(content)
-        with replacing(request.target.rstrip("/")) as part:
+        path = request.target.rstrip("/")
+        with _alone(path), replacing(path) as part:
             kind.write(content, part)
             if content.names is not None:
                 numbers = np.arange(1, len(content.names) + 1, dtype=np.uint64)
@@ -90,11 +95,14 @@ def export_run(request: Request) -> None:
 
 def _check_target(request: Request, run: str) -> None:
     target = request.target
+    if not target:
+        raise InputError("--to is empty; give the file or folder to make")
     if "://" in target:
         raise InputError(f"--to {target} is an address; export to a local path, then copy it there")
-    if _within(target, run):
+    inside = request.run if _within(target, run) else _run_around(target)
+    if inside is not None:
         raise InputError(
-            f"--to {target} lies in the run folder {request.run}, which holds the run's own files alone; give a path outside"
+            f"--to {target} lies in the run folder {inside}, which holds the run's own files alone; give a path outside"
         )
     if os.path.isdir(target) and not os.path.islink(target.rstrip("/")):
         if os.path.splitext(target)[1] and not target.endswith("/"):
@@ -149,6 +157,22 @@ def _check_labels(there: pipeline.Run, run: str) -> None:
     gone = pipeline.missing_shards(there, "relabel")
     if gone:  # they would be read as background
         raise InputError(f"{run} lacks the labels of {len(gone)} blocks ({gone[0]}); start the same mitoscale run again")
+
+
+@contextmanager
+def _alone(path: str) -> Iterator[None]:
+    """See that no other export makes the same, and remove what killed ones left of it."""
+    folder, name = os.path.split(os.path.abspath(path))
+    busy = f"another mitoscale export is writing {path} now; wait for its end, or give another name"
+    with exclusively(Path(folder, f".{name}.mitoscale-export"), busy):
+        remove_left_over(path)
+        yield
+
+
+def _run_around(path: str) -> str | None:
+    """The run folder, of whichever run, that a path is or lies in, links followed."""
+    real = Path(os.path.realpath(path))
+    return next((str(folder) for folder in (real, *real.parents) if os.path.isfile(RunFolder(str(folder)).run_json)), None)
 
 
 def _within(path: str, folder: str) -> bool:

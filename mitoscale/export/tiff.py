@@ -55,7 +55,7 @@ def write_folder(content: Content, path: str) -> None:
 
 TIFF = Kind(name="tiff", endings=(".tif", ".tiff"), write=write_tiff, renumbers=True)
 OME_TIFF = Kind(name="ome-tiff", endings=(".ome.tif", ".ome.tiff"), write=write_ome_tiff, renumbers=True)
-SLICES = Kind(name="slices", endings=("",), write=write_folder, renumbers=True)
+SLICES = Kind(name="slices", endings=("",), write=write_folder, folder=True, renumbers=True)
 
 
 def smallest(level: Level) -> np.dtype:

@@ -23,6 +23,7 @@ from mitoscale.storage.checksum import checksum
 from mitoscale.storage.creation import create_array
 from mitoscale.storage.shard_replacement import replace_shards, whole_shards
 from mitoscale.storage.tensorstore_context import context
+from mitoscale.storage.tensorstore_errors import is_refusal, reason
 
 __all__ = ["Array", "MissingShardError", "checksum", "create_array", "open_array"]
 
@@ -191,10 +192,8 @@ class Array:
             try:
                 begun.result()
             except (ValueError, OSError) as error:
-                if "os_error_code" in str(error):
-                    raise StoppedError(
-                        f"cannot write {self.path}: {error}; free or repair the disk, then repeat the command"
-                    ) from error
+                if is_refusal(error):
+                    raise _stopped(self.path, error) from error
                 self._write_over_broken(where, data, error)
 
         return end
@@ -207,8 +206,13 @@ class Array:
         try:
             replace_shards(self.path, names, lambda aside: Array(path=aside)._store[where].write(data).result())
         except (ValueError, OSError) as again:
-            kind = StoppedError if isinstance(again, OSError) or "os_error_code" in str(again) else BlockError
-            raise kind(f"cannot write {self.path}: {again}") from again
+            if isinstance(again, OSError) or is_refusal(again):
+                raise _stopped(self.path, again) from again
+            raise BlockError(f"cannot write {self.path}: {again}") from again
+
+
+def _stopped(path: str, error: Exception) -> StoppedError:
+    return StoppedError(f"cannot write {path}: {reason(error)}; free or repair the disk, then repeat the command")
 
 
 @lru_cache(maxsize=64)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from mitoscale.core.errors import StoppedError
+
+_WAITS = (0.1, 0.2, 0.4)
+"""Seconds between removals of a folder: writes that another thread had begun may make it anew."""
 
 
 @contextmanager
@@ -50,9 +55,29 @@ def replacing(path: str, *, durable: bool = True) -> Iterator[str]:
         ) from error
     finally:
         if os.path.isdir(temporary):
-            shutil.rmtree(temporary, ignore_errors=True)
+            _remove_folder(temporary)
         with suppress(OSError):  # it is gone after the rename; if it cannot be removed, the first error counts
             os.remove(temporary)
+
+
+def remove_left_over(path: str) -> None:
+    """Remove what processes that were killed left of :func:`replacing` a path; only where no other may be at work on it."""
+    folder, name = os.path.split(os.path.abspath(path))
+    temporary = re.compile(re.escape(f".{name}.") + r"[0-9a-f]{8}\.tmp")
+    with suppress(OSError):  # of no folder nothing is left
+        for entry in [entry for entry in os.scandir(folder) if temporary.fullmatch(entry.name)]:
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                os.remove(entry.path)
+
+
+def _remove_folder(path: str) -> None:
+    """Remove a folder, and again for a while where it is made anew."""
+    for wait in _WAITS:
+        shutil.rmtree(path, ignore_errors=True)
+        time.sleep(wait)
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def sync(path: str) -> None:

@@ -5,6 +5,7 @@ Chunks that hold nothing but 0 are not stored: all three formats read them as 0.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ import tensorstore as ts
 from mitoscale.core.errors import StoppedError
 from mitoscale.core.geometry import Region, Spacing, Triple
 from mitoscale.storage.tensorstore_context import context
+from mitoscale.storage.tensorstore_errors import is_refusal, reason
 
 PRECOMPUTED_CHUNK = 64
 """Edge of a precomputed volume's chunks: what a viewer asks for at once."""
@@ -59,7 +61,13 @@ class NewChunked:
         stored = stored[..., None] if "c" in self.axes else stored
         try:
             here = self.store[ts.d[:].translate_to[0]]  # precomputed volumes begin at their offset
-            here[tuple(index[axis] for axis in self.axes)].write(stored).result()
+            begun = here[tuple(index[axis] for axis in self.axes)].write(stored)
+            try:
+                begun.result()
+            except KeyboardInterrupt:  # it would go on while its folder is removed
+                with suppress(ValueError, OSError):
+                    begun.result()
+                raise
         except (ValueError, OSError) as error:
             raise _stopped(self.path, error) from error
 
@@ -186,11 +194,10 @@ def _create(path: str, driver: str, axes: str, options: dict[str, Any]) -> NewCh
     try:
         return NewChunked(path=path, store=ts.open(spec, context=context()).result(), axes=axes)
     except (ValueError, OSError) as error:
-        if "os_error_code" not in str(error):
+        if not is_refusal(error):
             raise
         raise _stopped(path, error) from error
 
 
 def _stopped(path: str, error: Exception) -> StoppedError:
-    said = " ".join(str(error).split())
-    return StoppedError(f"cannot write {path}: {said}; free or repair the disk, then repeat the command")
+    return StoppedError(f"cannot write {path}: {reason(error)}; free or repair the disk, then repeat the command")

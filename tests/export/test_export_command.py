@@ -19,6 +19,7 @@ from mitoscale.cli.export import KINDS as OFFERED
 from mitoscale.core.geometry import Region
 from mitoscale.export.all_kinds import KINDS
 from mitoscale.export.level import Level
+from mitoscale.storage.exclusive import exclusively
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.sources.kinds import open_reader
 from mitoscale.storage.tables import read_table
@@ -92,7 +93,8 @@ def test_a_part_that_was_not_worked_on(mitoscale: Call, tmp_path: Path) -> None:
 def test_a_full_disk_leaves_nothing(mitoscale: Call, layered: str, tmp_path: Path, kind: str) -> None:
     with largest_file(100):
         ended = mitoscale("export", layered, "--to", f"{tmp_path}/x", "--kind", kind)
-    assert ended.code == 4 and "free or repair the disk" in ended.err and len(ended.err.splitlines()) == 1, ended.err
+    assert ended.code == 4 and "File too large; free or repair the disk" in ended.err, ended.err
+    assert len(ended.err.splitlines()) == 1 and "os_error_code" not in ended.err
     assert not list(tmp_path.iterdir())
 
 
@@ -173,14 +175,51 @@ def test_a_signal_leaves_nothing(
     inner = Level.read
 
     def read(level: Level, region: Region) -> np.ndarray:
-        assert [path.name[0] for path in tmp_path.iterdir()] == ["."]  # it is being written
+        names = sorted(path.name for path in tmp_path.iterdir())  # it is being written
+        assert len(names) == 2 and all(name.startswith(".x.n5.") for name in names)
         os.kill(os.getpid(), number)
         return inner(level, region)
 
     monkeypatch.setattr(Level, "read", read)
     ended = mitoscale("export", layered, "--to", f"{tmp_path}/x.n5")
-    assert ended.code == 4 and "stopped" in ended.err
+    assert ended.code == 4 and ended.err == "mitoscale: stopped; nothing was kept\n"
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_kill_left_goes_at_the_next_export(mitoscale: Call, layered: str, tmp_path: Path) -> None:
+    left, other = tmp_path / ".x.n5.0123abcd.tmp", tmp_path / ".y.n5.0123abcd.tmp"
+    for folder in (left, other):
+        (folder / "s0").mkdir(parents=True)
+        (folder / "s0" / "attributes.json").write_text("{}")
+    assert mitoscale("export", layered, "--to", f"{tmp_path}/x.n5", "--level", "1").code == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"x.n5", other.name}
+
+
+def test_two_do_not_export_the_same(mitoscale: Call, layered: str, tmp_path: Path) -> None:
+    with exclusively(tmp_path / ".x.n5.mitoscale-export", "busy"):
+        check_refused(mitoscale, tmp_path, ["export", layered, "--to", f"{tmp_path}/x.n5"], "another mitoscale export is writing")
+
+
+@pytest.mark.parametrize("name", ["x.mrc", "x.tif", "x.ome.tif", "x.csv"])
+def test_no_slash_behind_a_file(mitoscale: Call, layered: str, tmp_path: Path, name: str) -> None:
+    check_refused(mitoscale, tmp_path, ["export", layered, "--to", f"{tmp_path}/{name}/"], "is a file; leave out the slash")
+    check_refused(mitoscale, tmp_path, ["export", layered, "--to", f"{tmp_path}/x/", "--kind", "tiff"], "tiff is a file")
+    arguments = ["--to", f"{tmp_path}/{name}/", "--kind", "slices", "--region", "0:2,:,:"]
+    assert mitoscale("export", layered, *arguments).code == 0
+    assert len(list((tmp_path / name).iterdir())) == 2
+
+
+def test_no_target(mitoscale: Call, layered: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    check_refused(mitoscale, tmp_path, ["export", layered, "--to", ""], "--to is empty")
+
+
+@pytest.mark.parametrize("name", ["x.tif", "tables/new/x.n5"])
+def test_nothing_goes_into_another_run(mitoscale: Call, layered: str, tmp_path: Path, name: str) -> None:
+    (tmp_path / "other").mkdir()
+    shutil.copy(RunFolder(layered).run_json, tmp_path / "other")
+    arguments = ["export", layered, "--to", f"{tmp_path}/other/{name}"]
+    check_refused(mitoscale, tmp_path, arguments, f"lies in the run folder {tmp_path}/other")
 
 
 @pytest.mark.parametrize("kind", sorted(kind.name for kind in KINDS if kind.objects))
