@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mitoscale import pipeline
-from mitoscale.core.errors import BlockError, InputError
+from mitoscale.core.errors import BlockError, InputError, StoppedError
 from mitoscale.core.geometry import Region
 from mitoscale.corrections.apply import current_corrections
 from mitoscale.export.all_kinds import kind_of
@@ -84,7 +84,10 @@ def export_run(request: Request) -> None:
         kind.check(content)
         path = request.target.rstrip("/")
         with _alone(path), replacing(path) as part:
-            kind.write(content, part)
+            try:
+                kind.write(content, part)
+            except StoppedError as error:  # the temporary name tells nobody anything
+                raise StoppedError(str(error).replace(part, path)) from error
             if content.names is not None:
                 numbers = np.arange(1, len(content.names) + 1, dtype=np.uint64)
                 write_csv(request.names, {"label": numbers, "label_in_run": content.names})

@@ -95,6 +95,7 @@ def test_a_full_disk_leaves_nothing(mitoscale: Call, layered: str, tmp_path: Pat
         ended = mitoscale("export", layered, "--to", f"{tmp_path}/x", "--kind", kind)
     assert ended.code == 4 and "File too large; free or repair the disk" in ended.err, ended.err
     assert len(ended.err.splitlines()) == 1 and "os_error_code" not in ended.err
+    assert f"cannot write {tmp_path}/x" in ended.err
     assert not list(tmp_path.iterdir())
 
 
