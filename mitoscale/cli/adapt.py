@@ -50,9 +50,9 @@ def adapt(cluster: str | None, beside: str | None, **options: Any) -> None:
     """
     from mitoscale.cli.learning import run_on_cluster, settings_of
     from mitoscale.core.adapt_settings import AdaptSettings
+    from mitoscale.core.errors import NoGainError
     from mitoscale.nets.named_weights import find_weights
     from mitoscale.training.adapt_job import adapt_job
-    from mitoscale.training.no_gain import NoGainError
     from mitoscale.training.volume_list import read_volume_list
 
     for name in ("init", "sam"):

@@ -21,6 +21,22 @@ from mitoscale.core.result import BlockResult, Key
 Function = Callable[[Any], BlockResult]
 """What is done with a key; picklable."""
 
+
+@dataclass(frozen=True)
+class StageTasks:
+    """What the tasks of a stage have in common."""
+
+    stage: str
+    """Name that tasks are grouped by."""
+    function: Function
+    """Picklable; gets a key, returns its result."""
+    resource: str | None = None
+    """The group of workers that should take the tasks (``io``, ``gpu``, ``train``), or another Dask resource that each task needs
+    one of."""
+    priority: int = 0
+    """Larger runs first."""
+
+
 RECENT = 0.1
 """Weight of the latest key in the mean of what keys take."""
 

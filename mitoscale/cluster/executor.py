@@ -5,10 +5,11 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from mitoscale.cluster.bundle import Function
+from mitoscale.cluster.bundle import StageTasks
 from mitoscale.cluster.connection import no_pending_workers
 from mitoscale.cluster.placement import Place
 from mitoscale.cluster.retries import RETRIES, WAITS, Failure, Retries, failure_of, pauses, raised
@@ -25,34 +26,24 @@ class Executor(Protocol):
 
     def run(
         self,
-        stage: str,
-        function: Function,
+        tasks: StageTasks,
         keys: Iterable[Key],
         *,
         on_result: Callable[[BlockResult], None],
         on_event: Callable[[Event], None] = ignore,
-        resource: str | None = None,
-        priority: int = 0,
     ) -> list[Failure]:
-        """Run ``function`` over ``keys``.
+        """Do tasks.
 
         Parameters
         ----------
-        stage : str
-            Name that tasks are grouped by.
-        function : callable
-            Picklable; gets a key, returns its result.
+        tasks : StageTasks
+            What is done with each key, and where.
         keys : iterable of Block or Face
             What to do; taken one by one, as there is room.
         on_result : callable
             Called in the caller's thread, one result at a time, as tasks return.
         on_event : callable
             Called in the caller's thread with each fault.
-        resource : str, optional
-            The group of workers that should take the tasks (``io``, ``gpu``, ``train``), or another Dask resource that
-            each task needs one of.
-        priority : int
-            Larger runs first.
 
         Returns
         -------
@@ -71,25 +62,22 @@ class SerialExecutor:
 
     def run(
         self,
-        stage: str,
-        function: Function,
+        tasks: StageTasks,
         keys: Iterable[Key],
         *,
         on_result: Callable[[BlockResult], None],
         on_event: Callable[[Event], None] = ignore,
-        resource: str | None = None,
-        priority: int = 0,
     ) -> list[Failure]:
         """See :class:`Executor`."""
         failures = []
         for key in keys:
             try:
-                result = function(key)
+                result = tasks.function(key)
             except StoppedError:
                 raise
             except Exception as error:
                 failures.append(failure_of(key, error, traceback.format_exc(), attempts=1))
-                on_event(raised(stage, failures[-1]))
+                on_event(raised(tasks.stage, failures[-1]))
             else:
                 on_result(result)
         return failures
@@ -146,32 +134,26 @@ class DaskExecutor:
 
     def run(
         self,
-        stage: str,
-        function: Function,
+        tasks: StageTasks,
         keys: Iterable[Key],
         *,
         on_result: Callable[[BlockResult], None],
         on_event: Callable[[Event], None] = ignore,
-        resource: str | None = None,
-        priority: int = 0,
     ) -> list[Failure]:
         """See :class:`Executor`."""
         with (
-            self._reported(stage),
+            self._reported(tasks.stage),
             TaskPool(
                 self.client,
                 self._worker_events,
-                stage,
-                function,
-                resource=self.place(resource).resource,
-                slots=lambda: self.place(resource).slots,
-                priority=priority,
+                replace(tasks, resource=self.place(tasks.resource).resource),
+                slots=lambda: self.place(tasks.resource).slots,
                 on_event=on_event,
                 more_to_come=self.more_to_come,
                 bundle=self.bundle,
             ) as pool,
         ):
-            retries = Retries(stage, self.retries, on_result, on_event)
+            retries = Retries(tasks.stage, self.retries, on_result, on_event)
             retries.run(pool, keys)
             for wait in pauses(self.retries, self.waits):
                 if again := retries.take_raised():

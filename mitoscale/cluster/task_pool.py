@@ -14,7 +14,7 @@ from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from mitoscale.cluster.bundle import Bundling, Function, Outcome, Raised, bundles, call, pack
+from mitoscale.cluster.bundle import Bundling, Outcome, Raised, StageTasks, bundles, call, pack
 from mitoscale.cluster.connection import CANCELLED, no_pending_workers
 from mitoscale.cluster.result_gathering import Fetched, fetch
 from mitoscale.cluster.signals import POLL_SECONDS, put_off, put_off_no_more, raise_if_interrupted
@@ -49,14 +49,9 @@ class TaskPool:
         Connected to the cluster.
     worker_events : WorkerEvents
         What happens to its workers.
-    stage : str
-        First part of the tasks' names, by which the dashboard groups them.
-    function : callable
-        Picklable and small: settings and paths, never arrays.
-    resource : str, optional
-        A Dask resource each task needs one of.
-    priority : int
-        Larger runs first.
+    tasks : StageTasks
+        Their stage is the first part of their names, by which the dashboard groups them; their function is small: settings and
+        paths, never arrays; their resource is Dask's.
     slots : callable
         Tasks that are computed at once, with the workers there are or will be.
     more_to_come : callable
@@ -71,11 +66,8 @@ class TaskPool:
         self,
         client: Any,
         worker_events: WorkerEvents,
-        stage: str,
-        function: Function,
+        tasks: StageTasks,
         *,
-        resource: str | None,
-        priority: int,
         slots: Callable[[], int],
         more_to_come: Callable[[], bool] = no_pending_workers,
         on_event: Callable[[Event], None] = ignore,
@@ -85,14 +77,14 @@ class TaskPool:
         self._worker_events = worker_events
         self._open = ExitStack()
         self._more_to_come = more_to_come
-        self._stage = stage
+        self._stage = tasks.stage
         self._slots = slots
         self._on_event = on_event
         # Sent with each task, not scattered: what is scattered is gone when the workers that hold it die.
-        self._packed = pickle.dumps(function)
+        self._packed = pickle.dumps(tasks.function)
         self._how = {
-            "resources": {resource: 1} if resource else None,
-            "priority": priority,
+            "resources": {tasks.resource: 1} if tasks.resource else None,
+            "priority": tasks.priority,
             "retries": 0,  # the executor itself tries again, later, and tells
             "pure": False,
         }

@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from itertools import islice
 
-from mitoscale.cluster.bundle import Function
+from mitoscale.cluster.bundle import Function, StageTasks
 from mitoscale.cluster.configuration import thread_environment
 from mitoscale.cluster.retries import RETRIES, WAITS, Failure, Retries, pauses
 from mitoscale.cluster.signals import POLL_SECONDS, interruptible, pause, put_off, put_off_no_more, raise_if_interrupted
@@ -36,18 +36,15 @@ class ThreadExecutor:
 
     def run(
         self,
-        stage: str,
-        function: Function,
+        tasks: StageTasks,
         keys: Iterable[Key],
         *,
         on_result: Callable[[BlockResult], None],
         on_event: Callable[[Event], None] = ignore,
-        resource: str | None = None,
-        priority: int = 0,
     ) -> list[Failure]:
         """See :class:`mitoscale.cluster.executor.Executor`."""
-        retries = Retries(stage, RETRIES, on_result, on_event)
-        with _Threads(self.threads, function) as pool:
+        retries = Retries(tasks.stage, RETRIES, on_result, on_event)
+        with _Threads(self.threads, tasks.function) as pool:
             retries.run(pool, keys)
             for seconds in pauses(RETRIES, self._waits):
                 if again := retries.take_raised():

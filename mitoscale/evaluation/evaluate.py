@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mitoscale.cluster.bundle import StageTasks
 from mitoscale.cluster.executor import Executor, SerialExecutor
 from mitoscale.core.errors import BlockError, InputError
 from mitoscale.core.geometry import Region, Triple
@@ -222,7 +223,7 @@ def _count(task: Evaluation, executor: Executor, names: dict[str, str], observer
         done += 1
         observer(done, len(task.grid))
 
-    failures = executor.run("evaluate", task.process, task.grid.blocks(), on_result=keep, resource="io")
+    failures = executor.run(StageTasks("evaluate", task.process, "io"), task.grid.blocks(), on_result=keep)
     if failures:
         raise InputError(
             f"{len(failures)} of {len(task.grid)} blocks could not be scored, the first ({failures[0].name}) because of "

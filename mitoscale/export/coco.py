@@ -8,24 +8,13 @@ from __future__ import annotations
 import json
 import os
 
-from mitoscale.export.exported import Content
+from mitoscale.export.exported import Content, check_grey
 from mitoscale.export.kind import Kind
 from mitoscale.ops.coco_rle import slice_masks
 from mitoscale.stages.grey_statistics import read_grey
 from mitoscale.storage.png import write_png
 
 _CATEGORY = 1
-
-
-def check(content: Content) -> None:
-    """Raise where the grey window is not known.
-
-    Raises
-    ------
-    InputError
-        With what to do.
-    """
-    read_grey(content.plan)
 
 
 def write(content: Content, path: str) -> None:
@@ -62,4 +51,4 @@ def write(content: Content, path: str) -> None:
         file.write("\n]}\n")
 
 
-KIND = Kind(name="coco", endings=(".coco",), write=write, check=check, folder=True)
+KIND = Kind(name="coco", endings=(".coco",), write=write, check=check_grey, folder=True)

@@ -14,6 +14,7 @@ from mitoscale.export.grey_levels import Coarser, GreyImage
 from mitoscale.export.level import Level
 from mitoscale.export.renumber import Renumbered
 from mitoscale.stages.convert import Convert
+from mitoscale.stages.grey_statistics import read_grey
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.lazy import Readable
 
@@ -79,3 +80,14 @@ class Content:
             factor=factor,
             begin=spec.origin,
         )
+
+
+def check_grey(content: Content) -> None:
+    """Raise where the grey window is not known.
+
+    Raises
+    ------
+    InputError
+        With what to do.
+    """
+    read_grey(content.plan)

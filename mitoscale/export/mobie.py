@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mitoscale.export.exported import Content
+from mitoscale.export.exported import Content, check_grey
 from mitoscale.export.kind import Kind
 from mitoscale.export.object_columns import NUMBERS, known_numbers, rows_of
 from mitoscale.export.precomputed_volumes import objects_there
@@ -23,17 +23,6 @@ from mitoscale.storage.tables import Columns, write_tsv
 _VERSION = "0.3.0"
 _DATASET = "volume"
 _UM = 1e-3  # um in a nm: MoBIE's unit here
-
-
-def check(content: Content) -> None:
-    """Raise where the grey window is not known.
-
-    Raises
-    ------
-    InputError
-        With what to do.
-    """
-    read_grey(content.plan)
 
 
 def write(content: Content, path: str) -> None:
@@ -58,7 +47,7 @@ def write(content: Content, path: str) -> None:
     write_json(os.path.join(path, "project.json"), {**project, "description": f"Mitochondria of {content.plan.run}"})
 
 
-KIND = Kind(name="mobie", endings=(".mobie",), write=write, check=check, objects=True, folder=True)
+KIND = Kind(name="mobie", endings=(".mobie",), write=write, check=check_grey, objects=True, folder=True)
 
 
 def _dataset(content: Content) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from mitoscale.core.errors import InputError
@@ -12,7 +14,7 @@ from mitoscale.export.level import Level
 from mitoscale.storage.tiff_planes import write_slices, write_stack
 
 
-def write_tiff(content: Content, path: str) -> None:
+def write_file(content: Content, path: str, *, ome: bool) -> None:
     """Write one multi-page TIFF.
 
     Parameters
@@ -21,21 +23,12 @@ def write_tiff(content: Content, path: str) -> None:
         What is written.
     path : str
         The file.
+    ome : bool
+        With OME metadata.
     """
-    _write_stack(content, path, ome=False)
-
-
-def write_ome_tiff(content: Content, path: str) -> None:
-    """Write one multi-page TIFF with OME metadata.
-
-    Parameters
-    ----------
-    content : Content
-        What is written.
-    path : str
-        The file.
-    """
-    _write_stack(content, path, ome=True)
+    level = content.labels[0]
+    dtype = smallest(level)
+    write_stack(path, (plane.astype(dtype) for plane in level.planes()), level.shape, dtype, level.spacing, ome=ome)
 
 
 def write_folder(content: Content, path: str) -> None:
@@ -53,8 +46,8 @@ def write_folder(content: Content, path: str) -> None:
     write_slices(path, (plane.astype(dtype) for plane in level.planes()), level.spacing)
 
 
-TIFF = Kind(name="tiff", endings=(".tif", ".tiff"), write=write_tiff, renumbers=True)
-OME_TIFF = Kind(name="ome-tiff", endings=(".ome.tif", ".ome.tiff"), write=write_ome_tiff, renumbers=True)
+TIFF = Kind(name="tiff", endings=(".tif", ".tiff"), write=partial(write_file, ome=False), renumbers=True)
+OME_TIFF = Kind(name="ome-tiff", endings=(".ome.tif", ".ome.tiff"), write=partial(write_file, ome=True), renumbers=True)
 SLICES = Kind(name="slices", endings=("",), write=write_folder, folder=True, renumbers=True)
 
 
@@ -70,9 +63,3 @@ def smallest(level: Level) -> np.dtype:
     if highest >= 2**32:
         raise InputError(f"label {highest} does not fit in the 32 bits of a TIFF; add --renumber, or export to .n5 or .zarr")
     return np.dtype(np.uint16 if highest < 2**16 else np.uint32)
-
-
-def _write_stack(content: Content, path: str, *, ome: bool) -> None:
-    level = content.labels[0]
-    dtype = smallest(level)
-    write_stack(path, (plane.astype(dtype) for plane in level.planes()), level.shape, dtype, level.spacing, ome=ome)

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
+from mitoscale.cluster.bundle import StageTasks
 from mitoscale.cluster.executor import Executor
 from mitoscale.cluster.retries import Failure
 from mitoscale.core.errors import DamagedError, StoppedError
@@ -96,7 +97,7 @@ class StageRun:
         if len(current) < total:
             todo = self._todo(stage, inputs, current)
             failures = self.executor.run(
-                self.name, stage.process, todo, on_result=self._keep, on_event=self._hear, resource=stage.group
+                StageTasks(self.name, stage.process, stage.group), todo, on_result=self._keep, on_event=self._hear
             )
         failed = len(failures)
         self._coarsen(stage)
@@ -125,7 +126,7 @@ class StageRun:
                 self.ledger.append(result, token=self.token, inputs=inputs[result.name])
 
             failures = stale and self.executor.run(
-                self.name, stage.coarsen, stale, on_result=keep, on_event=self._hear, resource="io"
+                StageTasks(self.name, stage.coarsen, "io"), stale, on_result=keep, on_event=self._hear
             )
             if failures:
                 raise StoppedError(f"{self.name} {failures[0].name} fails ({failures[0].error}); start the same command again")
@@ -136,7 +137,7 @@ class StageRun:
         if not corners:
             return []
         failures = self.executor.run(
-            self.name, stage.gather, corners, on_result=lambda result: None, on_event=self._hear, resource="io"
+            StageTasks(self.name, stage.gather, "io"), corners, on_result=lambda result: None, on_event=self._hear
         )
         return [f for f in failures if f.damaged is not None]
 

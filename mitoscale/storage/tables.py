@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -144,17 +145,14 @@ def read_rows(path: str, column: str, low: int, high: int) -> Columns:
     InputError
         If the table is missing or damaged.
     """
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            place = file.schema_arrow.names.index(column)
-            groups = []
-            for i in range(file.num_row_groups):
-                bounds = file.metadata.row_group(i).column(place).statistics
-                if bounds is None or not bounds.has_min_max or (bounds.min < high and bounds.max >= low):
-                    groups.append(i)
-            table = file.read_row_groups(groups)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise _broken(path, error) from error
+    with _opened(path) as file:
+        place = file.schema_arrow.names.index(column)
+        groups = []
+        for i in range(file.num_row_groups):
+            bounds = file.metadata.row_group(i).column(place).statistics
+            if bounds is None or not bounds.has_min_max or (bounds.min < high and bounds.max >= low):
+                groups.append(i)
+        table = file.read_row_groups(groups)
     columns = numpy_columns(table)
     first, last = np.searchsorted(columns[column], np.array([low, high], columns[column].dtype))
     return {name: values[first:last] for name, values in columns.items()}
@@ -186,13 +184,9 @@ def pieces_of(path: str) -> Iterator[Columns]:
     InputError
         If the table is missing or damaged.
     """
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            for i in range(file.num_row_groups):
-                table = file.read_row_group(i)
-                yield numpy_columns(table)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise _broken(path, error) from error
+    with _opened(path) as file:
+        for i in range(file.num_row_groups):
+            yield numpy_columns(file.read_row_group(i))
 
 
 _BATCH = 2**17
@@ -213,12 +207,9 @@ def batches_of(path: str, columns: Sequence[str]) -> Iterator[Columns]:
     InputError
         If the table is missing or damaged.
     """
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(_BATCH, columns=list(columns)):
-                yield numpy_columns(pa.Table.from_batches([batch]))
-    except (OSError, pa.ArrowInvalid) as error:
-        raise _broken(path, error) from error
+    with _opened(path) as file:
+        for batch in file.iter_batches(_BATCH, columns=list(columns)):
+            yield numpy_columns(pa.Table.from_batches([batch]))
 
 
 def row_count(path: str) -> int:
@@ -229,11 +220,8 @@ def row_count(path: str) -> int:
     InputError
         If the table is missing or damaged.
     """
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            return int(file.metadata.num_rows)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise _broken(path, error) from error
+    with _opened(path) as file:
+        return int(file.metadata.num_rows)
 
 
 def table_metadata(path: str) -> dict[str, str]:
@@ -252,9 +240,16 @@ def table_metadata(path: str) -> dict[str, str]:
 
 
 def _read(path: str, columns: Sequence[str] | None = None) -> pa.Table:
+    with _opened(path) as file:
+        return file.read(columns=list(columns) if columns else None)
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[Any]:
+    """A table's ``ParquetFile``: read_table sets up a whole data set first, which takes longer. What breaks inside is told."""
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:  # read_table sets up a whole data set first, which takes longer
-            return file.read(columns=list(columns) if columns else None)
+        with pyarrow.parquet.ParquetFile(path) as file:
+            yield file
     except (OSError, pa.ArrowInvalid) as error:
         raise _broken(path, error) from error
 

@@ -7,14 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mitoscale.core.errors import InputError
+from mitoscale.core.errors import InputError, NoGainError
 from mitoscale.core.training_settings import FinetuneSettings
 from mitoscale.nets.checkpoint import WeightsCard, save_weights
 from mitoscale.nets.sam import Sam
 from mitoscale.training.checkpoint import Progress
 from mitoscale.training.embeddings import CacheSize, EmbeddingCache, embedding_shape, encoder_digest
 from mitoscale.training.loop import Schedule, Trained
-from mitoscale.training.no_gain import NoGainError
 from mitoscale.training.patches import AugmentedCrops, PatchGrid
 from mitoscale.training.prefetch import spare_processes
 from mitoscale.training.prompted_scores import prompted_scores

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import torch
 
-from mitoscale.core.errors import InputError
+from mitoscale.core.errors import InputError, NoGainError
 from mitoscale.core.training_settings import LearnSettings, TrainSettings
 from mitoscale.nets.checkpoint import WeightsCard, save_weights
 from mitoscale.training.checkpoint import Progress
 from mitoscale.training.loop import LossError, Schedule, Task, Trained, train
-from mitoscale.training.no_gain import NoGainError
 from mitoscale.training.recipe import Plan, described, started
 from mitoscale.training.weight_averaging import blended
 

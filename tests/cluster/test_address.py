@@ -16,6 +16,7 @@ from block_tasks import row_of_blocks, square, timed
 from by_hand import make_certificates, scheduler, tls_options, workers
 
 from mitoscale.cluster import address
+from mitoscale.cluster.bundle import StageTasks
 from mitoscale.cluster.clusters import ClusterSettings, start
 from mitoscale.cluster.placement import Place
 from mitoscale.cluster.settings import Tls
@@ -55,7 +56,7 @@ def encrypted(tmp_path_factory: pytest.TempPathFactory, certificates: dict[str, 
 def squares(settings: ClusterSettings, group: str = "io") -> list[float]:
     results: list[BlockResult] = []
     with start(settings) as cluster:
-        assert cluster.executor.run("detect", square, row_of_blocks(12), on_result=results.append, resource=group) == []
+        assert cluster.executor.run(StageTasks("detect", square, resource=group), row_of_blocks(12), on_result=results.append) == []
     return sorted(r.counts["square"] for r in results)
 
 
@@ -121,7 +122,7 @@ def test_a_scheduler_that_dies_stops_the_run(tmp_path: Path) -> None:
             start(ClusterSettings(kind="address", address=where)) as cluster,
         ):
             pid = cluster.client.run_on_scheduler(os.getpid)
-            cluster.executor.run("detect", timed, row_of_blocks(400), on_result=kill, on_event=events.append)
+            cluster.executor.run(StageTasks("detect", timed), row_of_blocks(400), on_result=kill, on_event=events.append)
     assert "raised" not in {event.kind for event in events}
 
 

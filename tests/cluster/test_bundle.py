@@ -12,7 +12,7 @@ from block_tasks import die_at, disk_full_at, fail_at, fail_once, row_of_blocks,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mitoscale.cluster.bundle import Bundling, Raised, bundles, call, pack
+from mitoscale.cluster.bundle import Bundling, Raised, StageTasks, bundles, call, pack
 from mitoscale.cluster.clusters import Cluster
 from mitoscale.cluster.executor import DaskExecutor
 from mitoscale.cluster.retries import DEATHS_ALONE, DEATHS_IN_COMPANY
@@ -81,7 +81,7 @@ def test_a_full_disk_ends_a_bundle_at_once(tmp_path: Path) -> None:
 def run(cluster: Cluster, function: object, blocks: list[Block], bundle: int = 5, **hears: object) -> tuple:
     executor = DaskExecutor(cluster.client, place=cluster.placement.of, waits=(0.1,), bundle=bundle)
     results: list[BlockResult] = []
-    failures = executor.run("detect", function, blocks, on_result=results.append, **hears)  # type: ignore[arg-type]
+    failures = executor.run(StageTasks("detect", function), blocks, on_result=results.append, **hears)  # type: ignore[arg-type]
     return sorted(results, key=lambda r: r.counts["square"]), failures
 
 

@@ -18,6 +18,7 @@ import psutil
 import pytest
 from block_tasks import row_of_blocks
 
+from mitoscale.cluster.bundle import StageTasks
 from mitoscale.cluster.clusters import Cluster, ClusterSettings, start
 from mitoscale.cluster.gpus import gpu_plugins, visible_gpus
 from mitoscale.cluster.groups import Group
@@ -78,7 +79,7 @@ if __name__ == "__main__":
     try:
         with start(ClusterSettings(workers=2, memory="512 MiB", dashboard="127.0.0.1:0")) as cluster:
             print("running", flush=True)
-            cluster.executor.run("detect", timed, row_of_blocks(100_000), on_result=lambda result: None)
+            cluster.executor.run(StageTasks("detect", timed), row_of_blocks(100_000), on_result=lambda result: None)
     except KeyboardInterrupt:
         sys.exit(4)
 """
@@ -133,7 +134,7 @@ def where(key: Block) -> BlockResult:
 @pytest.mark.parametrize(("group", "taken_by"), [("io", "io"), ("gpu", "gpu"), ("train", "gpu")])
 def test_a_groups_workers_take_its_tasks(grouped: Cluster, group: str, taken_by: str) -> None:
     results: list[BlockResult] = []
-    assert grouped.executor.run("detect", where, row_of_blocks(6), on_result=results.append, resource=group) == []
+    assert grouped.executor.run(StageTasks("detect", where, resource=group), row_of_blocks(6), on_result=results.append) == []
     assert {r.checksum for r in results} == {taken_by}
     assert {r.counts["threads"] for r in results} == {2.0}
 
@@ -148,8 +149,8 @@ def test_tasks_that_nobody_there_can_take_stop_the_run(grouped: Cluster, monkeyp
     monkeypatch.setattr("mitoscale.cluster.placement.NO_WORKER_SECONDS", 0.5)
     monkeypatch.setattr("mitoscale.cluster.task_pool.CHECK_SECONDS", 0.2)
     with pytest.raises(StoppedError, match="no worker that takes moon"):
-        grouped.executor.run("detect", where, row_of_blocks(3), on_result=lambda _: None, resource="moon")
-    assert grouped.executor.run("detect", where, row_of_blocks(3), on_result=lambda _: None, resource="gpu") == []
+        grouped.executor.run(StageTasks("detect", where, resource="moon"), row_of_blocks(3), on_result=lambda _: None)
+    assert grouped.executor.run(StageTasks("detect", where, resource="gpu"), row_of_blocks(3), on_result=lambda _: None) == []
 
 
 def test_without_a_gpu_group_io_workers_take_everything(cluster: Cluster) -> None:

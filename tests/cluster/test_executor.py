@@ -15,6 +15,7 @@ from typing import Any, overload
 import pytest
 from distributed import Worker
 
+from mitoscale.cluster.bundle import StageTasks
 from mitoscale.cluster.clusters import Cluster
 from mitoscale.cluster.executor import RETRIES, DaskExecutor, Executor, SerialExecutor
 from mitoscale.cluster.retries import DEATHS_ALONE, DEATHS_IN_COMPANY
@@ -99,7 +100,7 @@ def slow(key: Block) -> BlockResult:
 
 def run(executor: Executor, function: object, keys: Sequence[Block | Face], stage: str = "detect", **hears: Any) -> tuple:
     results: list[BlockResult] = []
-    failures = executor.run(stage, function, keys, on_result=results.append, **hears)  # type: ignore[arg-type]
+    failures = executor.run(StageTasks(stage, function), keys, on_result=results.append, **hears)  # type: ignore[arg-type]
     return sorted(results, key=lambda r: r.name), failures
 
 
@@ -154,14 +155,14 @@ def test_number_in_flight_is_bounded(cluster: Cluster, blocks: list[Block]) -> N
         highest = max(highest, keys.taken - returned)
         returned += 1
 
-    assert cluster.executor.run("detect", measured, keys, on_result=count) == []
+    assert cluster.executor.run(StageTasks("detect", measured), keys, on_result=count) == []
     assert returned == len(blocks)
     assert cluster.workers < highest <= IN_FLIGHT * cluster.workers
 
 
 def test_results_are_handed_over_in_the_callers_thread(cluster: Cluster, blocks: list[Block]) -> None:
     threads = set()
-    cluster.executor.run("detect", measured, blocks[:4], on_result=lambda _: threads.add(threading.get_ident()))
+    cluster.executor.run(StageTasks("detect", measured), blocks[:4], on_result=lambda _: threads.add(threading.get_ident()))
     assert threads == {threading.get_ident()}
 
 
@@ -240,7 +241,7 @@ def test_what_is_in_flight_follows_workers_that_join_and_leave(cluster: Cluster,
     address = cluster.client.scheduler_info()["address"]
     command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
     try:
-        assert cluster.executor.run("detect", slow, keys(), on_result=count, on_event=events.append) == []
+        assert cluster.executor.run(StageTasks("detect", slow), keys(), on_result=count, on_event=events.append) == []
     finally:
         for process in joined:
             process.terminate()
@@ -262,7 +263,7 @@ def test_an_error_while_results_are_kept_ends_the_run(cluster: Cluster, blocks: 
         raise StoppedError("ledger cannot be written")
 
     with pytest.raises(StoppedError, match="ledger"):
-        cluster.executor.run("detect", measured, blocks, on_result=refuse)
+        cluster.executor.run(StageTasks("detect", measured), blocks, on_result=refuse)
     assert run(cluster.executor, measured, blocks[:2])[1] == []  # the cluster is still usable
 
 
@@ -320,7 +321,7 @@ def test_a_resource_that_is_there_is_used(cluster: Cluster, blocks: list[Block])
         await dask_worker.set_resources(GPU=1)
 
     cluster.client.run(offer)
-    failures = executor.run("detect", measured, blocks[:8], on_result=results.append, resource="GPU", priority=3)
+    failures = executor.run(StageTasks("detect", measured, resource="GPU", priority=3), blocks[:8], on_result=results.append)
     assert len(results) == 8 and failures == []
 
 

@@ -18,6 +18,7 @@ from commands import Ended, Stack, begin, finish, labels_of, renamed
 from slurm_daemons import said, slurm, why_not
 
 from mitoscale.cli.demo import _BLOCK, _OBJECTS, _SHAPE, SEED
+from mitoscale.cluster.bundle import StageTasks
 from mitoscale.cluster.cluster_file import load_cluster
 from mitoscale.cluster.clusters import start
 from mitoscale.cluster.worker_info import ask_workers
@@ -108,7 +109,9 @@ def test_a_group_grows_with_its_tasks_and_goes_when_there_are_none(
 
         for _ in range(2):  # it comes back
             results: list[BlockResult] = []
-            failures = cluster.executor.run("detect", rested, row_of_blocks(8), on_result=results.append, resource="gpu")
+            failures = cluster.executor.run(
+                StageTasks("detect", rested, resource="gpu"), row_of_blocks(8), on_result=results.append
+            )
             assert failures == [] and len(results) == 8
             wait_until(lambda: cluster.workers > 0 and gpu_workers() == 0)
         assert cluster.workers == 1

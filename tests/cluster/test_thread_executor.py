@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
+from mitoscale.cluster.bundle import StageTasks
 from mitoscale.cluster.retries import RETRIES
 from mitoscale.cluster.thread_executor import ThreadExecutor, on_threads
 from mitoscale.core.errors import BlockError, DamagedError, StoppedError
@@ -53,7 +54,7 @@ def test_two_threads_work_at_once_and_never_more() -> None:
         results.append(result.name)
         heard_in.add(threading.get_ident())
 
-    assert AtOnce.run("detect", task, iter(BLOCKS), on_result=hear) == []
+    assert AtOnce.run(StageTasks("detect", task), iter(BLOCKS), on_result=hear) == []
     assert sorted(results) == [block.name for block in BLOCKS]
     assert most[0] == 2 and heard_in == {threading.get_ident()}
 
@@ -61,7 +62,7 @@ def test_two_threads_work_at_once_and_never_more() -> None:
 def test_what_raises_is_tried_again_after_all_others() -> None:
     task, tries = failing(OSError("try again"), times=RETRIES)
     results, events = list[str](), list[Event]()
-    assert AtOnce.run("detect", task, BLOCKS, on_result=lambda r: results.append(r.name), on_event=events.append) == []
+    assert AtOnce.run(StageTasks("detect", task), BLOCKS, on_result=lambda r: results.append(r.name), on_event=events.append) == []
     assert results[-1] == BAD and len(results) == len(BLOCKS)
     assert tries[BAD] == RETRIES + 1
     assert [event.kind for event in events] == ["raised"] * RETRIES + ["healed"]
@@ -70,21 +71,21 @@ def test_what_raises_is_tried_again_after_all_others() -> None:
 def test_what_always_raises_is_given_up_and_the_others_are_done() -> None:
     task, tries = failing(BlockError("cannot be computed\nsecond line"), times=99)
     results = list[str]()
-    (failure,) = AtOnce.run("detect", task, BLOCKS, on_result=lambda r: results.append(r.name))
+    (failure,) = AtOnce.run(StageTasks("detect", task), BLOCKS, on_result=lambda r: results.append(r.name))
     assert failure.name == BAD and failure.error == "BlockError: cannot be computed" and "in task" in failure.traceback
     assert tries[BAD] == RETRIES + 1 and sorted(results) == [b.name for b in BLOCKS if b.name != BAD]
 
 
 def test_damage_to_an_earlier_task_is_told_at_once() -> None:
     task, tries = failing(DamagedError("convert", "z000_y000_x000", "nothing there"), times=99)
-    (failure,) = AtOnce.run("detect", task, BLOCKS, on_result=lambda r: None)
+    (failure,) = AtOnce.run(StageTasks("detect", task), BLOCKS, on_result=lambda r: None)
     assert failure.damaged == ("convert", "z000_y000_x000") and tries[BAD] == 1
 
 
 def test_a_full_disk_stops_it() -> None:
     task, tries = failing(StoppedError("disk full"), times=99)
     with pytest.raises(StoppedError, match="disk full"):
-        AtOnce.run("detect", task, BLOCKS, on_result=lambda r: None)
+        AtOnce.run(StageTasks("detect", task), BLOCKS, on_result=lambda r: None)
     assert tries[BAD] == 1
 
 

@@ -19,6 +19,7 @@ from bokeh.models import ColumnDataSource
 from bokeh.models.widgets import Div
 from by_hand import dask, process, scheduler, wait_for, workers
 
+from mitoscale.cluster.bundle import StageTasks
 from mitoscale.cluster.clusters import Cluster, ClusterSettings, start
 from mitoscale.core.event import Event
 from mitoscale.core.geometry import Region
@@ -207,7 +208,9 @@ def test_a_fault_of_the_page_stays_there(cluster: Cluster, view: View, caplog: p
     view.update()
     assert "This page has a fault, the run has not" in view.heading.text
     results: list[BlockResult] = []
-    assert cluster.executor.run("detect", square, row_of_blocks(6), on_result=results.append) == [] and len(results) == 6
+    assert (
+        cluster.executor.run(StageTasks("detect", square), row_of_blocks(6), on_result=results.append) == [] and len(results) == 6
+    )
     put(cluster, board("/data/RUN"))
     view.update()
     assert "stage at work, 2 of 6" in view.heading.text
@@ -225,7 +228,7 @@ def test_a_board_that_cannot_be_had_does_not_disturb(
 
     results: list[BlockResult] = []
     with publishing(cluster.client, "/data/RUN", breaks):
-        assert cluster.executor.run("detect", square, row_of_blocks(6), on_result=results.append) == []
+        assert cluster.executor.run(StageTasks("detect", square), row_of_blocks(6), on_result=results.append) == []
         deadline = time.monotonic() + 30
         while len(asked) < publishing_module.FAILURES and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -269,5 +272,5 @@ def test_a_scheduler_without_a_dashboard_works_without_it(tmp_path: Path) -> Non
             assert page_of(cluster) == ""
             results: list[BlockResult] = []
             with publishing(cluster.client, "/data/RUN", board("/data/RUN").packed):
-                assert cluster.executor.run("detect", square, row_of_blocks(3), on_result=results.append) == []
+                assert cluster.executor.run(StageTasks("detect", square), row_of_blocks(3), on_result=results.append) == []
             assert len(results) == 3

@@ -8,10 +8,12 @@ import random
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mitoscale.cluster.bundle import StageTasks
 from mitoscale.cluster.retries import Failure
 from mitoscale.core.errors import StoppedError
 from mitoscale.core.result import BlockResult
@@ -30,9 +32,7 @@ class Hostile:
         self.random = random.Random(seed)
         self.forgotten = self.stops = 0
 
-    def run(
-        self, stage: str, function: Callable[..., Any], keys: Sequence[Any], *, on_result: Callable[..., None], **options: Any
-    ) -> list[Failure]:
+    def run(self, tasks: StageTasks, keys: Sequence[Any], *, on_result: Callable[..., None], **options: Any) -> list[Failure]:
         """See :class:`mitoscale.cluster.executor.Executor`."""
         waiting = list(keys)
         while waiting:
@@ -40,7 +40,7 @@ class Hostile:
             if self.random.random() < 0.03:
                 self.stops += 1
                 raise StoppedError("the cluster is lost")
-            copy, copied = pickle.loads(pickle.dumps((function, key)))
+            copy, copied = pickle.loads(pickle.dumps((tasks.function, key)))
             result = copy(copied)
             if not self.forgotten or self.random.random() < 0.2:  # its worker died when all was written, before it could tell
                 self.forgotten += 1
@@ -66,11 +66,10 @@ class Deadly:
     def __init__(self, executor: Any, folder: str, seed: int) -> None:
         self.executor, self.folder, self.seed = executor, folder, seed
 
-    def run(self, stage: str, function: Callable[..., Any], keys: Sequence[Any], **options: Any) -> list[Failure]:
+    def run(self, tasks: StageTasks, keys: Sequence[Any], **options: Any) -> list[Failure]:
         """See :class:`mitoscale.cluster.executor.Executor`."""
-        found: list[Failure] = self.executor.run(
-            stage, partial(under_fire, function, f"{self.folder}/{stage}", self.seed), keys, **options
-        )
+        function = partial(under_fire, tasks.function, f"{self.folder}/{tasks.stage}", self.seed)
+        found: list[Failure] = self.executor.run(replace(tasks, function=function), keys, **options)
         return found
 
 

@@ -117,11 +117,11 @@ def test_values_that_only_later_blocks_have(tmp_path: Path) -> None:
 
 def test_each_block_is_read_once_and_nothing_is_left(pair: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> None:
     class Counting(SerialExecutor):
-        def run(self, stage: str, function: Any, keys: Any, **more: Any) -> Any:
+        def run(self, tasks: Any, keys: Any, **more: Any) -> Any:
             keys = list(keys)
             asked.extend(key.name for key in keys)
             assert len(list((tmp_path / "scratch").iterdir())) == 1
-            return super().run(stage, function, keys, **more)
+            return super().run(tasks, keys, **more)
 
     asked: list[str] = []
     heard: list[tuple[int, int]] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from mitoscale.export import level as level_module
 from mitoscale.export.csv_table import write_table
 from mitoscale.export.level import Level
 from mitoscale.export.renumber import labels_of
-from mitoscale.export.tiff import write_folder, write_ome_tiff, write_tiff
+from mitoscale.export.tiff import write_file, write_folder
 from mitoscale.storage.layout import remove_tree
 
 
@@ -37,7 +38,7 @@ def test_voxels_of_any_region_and_level(where: tuple[tuple[int, int, int], Regio
                 assert (found[block.slices] == 99).all()  # each voxel once
                 found[block.slices] = level.read(block)
             np.testing.assert_array_equal(found, expected)
-        write_tiff(made, f"{folder}/x.tif")
+        write_file(made, f"{folder}/x.tif", ome=False)
         expected = stored(made, first)
         np.testing.assert_array_equal(tifffile.imread(f"{folder}/x.tif").reshape(expected.shape), expected)
 
@@ -81,9 +82,9 @@ def test_a_shard_that_is_gone_is_no_background(tmp_path: Path, first: int) -> No
     made = content(tmp_path, np.ones((8, 32, 32), np.uint32), first=first)
     shard = next(path for path in (Path(made.group) / str(first) / "c").rglob("*") if path.is_file())
     shard.unlink()
-    for write in (write_tiff, write_folder):
+    for name, write in (("file", partial(write_file, ome=False)), ("folder", write_folder)):
         with pytest.raises(BlockError, match="never written"):
-            write(made, str(tmp_path / write.__name__))
+            write(made, str(tmp_path / name))
 
 
 @pytest.mark.parametrize(("highest", "dtype"), [(65_535, np.uint16), (65_536, np.uint32), (2**32, None)])
@@ -93,9 +94,9 @@ def test_labels_choose_their_width(tmp_path: Path, highest: int, dtype: type | N
     made = content(tmp_path, labels)
     if dtype is None:
         with pytest.raises(InputError, match="does not fit in the 32 bits"):
-            write_ome_tiff(made, str(tmp_path / "x.tif"))
+            write_file(made, str(tmp_path / "x.tif"), ome=True)
         return
-    write_ome_tiff(made, str(tmp_path / "x.tif"))
+    write_file(made, str(tmp_path / "x.tif"), ome=True)
     found = tifffile.imread(tmp_path / "x.tif")
     assert found.dtype == dtype and found.max() == highest
     remove_tree(str(tmp_path / "x.tif"))

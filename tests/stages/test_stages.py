@@ -6,7 +6,8 @@ import fcntl
 import pickle
 import random
 import threading
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from commands import SHAPE, Finished, Stack, labels_of
 
+from mitoscale.cluster.bundle import StageTasks
 from mitoscale.cluster.executor import SerialExecutor
 from mitoscale.cluster.retries import Failure
 from mitoscale.core.errors import InputError
@@ -50,14 +52,14 @@ class Heard(Observer):
 class Shuffled:
     """An executor that does tasks in any order, and each of them from its pickle, as workers do."""
 
-    def run(self, stage: str, function: Callable[..., Any], keys: Iterable[Any], **options: Any) -> list[Failure]:
+    def run(self, tasks: StageTasks, keys: Iterable[Any], **options: Any) -> list[Failure]:
         """See :class:`mitoscale.cluster.executor.Executor`."""
         keys = list(keys)
         random.Random(3).shuffle(keys)
         failures = []
         for key in keys:
-            copy, copied = pickle.loads(pickle.dumps((function, key)))
-            failures += SerialExecutor().run(stage, copy, [copied], **options)
+            copy, copied = pickle.loads(pickle.dumps((tasks.function, key)))
+            failures += SerialExecutor().run(replace(tasks, function=copy), [copied], **options)
         return failures
 
 

@@ -12,7 +12,7 @@ import pytest
 import tifffile
 import torch
 
-from mitoscale.core.errors import InputError
+from mitoscale.core.errors import InputError, NoGainError
 from mitoscale.core.geometry import Region
 from mitoscale.core.settings import DetectSettings, SegmentSettings
 from mitoscale.core.training_settings import FinetuneSettings, TrainSettings
@@ -26,7 +26,6 @@ from mitoscale.storage.tiff_writing import write_tiff
 from mitoscale.training import job as training_job
 from mitoscale.training.annotated import AnnotatedVolume, read_annotated
 from mitoscale.training.job import finetune_job, train_job
-from mitoscale.training.no_gain import NoGainError
 from mitoscale.training.origin_report_unet import ReportTask
 from mitoscale.training.sam_decoder import Decoder, DecoderTask
 
