@@ -37,7 +37,7 @@ def running_scheduler(settings: ClusterSettings) -> Iterator[Connection]:
 
     _check_host(settings.address or "")
     try:
-        client = Client(settings.address, security=security_of(settings), timeout=CONNECT_SECONDS)
+        client = Client(settings.address, security=security_of(settings), timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, TimeoutError) as error:
         reason = _cause(error)
         raise InputError(

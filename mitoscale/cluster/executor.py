@@ -177,5 +177,5 @@ class DaskExecutor:
         from distributed import performance_report
 
         Path(self.reports).mkdir(parents=True, exist_ok=True)
-        with performance_report(filename=str(Path(self.reports, f"{stage}.html"))):
+        with self.client.as_current(), performance_report(filename=str(Path(self.reports, f"{stage}.html"))):
             yield

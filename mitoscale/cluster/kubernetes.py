@@ -50,7 +50,7 @@ def kubernetes_cluster(settings: ClusterSettings) -> Iterator[Connection]:
         raise InputError(
             f"Kubernetes does not start {where.name} in {where.namespace} ({reason}); is the Dask operator installed there?"
         ) from error
-    with started as cluster, Client(cluster) as client:
+    with started as cluster, Client(cluster, set_as_default=False) as client:
         for manifest in others:
             name = manifest["metadata"]["name"].removeprefix(f"{where.name}-")
             cluster.add_worker_group(name, custom_spec=manifest["spec"]["worker"])

@@ -36,7 +36,7 @@ def local_cluster(settings: ClusterSettings) -> Iterator[Connection]:
     """
     from distributed import Client
 
-    with scheduler_with(_workers(settings), settings) as cluster, Client(cluster) as client:
+    with scheduler_with(_workers(settings), settings) as cluster, Client(cluster, set_as_default=False) as client:
         yield Connection(client=client, dashboard=dashboard_of(cluster, settings))
 
 

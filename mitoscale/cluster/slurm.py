@@ -48,7 +48,7 @@ def slurm_cluster(settings: ClusterSettings) -> Iterator[Connection]:
         if settings.tls is None:
             settings = settings.model_copy(update={"tls": stack.enter_context(temporary_certificates(folder))})
         cluster = stack.enter_context(scheduler_with({}, settings))
-        client = stack.enter_context(Client(cluster))
+        client = stack.enter_context(Client(cluster, set_as_default=False))
         scripts: dict[str, str] = {n: job_script(n, settings, cluster.scheduler_address, folder) for n in settings.all_groups}
         jobs = Jobs(scripts, folder)
         with Autoscaler(client, settings.all_groups, jobs) as autoscaler:

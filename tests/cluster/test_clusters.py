@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 from block_tasks import row_of_blocks
+from distributed import Client
 
 from mitoscale.cluster.bundle import StageTasks
 from mitoscale.cluster.clusters import Cluster, ClusterSettings, start
@@ -151,6 +152,12 @@ def test_tasks_that_nobody_there_can_take_stop_the_run(grouped: Cluster, monkeyp
     with pytest.raises(StoppedError, match="no worker that takes moon"):
         grouped.executor.run(StageTasks("detect", where, resource="moon"), row_of_blocks(3), on_result=lambda _: None)
     assert grouped.executor.run(StageTasks("detect", where, resource="gpu"), row_of_blocks(3), on_result=lambda _: None) == []
+
+
+def test_a_cluster_leaves_dasks_own_scheduler_to_the_caller(grouped: Cluster) -> None:
+    assert grouped.workers
+    with pytest.raises(ValueError, match="No clients found"):
+        Client.current()  # else each dask array of a notebook would be computed by the workers of a run
 
 
 def test_without_a_gpu_group_io_workers_take_everything(cluster: Cluster) -> None:

@@ -16,7 +16,8 @@ if "nohup" in sys.argv:
 try:
     with interruptible():
         print("waits", flush=True)
-        time.sleep(1 if "nohup" in sys.argv else 600)
+        for _ in range(10 if "nohup" in sys.argv else 6000):  # a signal just before a long sleep would wait for its end
+            time.sleep(0.1)
         print("went on", flush=True)
 except KeyboardInterrupt:
     print("ended well", flush=True)
