@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,16 +41,26 @@ from mitoscale.storage.ome import create_image, create_labels
 from mitoscale.storage.run_json import read_plan, write_plan
 from mitoscale.storage.tables import Columns, appending, write_table
 
-PITCH, RADIUS = 142, 30
-"""Voxels between the balls' middles, and of a ball."""
+
+class Lattice(NamedTuple):
+    """Where the balls lie."""
+
+    pitch: int = 142
+    """Voxels between their middles."""
+    radius: int = 30
+    """Of a ball, in voxels."""
+
+
+LATTICE = Lattice()
 CORE = (64, 512, 512)
 SPACING = (5.0, 5.0, 5.0)
 
 
-def drawn(folder: str, objects: int) -> RunPlan:
-    """Make the run folder."""
+def drawn(folder: str, objects: int, lattice: Lattice = LATTICE, *, everywhere: bool = False) -> RunPlan:
+    """Make the run folder, with voxels where the report looks or everywhere."""
+    pitch = lattice.pitch
     side = next(n for n in range(1, objects + 1) if n**3 >= objects)
-    shape = (side * PITCH,) * 3
+    shape = (side * pitch,) * 3
     chunks, region = chunks_of(CORE), Region.of_shape(shape)
     convert = ConvertSettings(source="drawn", fingerprint="0", spacing=SPACING, core=CORE, chunks=chunks, region=region)
     factors = pyramid_factors(shape, SPACING, CORE)
@@ -63,13 +73,13 @@ def drawn(folder: str, objects: int) -> RunPlan:
     keep(plan, VolumeGrey(normalisation=Normalisation(low=0.0, high=255.0), least=0.0, most=255.0))
     create_image(files.volume, spec, name="image")
     create_labels(files.volume, Path(files.labels).name, spec.model_copy(update={"dtype": "uint32"}))
-    middles = np.stack(np.meshgrid(*[np.arange(side) * PITCH + PITCH // 2] * 3, indexing="ij"), axis=-1).reshape(-1, 3)[:objects]
+    middles = np.stack(np.meshgrid(*[np.arange(side) * pitch + pitch // 2] * 3, indexing="ij"), axis=-1).reshape(-1, 3)[:objects]
     shown = looked_at(region)
-    write_table(files.objects, object_rows(middles, shown, region))
-    detections = write_detections(files.detections, middles)
+    write_table(files.objects, object_rows(middles, shown, region, lattice))
+    detections = write_detections(files.detections, middles, lattice.radius)
     write_table(files.edges_table, edge_rows(max(1, detections // 50), shape))
     write_ledgers(plan)
-    write_voxels(plan, middles, shown)
+    write_voxels(plan, middles, region if everywhere else shown, lattice.radius)
     return plan
 
 
@@ -80,22 +90,23 @@ def looked_at(region: Region) -> Region:
     return Region(start=tuple(start), stop=tuple(stop))
 
 
-def object_rows(middles: np.ndarray, shown: Region, region: Region) -> Columns:
+def object_rows(middles: np.ndarray, shown: Region, region: Region, lattice: Lattice) -> Columns:
     """The table of objects: a measured ball, at every place, with drawn sizes and signals."""
-    ball = Region.of_shape((PITCH,) * 3)
-    labels = ball_labels(np.array([[PITCH // 2] * 3]), np.ones(1, np.uint32), ball)
+    pitch, radius = lattice
+    ball = Region.of_shape((pitch,) * 3)
+    labels = ball_labels(np.array([[pitch // 2] * 3]), np.ones(1, np.uint32), ball, radius)
     sums = merge_objects([partial_objects(labels, core=ball)])
     one = finish_objects(sums, merge_boundaries([boundaries(labels, core=ball, read=ball)]), SPACING, region)
     rng, count = np.random.default_rng(1), len(middles)
     table = {name: np.repeat(values[:1], count) for name, values in one.items()}
     table["label"] = np.arange(1, count + 1, dtype=np.uint64)
     for i, axis in enumerate("zyx"):
-        moved = middles[:, i] - PITCH // 2
+        moved = middles[:, i] - pitch // 2
         for name, factor in ((f"centroid_{axis}", 1), (f"bbox_{axis}0", 1), (f"bbox_{axis}1", 1)):
             table[name] = table[name] + moved
             table[f"{name}_nm"] = table[f"{name}_nm"] + moved * SPACING[i] * factor
     table["volume_nm3"] = table["volume_nm3"] * rng.lognormal(0, 0.6, count)
-    inside = ((middles - RADIUS >= shown.start) & (middles + RADIUS < shown.stop)).all(axis=1)
+    inside = ((middles - radius >= shown.start) & (middles + radius < shown.stop)).all(axis=1)
     unsure = inside & (rng.random(count) < 0.5)
     table["mean_foreground"] = np.where(unsure, rng.uniform(0.5, 0.6, count), rng.uniform(0.8, 1, count))
     table["detector_agreement"] = rng.uniform(0.9, 1, count)
@@ -103,13 +114,13 @@ def object_rows(middles: np.ndarray, shown: Region, region: Region) -> Columns:
     return table
 
 
-def write_detections(path: str, middles: np.ndarray) -> int:
+def write_detections(path: str, middles: np.ndarray, radius: int) -> int:
     """The table of detections: one a ball and slice, a layer of the lattice at a time."""
     rng, total = np.random.default_rng(2), 0
     with appending(path) as append:
         for z in np.unique(middles[:, 0]):
             layer = middles[middles[:, 0] == z]
-            zs = np.arange(z - RADIUS, z + RADIUS + 1)
+            zs = np.arange(z - radius, z + radius + 1)
             y, x = (np.tile(layer[:, i], len(zs)) + rng.normal(0, 3, len(layer) * len(zs)) for i in (1, 2))
             score = rng.beta(8, 1, len(y)).astype(np.float32) / 2 + 0.5
             append({"z": np.repeat(zs, len(layer)), "y": y, "x": x, "score": score, "area": np.full(len(y), 900)})
@@ -148,29 +159,29 @@ def write_ledgers(plan: RunPlan) -> None:
         ledger.close()
 
 
-def write_voxels(plan: RunPlan, middles: np.ndarray, shown: Region) -> None:
-    """Image and labels of the blocks that the report looks at."""
+def write_voxels(plan: RunPlan, middles: np.ndarray, shown: Region, radius: int) -> None:
+    """Image and labels of the blocks that a region meets."""
     image, labels = open_array(plan.image), open_array(f"{plan.labels}/0")
     rng = np.random.default_rng(4)
     for index in plan.grid.meeting(shown):
         core = plan.grid.block(index).core
-        near = ((middles + RADIUS >= core.start) & (middles - RADIUS < core.stop)).all(axis=1)
-        ids = ball_labels(middles[near], np.flatnonzero(near).astype(np.uint32) + 1, core)
+        near = ((middles + radius >= core.start) & (middles - radius < core.stop)).all(axis=1)
+        ids = ball_labels(middles[near], np.flatnonzero(near).astype(np.uint32) + 1, core, radius)
         noise = rng.integers(120, 200, core.shape, dtype=np.uint8)
         image.write(core, np.where(ids > 0, noise // 2, noise))
         labels.write(core, ids)
 
 
-def ball_labels(middles: np.ndarray, labels: np.ndarray, core: Region) -> np.ndarray:
+def ball_labels(middles: np.ndarray, labels: np.ndarray, core: Region, radius: int) -> np.ndarray:
     """(Z, Y, X) uint32: balls in a block."""
     found = np.zeros(core.shape, np.uint32)
     for middle, label in zip(middles, labels, strict=True):
-        low = [max(a, int(m) - RADIUS) for a, m in zip(core.start, middle, strict=True)]
-        high = [min(b, int(m) + RADIUS + 1) for b, m in zip(core.stop, middle, strict=True)]
+        low = [max(a, int(m) - radius) for a, m in zip(core.start, middle, strict=True)]
+        high = [min(b, int(m) + radius + 1) for b, m in zip(core.stop, middle, strict=True)]
         if all(a < b for a, b in zip(low, high, strict=True)):
             part = Region(start=tuple(low), stop=tuple(high))
             offsets = np.ogrid[part.slices]
-            inside = sum((o - int(m)) ** 2 for o, m in zip(offsets, middle, strict=True)) <= RADIUS**2
+            inside = sum((o - int(m)) ** 2 for o, m in zip(offsets, middle, strict=True)) <= radius**2
             found[part.within(core)][inside] = label
     return found
 

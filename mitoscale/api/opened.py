@@ -12,6 +12,7 @@ from mitoscale.api.levels import Levels
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Spacing
 from mitoscale.core.plan import RunPlan
+from mitoscale.corrections.apply import current_corrections
 from mitoscale.pipeline.status import RunProgress, progress
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.layout import RunFolder
@@ -97,6 +98,18 @@ class OpenedRun:
         """
         return self._levels("labels", self._run.plan.labels, "relabel")
 
+    @property
+    def labels_corrected(self) -> Levels:
+        """The labels with all corrections, as ``mitoscale apply`` has written them.
+
+        Raises
+        ------
+        InputError
+            If they were not written since the last correction, or since the labels were made again.
+        """
+        group, _ = self._corrected()
+        return self._levels("corrected labels", group, "relabel")
+
     @cached_property
     def foreground(self) -> Levels:
         """The detector's probability of foreground times 255, uint8; one level.
@@ -117,6 +130,12 @@ class OpenedRun:
         return self._table(self._folder.objects, "measure").set_index("label", drop=False)
 
     @property
+    def objects_corrected(self) -> pandas.DataFrame:
+        """The same after corrections; see :attr:`labels_corrected`. Its column ``accepted`` tells what people said is right."""
+        _, table = self._corrected()
+        return self._table(table, "measure").set_index("label", drop=False)
+
+    @property
     def contacts(self) -> pandas.DataFrame:
         """Pairs of mitochondria that touch."""
         return self._table(self._folder.contacts, "measure")
@@ -130,6 +149,9 @@ class OpenedRun:
     def edges(self) -> pandas.DataFrame:
         """The seam report: decisions at block faces that were in doubt."""
         return self._table(self._folder.edges_table, "stitch")
+
+    def _corrected(self) -> tuple[str, str]:
+        return current_corrections(self._run.plan, pipeline.closing_of(self._run, "relabel"))
 
     def _levels(self, name: str, root: str, stage: str) -> Levels:
         spec = self._run.plan.spec

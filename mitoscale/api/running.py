@@ -46,7 +46,7 @@ def run(
     Parameters
     ----------
     source : str or path
-        A TIFF file, a folder or glob of slices, or an OME-Zarr.
+        What ``mitoscale run`` takes: a TIFF file, a folder or glob of slices, an OME-Zarr, HDF5, an address, ...
     run : str or path
         The run folder.
     progress : callable, optional
@@ -61,7 +61,7 @@ def run(
         are workers then, for a small job too.
     **settings
         The options of ``mitoscale run`` with ``_`` for ``-``: ``voxel_size=(5, 5, 5)``, ``segmenter="unet"``,
-        ``region="0:64,0:512,0:512"``, ``redo="segment"`` and all others.
+        ``region=((0, 64), (0, 512), (0, 512))`` (slices or text as well), ``redo="segment"`` and all others.
 
     Returns
     -------

@@ -72,12 +72,15 @@ def segment(
         raise InputError(f"an array of shape {array.shape} is no volume (z, y, x); give one slice as array[None]")
     if array.dtype.name not in _DTYPES:
         raise InputError(f"an array of {array.dtype} is not read; convert it to one of {', '.join(_DTYPES)}")
+    request = request_of({**settings, "voxel_size": voxel_size})
+    spacing = request.voxel_size
+    if spacing is None:
+        raise InputError("an array tells no voxel size; give voxel_size=(z, y, x) in nm")
     with tempfile.TemporaryDirectory(prefix="mitoscale-", dir=scratch, ignore_cleanup_errors=True) as folder:
         source = str(Path(folder, "array.tif"))
-        write_tiff(source, array, voxel_size)
-        volume = open_source(source, voxel_size)
+        write_tiff(source, array, spacing)
         where = load_cluster(None)
-        request = request_of({**settings, "voxel_size": voxel_size})
+        volume = open_source(source, spacing)
         plan = pipeline.make_plan(volume, str(Path(folder, "run")), pipeline.settings_for(volume, request, where.threads))
         run = pipeline.start(plan)
         run_stages(run, STAGES[: STAGES.index("measure")], where, workers=workers, progress=progress)

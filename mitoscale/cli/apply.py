@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from mitoscale.cli.output import also
+
 
 @click.command()
 @click.argument("run")
@@ -29,6 +31,8 @@ def apply(run: str) -> None:
     for one in done.unfit:
         click.echo(f"unfit      {told(one.edit)}: {one.unfit}", err=True)
     made = f"{done.edits - len(done.unfit)} of {done.edits} corrections"
+    also(corrections=done.edits, unfit=len(done.unfit), objects=done.objects, blocks=done.blocks)
     click.echo(f"corrected  {made}, {done.objects} objects touched, {done.blocks} blocks written")
     click.echo(f"labels     {done.labels}")
     click.echo(f"table      {done.table}")
+    click.echo(f"mitoscale report {run} shows them, mitoscale export {run} --edits takes them away", err=True)

@@ -44,7 +44,7 @@ def compare(volume: str, truth: str, sams: tuple[str, ...], out: str, **options:
     """Compare the U-Net alone with each SAM (points, boxes, automatic masks, and as run uses it) on VOLUME and its TRUTH.
 
     Accuracy in 2D and 3D and speed, as a table, CSV, JSON, and pictures of the worst, median and best slice (green: agreement,
-    red: invented, blue: missed). Times include the U-Net's, which finds what SAM is asked for. A folder that holds an earlier
+    orange: invented, blue: missed). Times include the U-Net's, which finds what SAM is asked for. A folder that holds an earlier
     comparison is refused.
 
     \b

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mitoscale.cli.options import Pixels, Voxel
+from mitoscale.cli.output import also
 
 if TYPE_CHECKING:
     from mitoscale.corrections.editor import Editor
@@ -74,7 +75,9 @@ def _say(editor: Editor, made: Any) -> None:
     from mitoscale.corrections.editor import told
 
     click.echo(told(made))
-    for change in editor.corrected.applied[-1].changes if made.kind in ("split", "add", "draw") else ():
+    changes = editor.corrected.applied[-1].changes if made.kind in ("split", "add", "draw") else ()
+    also(id=made.id, kind=made.kind, new=[change.new for change in changes])
+    for change in changes:
         click.echo(f"new        object {change.new}")
 
 
@@ -161,6 +164,13 @@ def list_edits(ctx: click.Context) -> None:
     _check_finished(there)
     plan = there.plan
     made = Corrections.of(plan, in_force(EditLog(plan.run, plan.settings.convert.fingerprint).read())).applied
+    also(
+        edits=[
+            {**one.edit.model_dump(mode="json", include={"id", "who", "time", "kind", "points_nm"}), "unfit": one.unfit}
+            | {"objects": [place.label for place in one.edit.objects]}
+            for one in made
+        ]
+    )
     if not made:
         click.echo(f"{plan.run} has no corrections in force")
     for one in made:

@@ -6,10 +6,12 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import click
 
 from mitoscale import pipeline
+from mitoscale.cli.output import also
 from mitoscale.cli.progress import shown
 from mitoscale.cluster.clusters import Cluster, ClusterSettings, load_cluster, start
 from mitoscale.cluster.executor import SerialExecutor
@@ -148,6 +150,7 @@ def summarise(run: Run, outcomes: list[StageOutcome], seconds: float) -> None:
     numbers = {o.name: o.numbers for o in outcomes}
     measured = numbers.get("measure")
     if measured is not None:
+        also(objects=int(measured["objects"]), volume_nm3=measured["volume_nm3"])
         click.echo(f"objects    {measured['objects']:.0f}, {volume_text(measured['volume_nm3'], plain=True)} in all")
         asked = numbers.get("segment", {})
         if asked.get("profiles"):
@@ -157,6 +160,11 @@ def summarise(run: Run, outcomes: list[StageOutcome], seconds: float) -> None:
     if "relabel" in numbers:
         for line in dropped(run.plan):
             click.echo(f"dropped    {line}")
+        if Path(run.plan.run, "edits.jsonl").exists():
+            click.echo(
+                f"edits      mitoscale apply {run.plan.run} makes the corrections on these labels, and lists what no longer fits"
+            )
+    also(seconds=round(seconds, 3), voxels=run.plan.region.size)
     worked = any(o.computed for o in outcomes)  # the report has no tasks, and a finished run none left
     rate = f", {run.plan.region.size / 1e6 / max(seconds, 1e-3):.2f} Mvoxel/s" if worked else ""
     click.echo(f"time       {seconds:.1f} s{rate} over {len(outcomes)} stage{'s' if len(outcomes) > 1 else ''}")

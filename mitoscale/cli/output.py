@@ -13,7 +13,15 @@ from typing import Any
 
 import click
 
-from mitoscale.core.errors import MitoscaleError
+from mitoscale.core.errors import EXIT_INPUT, EXIT_STOPPED, EXIT_USAGE, MitoscaleError
+
+_NUMBERS: dict[str, Any] = {}
+"""What a command has told beside its lines; emptied as the next one begins."""
+
+
+def also(**values: Any) -> None:
+    """Tell ``--json`` numbers that the printed lines hold within a text; they stand in for a line of the same name."""
+    _NUMBERS.update(values)
 
 
 def with_output_options(command: click.Command) -> click.Command:
@@ -66,6 +74,7 @@ def _as_json(callback: Callable[..., Any], name: str) -> Callable[..., Any]:
 def _gathered(name: str) -> Iterator[None]:
     """Print one JSON object for what a command prints: its lines as names and values, and how it ended."""
     code, error, out = 0, "", io.StringIO()
+    _NUMBERS.clear()
     try:
         with redirect_stdout(out):
             yield
@@ -75,8 +84,17 @@ def _gathered(name: str) -> Iterator[None]:
     except MitoscaleError as problem:
         code, error = problem.exit_code, str(problem)
         raise
+    except click.ClickException as problem:
+        code, error = EXIT_USAGE, problem.format_message()
+        raise
+    except (click.Abort, KeyboardInterrupt):
+        code, error = EXIT_STOPPED, "interrupted"
+        raise
+    except BaseException as problem:
+        code, error = EXIT_INPUT, str(problem) or type(problem).__name__
+        raise
     finally:
-        content = {"command": name, "exit_code": code, **({"error": error} if error else {}), **fields(out.getvalue())}
+        content = {"command": name, "exit_code": code, **({"error": error} if error else {}), **fields(out.getvalue()), **_NUMBERS}
         click.echo(json.dumps(content, ensure_ascii=False))
 
 

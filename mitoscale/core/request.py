@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import operator
+import os
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
+from mitoscale.core.geometry import Region
 from mitoscale.core.settings import Settings
 from mitoscale.core.source_choices import Reading
 
@@ -17,6 +20,47 @@ Edge = Annotated[int, Field(gt=0, le=16384)]
 """Voxels along an edge of a block."""
 
 
+def _ranges_text(value: Any) -> Any:
+    """Slices, pairs or a Region as the command line writes them; text stays as it is.
+
+    Examples
+    --------
+    >>> _ranges_text(((0, 64), slice(8, None), (None, 512)))
+    '0:64,8:,:512'
+    """
+    if isinstance(value, Region):
+        return str(value)
+    if value is None or isinstance(value, str):
+        return value
+    such = "give text such as 0:64,0:512,0:512, or three pairs or slices (z, y, x) such as ((0, 64), (0, 512), (0, 512))"
+    try:
+        bounds = [(v.start, v.stop, v.step) if isinstance(v, slice) else (*v, None) for v in value]
+        if len(bounds) != 3 or any(step not in (None, 1) for *_, step in bounds):
+            raise ValueError(such)
+        return ",".join(":".join("" if n is None else str(operator.index(n)) for n in (a, b)) for a, b, _ in bounds)
+    except (TypeError, ValueError):
+        raise ValueError(such) from None
+
+
+def _three(value: Any) -> Any:
+    """Text ``5,5,5`` or an array as the numbers in it; all else stays as it is.
+
+    Examples
+    --------
+    >>> _three("50,4.6,4.6"), _three((5, 5, 5))
+    (['50', '4.6', '4.6'], (5, 5, 5))
+    """
+    return value.split(",") if isinstance(value, str) else value.tolist() if hasattr(value, "tolist") else value
+
+
+def _path_text(value: Any) -> Any:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+NameOrPath = Annotated[str | None, BeforeValidator(_path_text)]
+"""A name or path."""
+
+
 class RunRequest(Settings):
     """The options of ``mitoscale run`` and of the stage commands; ``None`` (or an empty mapping) is an option not given.
 
@@ -24,21 +68,23 @@ class RunRequest(Settings):
     --------
     >>> RunRequest(threshold=0.6, gate=30).segment()
     {'gate_nm': 30.0}
+    >>> RunRequest(region=((0, 64), slice(8, None), slice(None))).region
+    '0:64,8:,:'
     """
 
-    voxel_size: tuple[Above0, Above0, Above0] | None = None
+    voxel_size: Annotated[tuple[Above0, Above0, Above0] | None, BeforeValidator(_three)] = None
     """Voxel size (z, y, x) in nm, where the source does not tell it."""
     reading: Reading = Reading()
     """What of a source is read, where that is not clear."""
-    region: str | None = None
-    """Part of the volume to work on, ``Z0:Z1,Y0:Y1,X0:X1`` in voxels."""
-    block: tuple[Edge, Edge, Edge] | None = None
+    region: Annotated[str | None, BeforeValidator(_ranges_text)] = None
+    """Part of the volume to work on, ``Z0:Z1,Y0:Y1,X0:X1`` in voxels; from Python three slices or pairs as well."""
+    block: Annotated[tuple[Edge, Edge, Edge] | None, BeforeValidator(_three)] = None
     """Core (z, y, x) of a block in voxels."""
     invert: bool | None = None
     """Membranes are bright: swap dark and bright."""
-    mask: str | None = None
+    mask: NameOrPath = None
     """Cells outside of which nothing is looked for: a volume of any kind."""
-    detector: str | None = None
+    detector: NameOrPath = None
     """Weights by name or path, ``bioimageio:FOLDER``, or ``pkg.module:factory``."""
     detector_pixel: float | None = None
     """Pixel size the detector works at, in nm."""
@@ -48,11 +94,11 @@ class RunRequest(Settings):
     """Foreground probability from which a voxel counts, 0..1."""
     mirror: bool = False
     """The U-Net sees each slice twice."""
-    segmenter: str | None = None
+    segmenter: NameOrPath = None
     """``sam``, ``unet``, or ``pkg.module:factory``."""
     segmenter_option: dict[str, Any] = Field(default_factory=dict)
     """Keywords for a segmenter's factory."""
-    sam: str | None = None
+    sam: NameOrPath = None
     """Embedded SAM weights by name, or a checkpoint by path."""
     sam_pixel: Above0 | None = None
     """Pixel size SAM works at, in nm."""

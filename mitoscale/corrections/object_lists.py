@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -40,19 +40,30 @@ class ObjectLists:
     """Table of objects, sorted by label."""
     edges: Columns
     """The seam report."""
-    detections: Columns = field(default_factory=dict)
-    """Table of detections, sorted by slice."""
+
+    @classmethod
+    def of_objects(cls, run: str) -> ObjectLists:
+        """Read a run's table of objects alone."""
+        return cls(_table(RunFolder(run).objects), {})
 
     @classmethod
     def of(cls, run: str) -> ObjectLists:
         """Read a run's tables."""
         folder = RunFolder(run)
-        found = _table(folder.detections)
-        order = np.argsort(found["z"], kind="stable") if found else np.zeros(0, np.intp)
-        return cls(_table(folder.objects), _table(folder.edges_table), {name: values[order] for name, values in found.items()})
+        return cls(_table(folder.objects), _table(folder.edges_table))
 
-    def lists(self) -> dict[str, list[Place]]:
-        """Each list's title and places."""
+    def lists(self, gone: Iterable[int] = ()) -> dict[str, list[Place]]:
+        """Each list's title and places.
+
+        Parameters
+        ----------
+        gone : iterable of int
+            Objects that are not listed: a correction has removed them.
+        """
+        removed = np.fromiter(gone, np.uint64)
+        if len(removed):
+            kept = ~np.isin(self.objects["label"], removed)
+            return ObjectLists({name: values[kept] for name, values in self.objects.items()}, self.edges).lists()
         found: dict[str, list[Place]] = {}
         if self.objects and len(self.objects["label"]):
             volume, agreement = self.objects["volume_nm3"], self.objects["detector_agreement"]
@@ -92,15 +103,6 @@ class ObjectLists:
         """The middle of an object, voxel (z, y, x)."""
         at = self._index(label)
         return None if at is None else self._centroid(at)
-
-    def detections_in(self, region: Region) -> np.ndarray:
-        """(N, 3) detections z, y, x in a region."""
-        if not self.detections:
-            return np.zeros((0, 3))
-        first, last = np.searchsorted(self.detections["z"], [region.start[0], region.stop[0]])
-        points = np.stack([self.detections[a][first:last] for a in "zyx"], axis=1).astype(float)
-        inside = ((points >= region.start) & (points < region.stop)).all(axis=1)
-        return points[inside]
 
     def _ranked(self, key: np.ndarray, shown: np.ndarray, form: Callable[[float], str]) -> list[Place]:
         first = np.argpartition(key, min(_LISTED, len(key)) - 1)[:_LISTED]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -84,7 +85,7 @@ class Corrections:
         edits : iterable of Edit
             Its corrections, in their order.
         """
-        tables = ObjectLists.of(plan.run)
+        tables = ObjectLists.of_objects(plan.run)
         found = cls(plan, open_array(f"{plan.labels}/0", missing="fill"), tables)
         found._next = int(tables.objects["label"].max(initial=0)) + 1 if tables.objects else 1
         for edit in edits:
@@ -109,8 +110,11 @@ class Corrections:
     @property
     def accepted(self) -> set[int]:
         """Labels that somebody said are right, and that are still there."""
-        found = {self.label_of(place) for one in self.applied if one.edit.kind == "accept" for place in one.edit.objects}
-        return {label for label in found if label}
+        found = set()
+        for place in (p for one in self.applied if one.edit.kind == "accept" and not one.unfit for p in one.edit.objects):
+            with suppress(UnfitError):  # a later correction, such as a split, may have changed it
+                found.add(self.label_of(place))
+        return found - {0}
 
     def read(self, region: Region) -> np.ndarray:
         """Corrected labels of a region, (Z, Y, X)."""

@@ -21,7 +21,7 @@ from mitoscale.evaluation.foreground_metrics import foreground_scores, foregroun
 from mitoscale.evaluation.label_reading import LabelSource, open_labels
 from mitoscale.evaluation.object_metrics import match, object_scores, object_scores_2d
 from mitoscale.evaluation.partition_metrics import arand_of, voi_of
-from mitoscale.evaluation.tasks import CURES, SIDES, Evaluation, check_kinds
+from mitoscale.evaluation.tasks import CURES, KINDS, SIDES, Evaluation, check_kinds
 from mitoscale.evaluation.totals import Sums, add_up
 from mitoscale.evaluation.truth import check_labels, check_largest, open_truth
 from mitoscale.ops.contingency import contingency
@@ -140,6 +140,7 @@ def count_overlaps(
     *,
     min_truth: int = 0,
     threshold: float | None = None,
+    slices: bool = True,
     block: Triple | None = None,
     executor: Executor | None = None,
     scratch: str | None = None,
@@ -155,6 +156,8 @@ def count_overlaps(
         What is read of both.
     names : (str, str)
         What errors call both.
+    slices : bool
+        Count objects of slices too.
     min_truth, threshold, block, executor, scratch, observer
         See :func:`evaluate`.
 
@@ -163,13 +166,15 @@ def count_overlaps(
     InputError
         If one holds no labels, or the threshold is above all of the truth's values.
     """
-    grid = BlockGrid(region=region, core_shape=block or _block(region, pair), margin=(1, 1, 1))
+    margin = (0, 0, 0) if pair[0].labelled and pair[1].labelled else (1, 1, 1)  # components are joined across borders
+    grid = BlockGrid(region=region, core_shape=block or _block(region, pair), margin=margin)
+    kinds = KINDS if slices else KINDS[:1]
     with _scratch(scratch) as folder:
-        task = Evaluation(labels=pair[0], truth=pair[1], threshold=threshold, grid=grid, scratch=folder)
+        task = Evaluation(labels=pair[0], truth=pair[1], threshold=threshold, grid=grid, scratch=folder, kinds=kinds)
         counts = _count(task, executor or SerialExecutor(), dict(zip(SIDES, names, strict=True)), observer)
         if threshold is not None:
             _check_threshold(pair[1], region, threshold, counts["true_highest"])
-        return add_up(grid, folder, min_truth)
+        return add_up(grid, folder, min_truth, slices=slices)
 
 
 def score(

@@ -89,7 +89,8 @@ def difference_of(
     """
     region = check_comparable(here, there)
     pair = open_labels(here.run), open_labels(there.run)
-    table = count_overlaps(pair, region, (here.run, there.run), executor=executor, scratch=scratch, observer=observer).volume
+    names = here.run, there.run
+    table = count_overlaps(pair, region, names, slices=False, executor=executor, scratch=scratch, observer=observer).volume
     return RunDifference(
         region=region,
         objects=object_scores([match(table)]),

@@ -58,9 +58,11 @@ class Evaluation(BaseModel):
     threshold: int | float | None
     """The truth is a mask of grey values or probabilities: values above this count."""
     grid: BlockGrid
-    """Blocks with a margin of one voxel."""
+    """Blocks with a margin of one voxel; none is needed where both are known to be labels."""
     scratch: str
     """Folder for the tables; all workers must see it."""
+    kinds: tuple[str, ...] = KINDS
+    """What is counted."""
 
     def process(self, key: Block | Face) -> BlockResult:
         """Read a block of both, count, and write its tables."""
@@ -79,7 +81,7 @@ class Evaluation(BaseModel):
                 counts |= _background(pair[1][key.core.within(key.halo)])
             pair = (_unsigned(pair[0]), _unsigned(pair[1]))
             tables: dict[str, Columns] = {}
-            for kind in KINDS:
+            for kind in self.kinds:
                 per_slice = kind == "slices"
                 ids = [
                     number_block(a, key.core, key.halo, self.grid.region, per_slice=per_slice, labelled=known)

@@ -35,10 +35,10 @@ class Sums:
     volume: Contingency
     """Objects of the whole volume."""
     slices: list[Matches]
-    """Matches of the slices, one entry a layer of blocks."""
+    """Matches of the slices, one entry a layer of blocks; empty where they were not counted."""
 
 
-def add_up(grid: BlockGrid, scratch: str, min_truth: int) -> Sums:
+def add_up(grid: BlockGrid, scratch: str, min_truth: int, *, slices: bool = True) -> Sums:
     """Add up the tables of all blocks.
 
     Parameters
@@ -49,19 +49,21 @@ def add_up(grid: BlockGrid, scratch: str, min_truth: int) -> Sums:
         Where their tables are.
     min_truth : int
         See :func:`mitoscale.evaluation.evaluate.evaluate`.
+    slices : bool
+        Whether slices were counted too.
     """
     is_mask = _masks(grid, scratch)
     volume = _Parts(grid, scratch, is_mask, "volume")
     for corner in grid.super_block_corners():
         volume.add(corner, list(indices_in(grid, corner)))
     pairs = volume.finish()
-    slices: list[Matches] = []
-    for layer in range(grid.first[0], grid.first[0] + grid.counts[0]):
+    matches: list[Matches] = []
+    for layer in range(grid.first[0], grid.first[0] + grid.counts[0]) if slices else ():
         flat = _Parts(grid, scratch, is_mask, "slices")
         for corner, indices in _in_layer(grid, layer):
             flat.add(corner, indices)
-        slices.append(_match_slices(flat.finish(), min_truth))
-    return Sums(volume=contingency_of_pairs(pairs["pred"], pairs["true"], pairs["count"]), slices=slices)
+        matches.append(_match_slices(flat.finish(), min_truth))
+    return Sums(volume=contingency_of_pairs(pairs["pred"], pairs["true"], pairs["count"]), slices=matches)
 
 
 def _in_layer(grid: BlockGrid, layer: int) -> Iterator[tuple[Triple, list[Triple]]]:

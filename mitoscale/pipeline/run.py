@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from mitoscale.core.errors import InputError, StoppedError
+from mitoscale.core.option_names import spelled
 from mitoscale.core.plan import RunPlan, pyramid_factors
 from mitoscale.core.settings import STAGES, RunSettings
 from mitoscale.core.utf8_names import check_encoding
 from mitoscale.core.volume import VolumeSpec
 from mitoscale.nets.model_check import check_detector, check_segmenter
-from mitoscale.pipeline.option_names import spelled
 from mitoscale.stages.label_owner import check_owner
 from mitoscale.stages.source import Source
 from mitoscale.stages.stage import Stage

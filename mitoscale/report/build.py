@@ -11,16 +11,19 @@ import numpy as np
 
 from mitoscale.core.geometry import Region
 from mitoscale.core.grey_findings import VolumeGrey
+from mitoscale.core.option_names import option_of, value_text
 from mitoscale.core.provenance import Provenance
 from mitoscale.core.quantities import volume_text
 from mitoscale.core.result import Key
 from mitoscale.core.settings import STAGES
 from mitoscale.ops.global_ids import unpack
 from mitoscale.ops.seams import interval
+from mitoscale.report.cells import cells_of
 from mitoscale.report.colours import hex_colour
 from mitoscale.report.content import ReportContent, Table
 from mitoscale.report.doubts import doubts_of
 from mitoscale.report.dropped import dropped
+from mitoscale.report.edits import edits_of
 from mitoscale.report.html import render
 from mitoscale.report.pictures import volume_histogram
 from mitoscale.report.run_pictures import run_pictures
@@ -83,7 +86,7 @@ class Report(Stage):
         volume = float(objects["volume_nm3"].sum())
         seconds = sum(t["wall"] for t in totals.values())
         scores = Path(self.plan.run, "scores.json")
-        provenance, seams = Provenance.of(self.plan.settings), self._seams()
+        provenance, seams, edits = Provenance.of(self.plan.settings), self._seams(), edits_of(self.plan)
         return ReportContent(
             title=Path(self.plan.settings.convert.source).name,
             subtitle=self.plan.settings.convert.source,
@@ -101,6 +104,8 @@ class Report(Stage):
             pictures=run_pictures(self.plan, self.open_image(), self.grey.normalisation),
             histogram=volume_histogram(objects["volume_nm3"]),
             objects=_largest(objects),
+            cells=cells_of(self.plan),
+            edits=edits.part,
             doubts=doubts_of(self.plan, self.open_image(), self.grey.normalisation),
             origin=self._origin(),
             origin_shares=self._origin_shares(),
@@ -108,7 +113,13 @@ class Report(Stage):
             stage_seconds={name: t["wall"] for name, t in totals.items()},
             settings=self._settings(),
             provenance=_provenance(provenance, region),
-            warnings=[*_warnings(len(lost), seams), *self.grey.told(), *dropped(self.plan), *_marked(objects)],
+            warnings=[
+                *_warnings(len(lost), seams),
+                *edits.warnings,
+                *self.grey.told(),
+                *dropped(self.plan),
+                *_marked(objects),
+            ],
             seam_rates=self._seam_rates(),
             seams=seams,
             quarantined=_quarantined(lost),
@@ -134,7 +145,7 @@ class Report(Stage):
 
     def _settings(self) -> dict[str, dict[str, str]]:
         stages = {s: getattr(self.plan.settings, s).model_dump(mode="json", exclude=_ELSEWHERE) for s in STAGES}
-        return {stage: {k: _text(v) for k, v in values.items()} for stage, values in stages.items()}
+        return {stage: {option_of(stage, k): value_text(k, v) for k, v in values.items()} for stage, values in stages.items()}
 
     def _totals(self) -> tuple[dict[str, dict[str, float]], list[tuple[str, str, str]]]:
         """Numbers of each stage, and the tasks that were given up; each ledger is read once."""
@@ -201,10 +212,6 @@ class Report(Stage):
             rows.append(tuple(row))
         head = ("at", "alike profiles", "cut", "rate of cuts (95 %)", "joined profiles", "unlike", "rate of unlike (95 %)")
         return Table(head=head, rows=rows)
-
-
-def _text(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _provenance(provenance: Provenance, region: Region) -> dict[str, str]:

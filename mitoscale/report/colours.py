@@ -6,7 +6,23 @@ from functools import cache
 
 import numpy as np
 
+SHARED, HERE, THERE, OTHERWISE = "#009e73", "#e69f00", "#56b4e9", "#cc79a7"
+"""Colours of what two labellings have alike, what one of both has alone (the first: invented, where the other is the truth; the
+second: missed), and what both have as different objects; colour-blind people tell them apart too (Okabe and Ito 2008)."""
+
 _HUES, _TONES = 512, 4
+
+
+def rgb_of(colour: str) -> tuple[int, int, int]:
+    """Red, green and blue, 0..255, of ``#rrggbb``.
+
+    Examples
+    --------
+    >>> rgb_of(HERE)
+    (230, 159, 0)
+    """
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return red, green, blue
 
 
 @cache

@@ -10,13 +10,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mitoscale.core.errors import InputError
 from mitoscale.evaluation.compare import Comparison
+from mitoscale.report.colours import HERE, SHARED, THERE, rgb_of
 from mitoscale.report.pictures import isotropic, montage, save_png
 from mitoscale.report.scale import FONT, scale_bar
 from mitoscale.storage.layout import remove_if_empty, remove_tree, write_json
 from mitoscale.storage.tables import write_csv
-
-_BOTH, _INVENTED, _MISSED = (64, 200, 110), (240, 80, 70), (70, 130, 255)
-"""Colours of pixels that prediction and truth share, that only the prediction has, and that only the truth has."""
 
 _OPACITY = 0.45
 
@@ -31,7 +29,7 @@ _TABLES, _PICTURES = ("compare.csv", "compare.json"), ("worst", "median", "best"
 
 
 def agreement(image: np.ndarray, prediction: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """A slice tinted green where prediction and truth agree, red where it invents, blue where it misses.
+    """A slice tinted green where prediction and truth agree, orange where it invents, blue where it misses.
 
     Parameters
     ----------
@@ -46,8 +44,8 @@ def agreement(image: np.ndarray, prediction: np.ndarray, truth: np.ndarray) -> n
     """
     rgb = np.repeat(image[..., None].astype(np.float32), 3, axis=2)
     p, t = prediction != 0, truth != 0
-    for where, colour in ((p & t, _BOTH), (p & ~t, _INVENTED), (~p & t, _MISSED)):
-        rgb[where] = (1 - _OPACITY) * rgb[where] + _OPACITY * np.array(colour, np.float32)
+    for where, colour in ((p & t, SHARED), (p & ~t, HERE), (~p & t, THERE)):
+        rgb[where] = (1 - _OPACITY) * rgb[where] + _OPACITY * np.array(rgb_of(colour), np.float32)
     return np.rint(rgb).astype(np.uint8)
 
 
@@ -75,7 +73,7 @@ def chosen_slices(comparison: Comparison) -> dict[str, int]:
 
 
 def slice_picture(comparison: Comparison, z: int) -> np.ndarray:
-    """The image, and each method's agreement with the truth, side by side; (H, W, 3) uint8.
+    """The image, and each method's agreement with the truth, side by side, with a key; (H, W, 3) uint8.
 
     Parameters
     ----------
@@ -91,11 +89,23 @@ def slice_picture(comparison: Comparison, z: int) -> np.ndarray:
         return titled(isotropic(tinted, *size, pixel_nm=pixel, smooth=True), title)
 
     plain = isotropic(np.repeat(image[..., None], 3, axis=2), *size, pixel_nm=pixel, smooth=True)
-    panels = [titled(scale_bar(plain, pixel), "image")]
+    panels = [titled(scale_bar(plain, pixel), f"slice {comparison.region.start[0] + z}")]
     for method in comparison.methods:
         title = f"{method.name}   IoU {method.slice_iou[z]:.3f}"
         panels.append(panel(agreement(image, method.labels[z], truth), title))
-    return montage(panels, columns=3)
+    pictures = montage(panels, columns=3)
+    return np.concatenate([pictures, _key(pictures.shape[1])])
+
+
+def _key(width: int) -> np.ndarray:
+    """(26, W, 3) uint8: what the colours mean."""
+    canvas = Image.new("RGB", (width, _TITLE), "white")
+    draw, font, x = ImageDraw.Draw(canvas), ImageFont.truetype(str(FONT), 16), 4
+    for colour, text in ((SHARED, "in both"), (HERE, "invented"), (THERE, "missed")):
+        draw.rectangle((x, 7, x + 13, 20), fill=colour)
+        draw.text((x + 20, 4), text, fill="#101418", font=font)
+        x += 44 + round(draw.textlength(text, font=font))
+    return np.asarray(canvas)
 
 
 def check_uncompared(folder: str) -> None:

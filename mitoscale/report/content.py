@@ -50,6 +50,18 @@ class Doubts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Part:
+    """A section of figures, a table and what they mean."""
+
+    figures: Mapping[str, str]
+    """Name -> value with its unit."""
+    table: Table
+    """What they are of."""
+    note: str
+    """What they mean."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReportContent:
     """Everything the page shows. An optional field that is left out leaves its section out."""
 
@@ -65,6 +77,10 @@ class ReportContent:
     """SVG of the volume distribution, from ``pictures.volume_histogram``; empty for none. It is not escaped."""
     objects: Table
     """The largest objects, one row each: label, volume (µm³), lengths (nm), centroid (nm)."""
+    cells: Part | None = None
+    """What of each cell is mitochondria; None: there was no mask of cells."""
+    edits: Part | None = None
+    """What people have corrected; None: nothing."""
     doubts: Doubts | None = None
     """Where the models were unsure; None: not told."""
     origin: str

@@ -9,13 +9,10 @@ import numpy as np
 from mitoscale.core.geometry import Region, Spacing
 from mitoscale.core.normalisation import Normalisation
 from mitoscale.evaluation.object_groups import Groups
+from mitoscale.report.colours import HERE, OTHERWISE, SHARED, THERE, rgb_of
 from mitoscale.report.pictures import encode, isotropic, view
 from mitoscale.storage.arrays import Array
 from mitoscale.storage.sources.reader import Reader
-
-SHARED, HERE, THERE, OTHERWISE = "#009e73", "#e69f00", "#56b4e9", "#cc79a7"
-"""Colours of what both have alike, what one of both has alone, and what both have as different objects; they are told apart by
-colour-blind people too (Okabe and Ito 2008)."""
 
 _OPACITY = 0.45
 _WIDEST = 640
@@ -157,7 +154,7 @@ def _tinted(
     rgb = np.repeat(grey[..., None].astype(np.float32), 3, axis=2)
     kinds = ((here & there & ~differs, SHARED), (here & ~there, HERE), (there & ~here, THERE), (here & there & differs, OTHERWISE))
     for where, colour in kinds:
-        rgb[where] = (1 - _OPACITY) * rgb[where] + _OPACITY * np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
+        rgb[where] = (1 - _OPACITY) * rgb[where] + _OPACITY * np.array(rgb_of(colour))
     pixel = min(size)
     extent = max(n * nm / pixel for n, nm in zip(grey.shape, size, strict=True))
     return isotropic(np.rint(rgb).astype(np.uint8), *size, pixel_nm=pixel / max(1, int(_PIXELS // extent)), smooth=True)

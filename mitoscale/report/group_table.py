@@ -68,4 +68,6 @@ def _centroids(lists: ObjectLists, labels: np.ndarray) -> np.ndarray:
 def _joined(labels: np.ndarray, counts: np.ndarray) -> np.ndarray:
     stops = np.cumsum(counts)
     texts = labels.astype(str)
-    return np.array([" ".join(texts[b - n : b]) for b, n in zip(stops, counts, strict=True)], dtype=str)
+    found = np.empty(len(counts), object)  # texts as long as they are: one long one would make all rows as wide
+    found[:] = [" ".join(texts[b - n : b]) for b, n in zip(stops, counts, strict=True)]
+    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from html import escape
 
-from mitoscale.report.content import Doubts, ReportContent, Table
+from mitoscale.report.content import Doubts, Part, ReportContent, Table
 from mitoscale.report.html_parts import definitions, figures, note, page, picture, shares, table_of
 
 _RATES = (
@@ -62,6 +62,8 @@ def render(content: ReportContent) -> str:
             "Scores against truth": figures(content.scores, "scores"),
             "Volumes": _histogram(content.histogram),
             "Largest objects": table_of(content.objects, "No object was found."),
+            "Cells": _part(content.cells),
+            "Corrections": _part(content.edits),
             "Where the models were unsure": _doubts(content.doubts),
             "Origin of the masks": origin,
             "Seams": _seams(content),
@@ -76,6 +78,10 @@ def render(content: ReportContent) -> str:
 def _pictures(content: ReportContent) -> str:
     shown = "".join(picture(caption, data) for caption, data in content.pictures)
     return f'<div class="pictures">{shown}</div>' if shown else ""
+
+
+def _part(part: Part | None) -> str:
+    return "" if part is None else figures(part.figures, "scores") + table_of(part.table, "") + note(part.note)
 
 
 def _doubts(doubts: Doubts | None) -> str:

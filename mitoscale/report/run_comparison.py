@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
@@ -12,6 +11,7 @@ import numpy as np
 
 from mitoscale.cluster.executor import Executor
 from mitoscale.core.geometry import Region
+from mitoscale.core.option_names import option_of, value_text
 from mitoscale.core.plan import RunPlan
 from mitoscale.core.provenance import Provenance
 from mitoscale.core.quantities import volume_text
@@ -20,8 +20,9 @@ from mitoscale.corrections.object_lists import ObjectLists
 from mitoscale.evaluation.object_groups import KINDS
 from mitoscale.evaluation.run_difference import RunDifference, difference_of
 from mitoscale.report.build import Report
+from mitoscale.report.colours import HERE, OTHERWISE, SHARED, THERE
 from mitoscale.report.content import Table
-from mitoscale.report.difference_pictures import HERE, OTHERWISE, SHARED, THERE, Triple, triple_of
+from mitoscale.report.difference_pictures import Triple, triple_of
 from mitoscale.report.group_table import group_rows
 from mitoscale.report.html_parts import note, page, picture, table_of
 from mitoscale.storage.arrays import open_array
@@ -96,7 +97,7 @@ def write_run_comparison(
     """
     plan = here.plan
     found = difference_of(plan, there, executor=executor, scratch=plan.run, observer=observer)
-    tables = ObjectLists.of(plan.run), ObjectLists.of(there.run)
+    tables = ObjectLists.of_objects(plan.run), ObjectLists.of_objects(there.run)
     settings = settings_that_differ(plan, there)
     order = np.argsort(-found.groups.differ, kind="stable")
     table = str(Path(RunFolder(plan.run).objects).with_name("comparison.csv"))
@@ -109,7 +110,7 @@ def write_run_comparison(
 
 
 def settings_that_differ(here: RunPlan, there: RunPlan) -> Table:
-    """The settings of two runs that are not the same, by stage.
+    """The settings of two runs that are not the same, by stage, as the command line spells them.
 
     Parameters
     ----------
@@ -119,21 +120,14 @@ def settings_that_differ(here: RunPlan, there: RunPlan) -> Table:
     rows = []
     for stage in STAGES:
         a, b = (getattr(plan.settings, stage).model_dump(mode="json", exclude=_ELSEWHERE) for plan in (here, there))
-        rows += [(stage, name, _text(a[name]), _text(b[name])) for name in a if a[name] != b[name]]
+        rows += [
+            (stage, option_of(stage, name), value_text(name, a[name]), value_text(name, b[name]))
+            for name in a
+            if a[name] != b[name]
+        ]
     if here.settings.threads != there.settings.threads:
         rows.append(("all", "threads", str(here.settings.threads), str(there.settings.threads)))
     return Table(head=("stage", "setting", "here", "there"), rows=rows)
-
-
-def _text(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name}={content}" for name, content in value.items()) or "none"
-    return ", ".join(map(str, value)) if isinstance(value, list) else "none" if value in (None, "") else _short(str(value))
-
-
-def _short(text: str) -> str:
-    """A digest needs twelve digits to be told from another one."""
-    return f"{text[:12]}…" if re.fullmatch("[0-9a-f]{64}", text) else text
 
 
 def _page(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import neuroglancer
@@ -13,7 +13,9 @@ from mitoscale.core.edit import in_force
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region, Triple
 from mitoscale.core.plan import RunPlan
+from mitoscale.core.quantities import volume_text
 from mitoscale.corrections.editor import Editor, done, editing, told
+from mitoscale.corrections.object_lists import Place
 from mitoscale.corrections.replay import Corrections
 from mitoscale.ops.follow_slices import SLICES, Box
 from mitoscale.storage.edit_log import EditLog
@@ -41,11 +43,11 @@ class Edits:
         What is shown.
     own : str
         The layer of the run's own labels.
-    meshes : str
-        Address of the corrected objects' meshes.
+    meshes : callable
+        Address of the corrected objects' meshes by now.
     """
 
-    def __init__(self, plan: RunPlan, viewer: Any, own: str, meshes: str) -> None:
+    def __init__(self, plan: RunPlan, viewer: Any, own: str, meshes: Callable[[], str]) -> None:
         self._plan, self._viewer, self._own, self._meshes = plan, viewer, own, meshes
         self._log = EditLog(plan.run, plan.settings.convert.fingerprint)
         self._marks: list[Triple] = []
@@ -82,6 +84,22 @@ class Edits:
         latest = list(reversed(self.corrected.applied))[:100]
         lines = [{"done": done(e.edit) + (" (no longer fits)" if e.unfit else ""), "told": told(e.edit)} for e in latest]
         return {"edits": lines, "marks": self._marks}
+
+    @property
+    def gone(self) -> set[int]:
+        """Objects that a correction has removed, or given to others."""
+        return {label for label in self.corrected.touched if self.corrected.box(label) is None}
+
+    def changed(self) -> list[Place]:
+        """Objects that a correction has changed or made, the newest first."""
+        found = []
+        for label in sorted(self.corrected.touched - self.gone, reverse=True):
+            known = self.corrected.box(label)
+            assert known is not None
+            z, y, x = ((a + b - 1) / 2 for a, b in zip(known[0].start, known[0].stop, strict=True))
+            volume = volume_text(known[1] * math.prod(self._plan.spec.spacing))
+            found.append(Place(text=f"{label}: {volume}", position=(z, y, x), label=label))
+        return found
 
     def row(self, label: int) -> dict[str, Any]:
         """What is known of an object that a correction changed; empty where none did."""
@@ -133,7 +151,7 @@ class Edits:
                 state.layers[LAYER].layer.segments = []
             return
         labels = self.corrected.tables.objects.get("label", np.zeros(0, np.uint64))
-        layer, self._volume = corrected_layer(self._plan, _Now(self), self._meshes, labels)
+        layer, self._volume = corrected_layer(self._plan, _Now(self), self._meshes(), labels)
         with self._viewer.txn() as state:
             state.layers[LAYER] = layer
             state.layers[self._own].visible = False

@@ -13,7 +13,7 @@ from mitoscale.core.geometry import Region
 from mitoscale.core.normalisation import Normalisation
 from mitoscale.core.plan import RunPlan
 from mitoscale.evaluation.label_reading import LabelSource
-from mitoscale.report.colours import hex_colour
+from mitoscale.report.colours import HERE, SHARED, THERE, hex_colour, rgb_of
 from mitoscale.stages.convert import Convert
 from mitoscale.storage.lazy import LazyArray
 
@@ -25,15 +25,6 @@ void main() {
   float p = toNormalized(getDataValue());
   emitRGBA(vec4(1.0, 0.35 + 0.65 * p, 0.1, p * opacity));
 }"""
-
-_AGREEMENT = """void main() {
-  uint v = toRaw(getDataValue());
-  if (v == 1u) emitRGBA(vec4(0.25, 0.78, 0.43, 0.45));
-  else if (v == 2u) emitRGBA(vec4(0.94, 0.31, 0.27, 0.45));
-  else if (v == 3u) emitRGBA(vec4(0.27, 0.51, 1.0, 0.45));
-  else emitRGBA(vec4(0.0));
-}"""
-"""Green: both; red: the run alone; blue: the other alone; as in the pictures of ``mitoscale compare``."""
 
 
 def space(plan: RunPlan) -> Any:
@@ -137,6 +128,15 @@ def other_layer(plan: RunPlan, other: LabelSource) -> Any:
     return neuroglancer.SegmentationLayer(source=_local(plan, _Other(other), "segmentation"), selected_alpha=0.25)
 
 
+def _agreement_shader() -> str:
+    """Green: both; orange: the run alone; blue: the other alone; as in the pictures of ``mitoscale compare``."""
+    lines = ["void main() {", "  uint v = toRaw(getDataValue());", "  emitRGBA(vec4(0.0));"]
+    for value, colour in enumerate((SHARED, HERE, THERE), 1):
+        red, green, blue = (f"{c / 255:.3f}" for c in rgb_of(colour))
+        lines.append(f"  if (v == {value}u) emitRGBA(vec4({red}, {green}, {blue}, 0.5));")
+    return "\n".join([*lines, "}"])
+
+
 def agreement_layer(plan: RunPlan, own: LabelSource, other: LabelSource) -> Any:
     """Where both have an object, or only one has.
 
@@ -147,7 +147,7 @@ def agreement_layer(plan: RunPlan, own: LabelSource, other: LabelSource) -> Any:
     own, other : LabelSource
         Labels of the run, and those they are compared with.
     """
-    return neuroglancer.ImageLayer(source=_local(plan, _Agreement(own, other), "image"), shader=_AGREEMENT)
+    return neuroglancer.ImageLayer(source=_local(plan, _Agreement(own, other), "image"), shader=_agreement_shader())
 
 
 def zarr_address(root: str, name: str, folder: str) -> str:

@@ -16,7 +16,8 @@ from tornado.web import HTTPError, RequestHandler, StaticFileHandler
 from mitoscale.core.errors import MitoscaleError
 from mitoscale.core.geometry import Region
 from mitoscale.core.plan import RunPlan
-from mitoscale.corrections.object_lists import ObjectLists
+from mitoscale.corrections.object_lists import Place
+from mitoscale.viewer.detections import Detections
 
 Rule = tuple[str, type[RequestHandler], dict[str, Any]]
 """A path, what answers it, and with what."""
@@ -59,15 +60,15 @@ class _Mesh(RequestHandler):
 class _Detections(RequestHandler):
     """Neuroglancer's precomputed annotations, cell by cell from the table."""
 
-    def initialize(self, plan: RunPlan, lists: Callable[[], ObjectLists]) -> None:
-        self._plan, self._lists = plan, lists
+    def initialize(self, plan: RunPlan, detections: Detections) -> None:
+        self._plan, self._detections = plan, detections
 
-    def get(self, what: str) -> None:
-        shape, spacing, cell = (v[::-1] for v in (self._plan.spec.shape, self._plan.spec.spacing, self._plan.core))
+    async def get(self, what: str) -> None:
+        shape, spacing, core = (v[::-1] for v in (self._plan.spec.shape, self._plan.spec.spacing, self._plan.core))
         if what == "info":
             axes = {name: [s * 1e-9, "m"] for name, s in zip("xyz", spacing, strict=True)}
-            grid = [-(-n // c) for n, c in zip(shape, cell, strict=True)]
-            spatial = {"key": "cells", "grid_shape": grid, "chunk_size": cell, "limit": 10_000}
+            grid = [-(-n // c) for n, c in zip(shape, core, strict=True)]
+            spatial = {"key": "cells", "grid_shape": grid, "chunk_size": core, "limit": 10_000}
             self.finish(
                 {
                     "@type": "neuroglancer_annotations_v1",
@@ -91,7 +92,8 @@ class _Detections(RequestHandler):
             raise HTTPError(404)
         z, y, x = (p * c for p, c in zip(reversed(place), self._plan.core, strict=True))
         dz, dy, dx = self._plan.core
-        points = self._lists().detections_in(Region(start=(z, y, x), stop=(z + dz, y + dy, x + dx)))
+        cell = Region(start=(z, y, x), stop=(z + dz, y + dy, x + dx))
+        points = await asyncio.get_running_loop().run_in_executor(None, self._detections.within, cell)
         ids = (np.arange(len(points)) + place[0] * 2**40 + place[1] * 2**32 + place[2] * 2**24).astype("<u8")
         self.set_header("Content-Type", "application/octet-stream")
         self.finish(struct.pack("<Q", len(points)) + points[:, ::-1].astype("<f4").tobytes() + ids.tobytes())
@@ -110,11 +112,12 @@ class _Page(RequestHandler):
 class _Lists(RequestHandler):
     """The lists to jump to."""
 
-    def initialize(self, lists: Callable[[], ObjectLists]) -> None:
+    def initialize(self, lists: Callable[[], dict[str, list[Place]]]) -> None:
         self._lists = lists
 
     def get(self) -> None:
-        self.finish({name: [asdict(place) for place in places] for name, places in self._lists().lists().items()})
+        self.set_header("Cache-Control", "no-cache")
+        self.finish({name: [asdict(place) for place in places] for name, places in self._lists().items()})
 
 
 class _Commands(RequestHandler):
@@ -138,7 +141,8 @@ def rules(
     secret: str,
     plan: RunPlan,
     folders: dict[str, str],
-    lists: Callable[[], ObjectLists],
+    lists: Callable[[], dict[str, list[Place]]],
+    detections: Detections,
     meshes: dict[str, Callable[[int], bytes | None]],
     commands: dict[str, Command],
     frame: str,
@@ -154,13 +158,15 @@ def rules(
     folders : dict
         Name -> folder whose files are served as ``files/NAME/``.
     lists : callable
-        The run's tables by now.
+        The lists to jump to by now.
+    detections : Detections
+        The run's detections.
     meshes : dict
         Name -> what makes an object's mesh, or None where there is no such object; served as ``NAME/``.
     commands : dict
         Name -> what is done when the page posts to ``do/NAME``.
     frame : str
-        Address of neuroglancer, which the page shows within.
+        Address of neuroglancer on this server, which the page shows within.
     """
     page = Path(__file__).with_name("viewer.html").read_text(encoding="utf-8").replace("FRAME_ADDRESS", frame)
     root = f"/mitoscale/{secret}"
@@ -169,7 +175,7 @@ def rules(
     return [
         *files,
         *surfaces,
-        (f"{root}/detections/(.+)", _Detections, {"plan": plan, "lists": lists}),
+        (f"{root}/detections/(.+)", _Detections, {"plan": plan, "detections": detections}),
         (f"{root}/lists", _Lists, {"lists": lists}),
         (f"{root}/do/([a-z]+)", _Commands, {"commands": commands}),
         (f"{root}/", _Page, {"html": page}),

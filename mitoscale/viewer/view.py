@@ -9,17 +9,21 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
 from mitoscale.core.errors import InputError
 from mitoscale.core.normalisation import Normalisation
 from mitoscale.core.plan import RunPlan
-from mitoscale.corrections.object_lists import ObjectLists
+from mitoscale.corrections.object_lists import ObjectLists, Place
 from mitoscale.evaluation.label_reading import LabelSource
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.ome import is_ome_zarr
 from mitoscale.storage.sources.kinds import open_reader
+
+_DOTS = 100_000
+"""Up to so many detections are shown at once; of more somebody must ask for them: a browser draws millions slowly."""
 
 LABELS = "mitochondria"
 """The layer of the run's labels."""
@@ -93,9 +97,11 @@ def viewer(
     except ImportError as error:
         raise InputError("the viewer needs neuroglancer; install it with pip install 'mitoscale[view]'") from error
     from mitoscale.viewer import layers
+    from mitoscale.viewer.detections import Detections
     from mitoscale.viewer.editing import LAYER as CORRECTED
     from mitoscale.viewer.editing import Edits
     from mitoscale.viewer.meshes import Meshes, mesh_of_changed
+    from mitoscale.viewer.origin import Origin
     from mitoscale.viewer.picks import Picks
     from mitoscale.viewer.server import Command, rules
 
@@ -117,7 +123,8 @@ def viewer(
             raise InputError(f"port {port} of {bind} cannot be used ({error.strerror}); give another {cure}") from error
         stack.callback(neuroglancer.stop)
         server = neuroglancer.server.global_server
-        root = f"{server.server_url}/mitoscale/{shown.token}"
+        path, origin, detections = f"/mitoscale/{shown.token}", Origin(shown, server.server_url), Detections(plan.run)
+        root = f"{server.server_url}{path}"
         image = layers.zarr_address(root, "image", folders["image"]) if "image" in folders else ""
         labels = layers.zarr_address(root, "labels", folders["labels"]) if "labels" in folders else ""
         objects = tables().objects.get("label", np.zeros(0, np.uint64))
@@ -137,8 +144,9 @@ def viewer(
                 if other is not None:
                     own = LabelSource(path=plan.run, reader=open_reader(f"{plan.labels}/0", labels=True))
                     state.layers["agreement"] = layers.agreement_layer(plan, own, other)
-            if tables().detections:
+            if points := detections.count():
                 state.layers["detections"] = layers.detection_layer(f"precomputed://{root}/detections")
+                state.layers["detections"].visible = points <= _DOTS
             state.layout = "4panel"
             state.show_slices = False  # in 3D the meshes are what one wants to see
             middle = [(a + b - 1) / 2 for a, b in zip(plan.region.start, plan.region.stop, strict=True)]
@@ -148,7 +156,9 @@ def viewer(
             state.projection_scale = max(plan.region.shape[1:]) * 1.5
         made = Meshes(plan, lambda label: tables().box(label))
         meshes: dict[str, Callable[[int], bytes | None]] = {"mesh": made.of}
-        edits = Edits(plan, shown, LABELS, f"precomputed://{root}/mesh_corrected") if editable and labels and len(objects) else None
+        edits = None
+        if editable and labels and len(objects):
+            edits = Edits(plan, shown, LABELS, lambda: f"precomputed://{origin.now}{path}/mesh_corrected")
         commands: dict[str, Command] = edits.commands() if edits else {}
         if edits:
             now = edits  # for the closure: a mesh of what was not changed is the run's own
@@ -156,8 +166,14 @@ def viewer(
                 mesh_of_changed(now.corrected, label) if label in now.corrected.touched else made.of(label)
             )
         picks = Picks(shown, (CORRECTED, LABELS), tables, edits.row if edits else lambda label: {})
-        commands |= picks.commands()
-        answers = rules(shown.token, plan, folders, tables, meshes, commands, shown.get_viewer_url())
+        commands |= picks.commands() | origin.commands()
+        frame = urlsplit(shown.get_viewer_url()).path
+
+        def lists() -> dict[str, list[Place]]:
+            changed = edits.changed() if edits else []
+            return tables().lists(edits.gone if edits else ()) | ({"corrected": changed} if changed else {})
+
+        answers = rules(shown.token, plan, folders, lists, detections, meshes, commands, frame)
         server.loop.call_soon_threadsafe(server.app.add_handlers, ".*", answers)
         yield View(url=f"{root}/", port=server.port, image=image, labels=labels, viewer=shown)
 

@@ -125,3 +125,15 @@ def test_an_image_that_was_not_copied_is_read_where_it_lies(
     opened = api.open_run(run)
     np.testing.assert_array_equal(opened.image[0].compute(), stack.phantom.image)
     assert len(opened.image) == len(api.open_run(finished.run).image)
+
+
+def test_corrected_labels_are_there_once_they_are_written(mitoscale: Call, finished: Finished, tmp_path: Path) -> None:
+    shutil.copytree(finished.run, tmp_path / "run")
+    opened = api.open_run(tmp_path / "run")
+    with pytest.raises(InputError, match="are not written; start mitoscale apply"):
+        _ = opened.labels_corrected
+    assert mitoscale("edit", opened.path, "delete", "3").code == 0
+    assert mitoscale("apply", opened.path).code == 0
+    own = labels_of(finished.run)
+    np.testing.assert_array_equal(opened.labels_corrected[0].compute(), np.where(own == 3, 0, own))
+    assert 3 in opened.objects.index and 3 not in opened.objects_corrected.index and "accepted" in opened.objects_corrected

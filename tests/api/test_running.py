@@ -62,7 +62,7 @@ def test_the_dashboard_shows_the_run(
     monkeypatch.setattr("mitoscale.api.running.start", this_process)
     monkeypatch.setattr("mitoscale.dashboard.plugin.add_page", lambda client, link: f"{link}/mitoscale")
     monkeypatch.setattr("mitoscale.dashboard.watch.Watch.task_done", lambda watch, name, task, voxels: heard.append((name, task)))
-    watched = {"region": "0:16,0:64,0:64", "progress": lambda *words: told.append(words)}
+    watched = {"region": np.s_[0:16, 0:64, 0:64], "progress": lambda *words: told.append(words)}
     api.run(stack.image, tmp_path / "run", dashboard=pages.append, **watched, **exact)
     assert pages == ["(none)/mitoscale"]
     assert len(heard) == sum(done > 0 for _, done, _ in told) > 4
@@ -96,6 +96,8 @@ def test_the_embedded_networks_give_the_command_s_labels_bit_for_bit(stack: Stac
         ({"voxel_size": (5, 0, 5)}, "setting voxel_size.1: .* not 0"),
         ({"redo": "everything"}, "setting redo"),
         ({"region": "0:99,:,:"}, "leaves the volume"),
+        ({"region": ((0, 99), (0, 64), (0, 64))}, "leaves the volume"),
+        ({"region": ((0, 9), (0, 64))}, "setting region: give text such as .* or three pairs or slices"),
         ({"sam": "nobody-knows"}, "nobody-knows"),
     ],
 )

@@ -39,6 +39,9 @@ def test_json_is_one_object_that_tells_how_it_ended(mitoscale: Call, finished: F
     told = json.loads(refused.out)
     assert refused.code == told["exit_code"] == 1 and "exists already" in told["error"]
     assert refused.err.startswith("mitoscale: ")
+    misused = mitoscale("edit", finished.run, "add", "--at", "1,2,3", "--at", "1,2,4", "--json")
+    told = json.loads(misused.out)
+    assert misused.code == told["exit_code"] == 2 and "given once" in told["error"]
     nothing = json.loads(mitoscale("retry", finished.run, "--json").out)
     assert nothing["exit_code"] == 0 and "nothing to heal" in nothing["lines"][0]
 
@@ -48,7 +51,13 @@ def test_quiet_says_nothing_but_errors(mitoscale: Call, finished: Finished, stac
     assert (done.code, done.out, done.err) == (0, "", "")
     both = mitoscale("run", stack.image, finished.run, *stack.exact(), "--quiet", "--json")
     told = json.loads(both.out)
-    assert told["command"] == "run" and told["objects"].startswith("9, ") and not both.err
+    assert (
+        told["command"] == "run"
+        and told["objects"] == 9
+        and told["voxels"] == 32 * 128 * 128
+        and told["volume_nm3"] > 1e6
+        and not both.err
+    )
     wrong = mitoscale("status", str(tmp_path), "--quiet")
     assert wrong.code == 1 and "no run folder" in wrong.err and not wrong.out
     assert json.loads(mitoscale("status", finished.run, "--json", "--quiet").out)["finished"]

@@ -120,12 +120,16 @@ def test_colours_tell_what_is_wrong() -> None:
     picture = agreement(image, np.array([[1, 1, 0, 0]]), np.array([[1, 0, 1, 0]]))[0]
     assert picture[0].argmax() == 1 and picture[1].argmax() == 0 and picture[2].argmax() == 2
     assert picture[3].tolist() == [100, 100, 100]
-    assert slice_picture(comparison([0.5]), 0).shape == (26 + 7 * 40, 2 * 7 * 50 + 6, 3)  # two panels, enlarged seven times
+    assert slice_picture(comparison([0.5]), 0).shape == (
+        26 + 7 * 40 + 26,
+        2 * 7 * 50 + 6,
+        3,
+    )  # two panels and a key
 
 
 @pytest.mark.parametrize("which", range(5))
 def test_a_disk_that_fills_up_leaves_no_part_of_a_comparison(tmp_path: Path, which: int) -> None:
-    wanted = comparison([0.5, 0.9, 0.1])
+    wanted = comparison([0.1, 0.9, 0.5])
     files = [Path(path) for path in write_comparison(wanted, str(tmp_path / "whole"))]
     sizes = [file.stat().st_size for file in files]
     assert sizes == sorted(set(sizes)) and len(sizes) == 5  # so that those before are written

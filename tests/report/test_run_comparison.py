@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from commands import Call, Finished, check_refused, contents, labels_of
 
+from mitoscale.core.geometry import Region
 from mitoscale.pipeline import load
 from mitoscale.report.run_comparison import settings_that_differ
 from mitoscale.storage.arrays import open_array
@@ -72,9 +73,21 @@ def test_the_other_way_round_split_is_merged_and_new_is_missing(mitoscale: Call,
 
 def test_settings_that_differ_are_listed(finished: Finished) -> None:
     plan = load(finished.run).plan
-    detect = plan.settings.detect.model_copy(update={"threshold": 0.7})
-    table = settings_that_differ(plan, plan.model_copy(update={"settings": plan.settings.model_copy(update={"detect": detect})}))
-    assert list(table.rows) == [("detect", "threshold", "0.5", "0.7")]
+    settings = plan.settings
+    detect = settings.detect.model_copy(update={"threshold": 0.7, "mirror": True, "min_separation_nm": 90.0})
+    segment = settings.segment.model_copy(update={"gate_nm": 30.0, "options": {}})
+    convert = settings.convert.model_copy(update={"core": (16, 32, 32), "region": Region(start=(0, 0, 0), stop=(9, 8, 8))})
+    changed = settings.model_copy(update={"convert": convert, "detect": detect, "segment": segment})
+    table = settings_that_differ(plan, plan.model_copy(update={"settings": changed}))
+    assert list(table.rows) == [  # as the command line spells them
+        ("convert", "--block", ",".join(map(str, settings.convert.core)), "16,32,32"),
+        ("convert", "--region", "0:32,0:128,0:128", "0:9,0:8,0:8"),
+        ("detect", "--threshold", "0.5", "0.7"),
+        ("detect", "--mirror", "no", "yes"),
+        ("detect", "min_separation_nm", "120", "90"),
+        ("segment", "--segmenter-option", f"truth={settings.segment.options['truth']}", "none"),
+        ("segment", "--gate", "none", "30"),
+    ]
 
 
 def _convert(**values: Any) -> Callable[[dict[str, Any]], None]:

@@ -11,6 +11,8 @@ from commands import Call, Stack, labels_of
 
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region, Spacing
+from mitoscale.pipeline import load
+from mitoscale.report import cells as report_cells
 from mitoscale.stages.cell_mask import open_mask, read_cells
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.tables import read_table
@@ -103,6 +105,11 @@ def test_only_inside_is_worked_on_and_each_object_has_its_cell(mitoscale: Call, 
         assert table["mitochondria"][row] == (objects["cell"] == cell).sum() > 0
         assert table["fraction"][row] == pytest.approx(((labels > 0) & (cells == cell)).sum() / (cells == cell).sum())
     assert len(objects["label"]) == table["mitochondria"].sum()
+    told = report_cells.cells_of(load(run).plan)
+    assert told is not None and told.figures["cells"] == "2" and told.figures["without any mitochondrion"] == "0"
+    assert [row[0] for row in told.table.rows] == [str(c) for c in sorted((7, 300), key=lambda c: -(cells == c).sum())]
+    assert {row[0]: row[2] for row in told.table.rows} == {str(c): str((objects["cell"] == c).sum()) for c in (7, 300)}
+    assert ">Cells</h2>" in Path(RunFolder(run).report).read_text()
     out = str(tmp_path / "cells.csv")
     assert mitoscale("export", run, "--to", out, "--table", "cells").code == 0 and len(Path(out).read_text().splitlines()) == 3
     assert mitoscale("edit", run, "merge", "1", "2").code == 0
