@@ -129,7 +129,7 @@ def test_colours_tell_what_is_wrong() -> None:
 
 @pytest.mark.parametrize("which", range(5))
 def test_a_disk_that_fills_up_leaves_no_part_of_a_comparison(tmp_path: Path, which: int) -> None:
-    wanted = comparison([0.1, 0.9, 0.5])
+    wanted = comparison([0.1, 0.5, 0.9])
     files = [Path(path) for path in write_comparison(wanted, str(tmp_path / "whole"))]
     sizes = [file.stat().st_size for file in files]
     assert sizes == sorted(set(sizes)) and len(sizes) == 5  # so that those before are written

@@ -185,11 +185,11 @@ def test_behind_a_tunnel_everything_comes_from_where_the_page_did(plan: RunPlan,
     with viewer(plan, other=open_labels(finished.run)) as view:
         own = f"http://127.0.0.1:{view.port}"
         assert own in json.dumps(view.state.to_json())
-        local = re.findall("python://volume/[^\"]+", json.dumps(view.state.to_json()))
+        local = re.findall('python://volume/[^"]+', json.dumps(view.state.to_json()))
         post(view, "here", origin="https://cluster.example:9000")
         told = json.dumps(view.state.to_json())
         assert own not in told and told.count("https://cluster.example:9000/mitoscale/") == 5
-        assert len(local) == 2 and re.findall("python://volume/[^\"]+", told) == local
+        assert len(local) == 2 and re.findall('python://volume/[^"]+', told) == local
         post(view, "here", origin=own)
         assert "cluster.example" not in json.dumps(view.state.to_json())
         with pytest.raises(urllib.error.HTTPError, match="400"):
