@@ -77,7 +77,8 @@ def planned(src: str, blocks: int, into: str, request: RunRequest, cluster: Clus
         costs = calibrate(plan, blocks)
     groups = cluster.all_groups
     networks = groups.get("gpu") or groups.get("io") or next(iter(groups.values()))
-    workers = networks.most if networks.workers or networks.adaptive else default_workers(cluster.threads)
+    sized = networks.workers or networks.adaptive or cluster.kind in ("slurm", "kubernetes")
+    workers = networks.most if sized else default_workers(cluster.threads)
     slots = workers * networks.tasks
     own = forecast(plan, costs, slots)
     check(
@@ -152,7 +153,7 @@ def as_text(found: Planned) -> str:
         "",
         f"memory of a worker  {found.own.worker_bytes / 1e9:.2f} GB (measured)",
         "",
-        _cells(*_COLUMNS),
+        _cells(*(kind if title == "hours" else title for title in _COLUMNS)),
         _row("this", found.own),
     ]
     lines += [_row(name, forecast) for name, forecast in found.larger.items()]

@@ -36,7 +36,7 @@ class WorkerSource(Protocol):
         Parameters
         ----------
         wanted : mapping of str to int
-            Workers of each group that there should be.
+            Workers of each group that there should be, a multiple of those of a job.
         state : State
             What the scheduler has now.
 
@@ -157,7 +157,7 @@ class Demand:
         self._needed_at = -math.inf
 
     def workers(self, load: int, now: float) -> int:
-        """Workers there should be.
+        """Workers there should be: whole jobs.
 
         Parameters
         ----------
@@ -169,7 +169,9 @@ class Demand:
         adaptive = self._group.adaptive
         if adaptive is None:
             return self._group.least
-        needed = min(max(-(-load // self._group.tasks), adaptive.min), adaptive.max)
+        per_job = self._group.per_job
+        jobs = -(-load // (self._group.tasks * per_job))
+        needed = min(max(jobs * per_job, adaptive.min), adaptive.max)
         if needed >= self._workers:
             self._workers, self._needed_at = needed, now
         elif now - self._needed_at >= seconds_of(adaptive.idle):

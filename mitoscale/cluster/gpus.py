@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import takewhile
 from typing import Any
 
 from mitoscale.core.errors import InputError
@@ -16,16 +17,24 @@ def visible_gpus() -> list[str]:
     InputError
         If there is none.
     """
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    numbers = [str(i) for i in range(_count())]
-    if chosen is not None:
-        numbers = [name.strip() for name in chosen.split(",") if name.strip()] if numbers else []
-    if not numbers:
+    found = found_gpus()
+    if not found:
+        chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
         hidden = f" that CUDA_VISIBLE_DEVICES={chosen} lets through" if chosen is not None else ""
         raise InputError(
             f"kind cuda: no NVIDIA GPU found{hidden}; check nvidia-smi and pip install 'mitoscale[cuda]', or write kind: local"
         )
-    return numbers
+    return found
+
+
+def found_gpus() -> list[str]:
+    """The same; empty where there is none, or nothing that could be asked."""
+    chosen, count = os.environ.get("CUDA_VISIBLE_DEVICES"), _count()
+    if chosen is None or not count:
+        return [str(number) for number in range(count)]
+    # CUDA itself hides all GPUs behind the first number that there is not.
+    names = (name.strip() for name in chosen.split(","))
+    return list(takewhile(lambda name: name and (not name.isdigit() or int(name) < count), names))
 
 
 def gpu_plugins(gpu: str) -> list[Any]:

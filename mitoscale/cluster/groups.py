@@ -63,13 +63,15 @@ class Group(Settings):
     """Workers that are all alike."""
 
     workers: int | None = Field(default=None, ge=1)
-    """Worker processes; by default as many as a local machine has room for, one a GPU (cuda), else one."""
+    """Worker processes; by default as many as a local machine has room for, one a GPU (cuda), else those of one job."""
     threads: int | None = Field(default=None, ge=1, le=64)
     """Tasks a worker has in hand at once; by default 2 with a GPU, so that one reads and writes while the other computes."""
     memory: Memory | None = None
     """Memory limit of a worker, such as ``4 GiB``."""
-    gpus: int = Field(default=0, ge=0, le=1)
-    """GPUs of a worker: networks use one."""
+    gpus: int = Field(default=0, ge=0)
+    """0: none. Else each worker has one GPU, and a job or pod has this many GPUs and as many workers (slurm, kubernetes)."""
+    workers_per_job: int | None = Field(default=None, ge=1)
+    """Workers that one job starts, such as all of a node that is given as a whole (slurm); with GPUs one for each."""
     cpus: int | None = Field(default=None, ge=1)
     """CPUs a worker asks for (slurm, kubernetes); by default its tasks times the threads of one."""
     adaptive: Adaptive | None = None
@@ -78,6 +80,9 @@ class Group(Settings):
     """Queue options (slurm)."""
     environment: Mapping[str, str] = Field(default_factory=dict)
     """Environment variables of the workers."""
+    worker_options: tuple[str, ...] = ()
+    """Further options of the command that starts the workers (slurm, kubernetes): of ``dask worker``, or, with several GPUs, of
+    ``dask cuda worker``, such as ``--rmm-pool-size=16GB``."""
 
     @field_validator("environment")
     @classmethod
@@ -91,7 +96,20 @@ class Group(Settings):
     def _check(self) -> Self:
         if self.workers and self.adaptive:
             raise ValueError("give either workers or adaptive")
+        if self.gpus and self.workers_per_job not in (None, self.gpus):
+            raise ValueError(
+                f"workers_per_job {self.workers_per_job}: each GPU has one worker; leave it out with gpus: {self.gpus}"
+            )
+        limits = {"adaptive.min": self.adaptive.min, "adaptive.max": self.adaptive.max} if self.adaptive else {}
+        for name, number in {"workers": self.workers or 0, **limits}.items():
+            if number % self.per_job:
+                raise ValueError(f"{name} {number} is no multiple of {self.per_job}, the workers of a job")
         return self
+
+    @property
+    def per_job(self) -> int:
+        """Workers of one job or pod."""
+        return max(self.gpus, self.workers_per_job or 1)
 
     @property
     def tasks(self) -> int:
@@ -101,9 +119,9 @@ class Group(Settings):
     @property
     def least(self) -> int:
         """Workers there are from the start."""
-        return self.adaptive.min if self.adaptive else self.workers or 1
+        return self.adaptive.min if self.adaptive else self.workers or self.per_job
 
     @property
     def most(self) -> int:
         """Most workers there will be."""
-        return self.adaptive.max if self.adaptive else self.workers or 1
+        return self.adaptive.max if self.adaptive else self.workers or self.per_job

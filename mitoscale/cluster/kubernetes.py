@@ -54,7 +54,7 @@ def kubernetes_cluster(settings: ClusterSettings) -> Iterator[Connection]:
         for manifest in others:
             name = manifest["metadata"]["name"].removeprefix(f"{where.name}-")
             cluster.add_worker_group(name, custom_spec=manifest["spec"]["worker"])
-        pods = Pods(cluster, list(settings.all_groups))
+        pods = Pods(cluster, {name: group.per_job for name, group in settings.all_groups.items()})
         with Autoscaler(client, settings.all_groups, pods) as autoscaler:
             yield Connection(client=client, dashboard=cluster.dashboard_link, more_to_come=autoscaler.more_to_come)
 
@@ -66,13 +66,14 @@ class Pods:
     ----------
     cluster : dask_kubernetes.operator.KubeCluster
         Running.
-    groups : list of str
-        Our groups; the first is the operator's group ``default``.
+    per_pod : mapping of str to int
+        Our groups and how many workers a pod of each has; the first is the operator's group ``default``.
     """
 
-    def __init__(self, cluster: Any, groups: list[Any]) -> None:
+    def __init__(self, cluster: Any, per_pod: Mapping[Any, int]) -> None:
         self._cluster = cluster
-        self._names = {name: "default" if number == 0 else name for number, name in enumerate(groups)}
+        self._per_pod = per_pod
+        self._names = {name: "default" if number == 0 else name for number, name in enumerate(per_pod)}
         self._asked: dict[str, int] = {}
         self._missing = False
 
@@ -80,7 +81,7 @@ class Pods:
         """See :class:`mitoscale.cluster.autoscaling.WorkerSource`; which pods leave, the operator asks of the scheduler."""
         for name, number in wanted.items():
             if self._asked.get(name) != number:
-                self._cluster.scale(number, worker_group=self._names[name])
+                self._cluster.scale(number // self._per_pod[name], worker_group=self._names[name])
                 self._asked[name] = number
         self._missing = len(state.idle) < sum(wanted.values())
         return []
@@ -117,21 +118,33 @@ def manifests(settings: ClusterSettings) -> list[dict[str, Any]]:
 
 def _workers(name: str, group: Group, settings: ClusterSettings, where: Kubernetes) -> dict[str, Any]:
     memory = bytes_of(group.memory or "")
-    options = {"--nthreads": group.tasks, "--memory-limit": memory, "--resources": f"{name}={group.tasks}", "--death-timeout": 600}
-    command = ["dask", "worker", "--name", "$(DASK_WORKER_NAME)", "--no-dashboard"]
-    limits = {"cpu": str(group.cpus or group.tasks * settings.threads), "memory": str(memory)}
+    limits = {
+        "cpu": str((group.cpus or group.tasks * settings.threads) * group.per_job),
+        "memory": str(memory * group.per_job),
+    }
     if group.gpus:
         limits["nvidia.com/gpu"] = str(group.gpus)
     container = {
         "name": "worker",
         "image": where.image,
-        "args": [*command, *(str(part) for option in options.items() for part in option)],
+        "command": _worker_command(name, group, memory),
         "env": _variables(worker_environment(settings, group)),
         "resources": {"limits": limits, "requests": dict(limits)},
         "volumeMounts": [{"name": "store", "mountPath": where.mount}],
     }
     volumes = [{"name": "store", "persistentVolumeClaim": {"claimName": where.claim}}]
-    return {"replicas": group.least, "spec": {"containers": [container], "volumes": volumes}}
+    return {"replicas": group.least // group.per_job, "spec": {"containers": [container], "volumes": volumes}}
+
+
+def _worker_command(name: str, group: Group, memory: int) -> list[str]:
+    """What a pod runs; for several GPUs a worker each, once all of them are there."""
+    options = {"--nthreads": group.tasks, "--memory-limit": memory, "--resources": f"{name}={group.tasks}", "--death-timeout": 600}
+    given = [str(part) for option in options.items() for part in option]
+    arguments = ["worker", "--name", "$(DASK_WORKER_NAME)", "--no-dashboard", *given, *group.worker_options]
+    if group.gpus <= 1:
+        return ["dask", *arguments]
+    check = f'python -m mitoscale.cluster.job_gpus {group.gpus} && exec "$@"'
+    return ["sh", "-c", check, "sh", "dask", "cuda", *arguments]
 
 
 def _scheduler(settings: ClusterSettings, where: Kubernetes) -> dict[str, Any]:
@@ -141,7 +154,7 @@ def _scheduler(settings: ClusterSettings, where: Kubernetes) -> dict[str, Any]:
     container = {
         "name": "scheduler",
         "image": where.image,
-        "args": ["dask", "scheduler", "--host", "0.0.0.0"],
+        "command": ["dask", "scheduler", "--host", "0.0.0.0"],
         "env": _variables(inherited(configuration(settings))),
         "resources": {"limits": limits, "requests": dict(limits)},
         "ports": [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in names.items()],

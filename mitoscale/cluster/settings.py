@@ -131,6 +131,17 @@ class ClusterSettings(Settings):
         queued = self.kind in ("slurm", "kubernetes")
         if group.gpus and self.kind == "local":
             yield f"groups.{name}.gpus: kind local uses no GPU; write kind: cuda"
+        if group.gpus > 1 and self.kind == "cuda":
+            yield f"groups.{name}.gpus: a worker of kind cuda has one GPU; write gpus: 1 and workers: {group.gpus}"
+        if group.workers_per_job and self.kind != "slurm":
+            yield f"groups.{name}.workers_per_job: only kind slurm has jobs"
+        if group.worker_options and not queued:
+            yield f"groups.{name}.worker_options: only slurm and kubernetes start workers by a command"
+        if group.per_job > 1 and group.adaptive and self.kind == "kubernetes":
+            yield (
+                f"groups.{name}.adaptive: the Dask operator takes pods back by the name of their only worker, and these have "
+                f"{group.per_job}; give gpus: 1, or workers"
+            )
         if group.queue and self.kind != "slurm":
             yield f"groups.{name}.queue: only kind slurm has a queue"
         if group.adaptive and not queued:
@@ -159,7 +170,9 @@ class ClusterSettings(Settings):
     def with_someone_everywhere(self) -> ClusterSettings:
         """The same where groups that grow from none have one worker."""
         groups = {
-            name: group.model_copy(update={"adaptive": None, "workers": max(1, group.least)}) if group.adaptive else group
+            name: group.model_copy(update={"adaptive": None, "workers": max(group.per_job, group.least)})
+            if group.adaptive
+            else group
             for name, group in self.groups.items()
         }
         return self.model_copy(update={"groups": groups})
@@ -170,7 +183,7 @@ class ClusterSettings(Settings):
         Raises
         ------
         InputError
-            If the workers are not ours to start.
+            If the workers are not ours to start, or jobs do not divide them.
 
         Examples
         --------
@@ -182,5 +195,8 @@ class ClusterSettings(Settings):
         if not self.groups:
             return self.model_copy(update={"workers": workers})
         name: GroupName = "gpu" if "gpu" in self.groups else "io" if "io" in self.groups else "train"
+        per_job = self.groups[name].per_job
+        if workers % per_job:
+            raise InputError(f"--workers {workers}: a job of group {name} has {per_job} workers; give a multiple of {per_job}")
         group = self.groups[name].model_copy(update={"workers": workers, "adaptive": None})
         return self.model_copy(update={"groups": {**self.groups, name: group}})

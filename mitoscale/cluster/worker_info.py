@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from mitoscale.cluster.connection import no_pending_workers
 from mitoscale.core.errors import StoppedError
+
+_LOOK_SECONDS = 2.0
+"""How often one asks whether workers will still come."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +35,7 @@ class Answer:
     """What went wrong instead, one line."""
 
 
-def wait_for_workers(client: Any, count: int, seconds: float) -> None:
+def wait_for_workers(client: Any, count: int, seconds: float, more_to_come: Callable[[], bool] = no_pending_workers) -> None:
     """Wait until so many workers are there.
 
     Parameters
@@ -40,18 +46,23 @@ def wait_for_workers(client: Any, count: int, seconds: float) -> None:
         Workers wanted.
     seconds : float
         Longest wait.
+    more_to_come : callable
+        Raises StoppedError where none will come.
 
     Raises
     ------
     StoppedError
         If they are not.
     """
-    try:
-        client.wait_for_workers(count, timeout=seconds)
-    except TimeoutError as error:
-        raise StoppedError(
-            f"{len(client.nthreads())} of {count} workers came within {seconds:.0f} s; look at their logs and at the queue"
-        ) from error
+    ends = time.monotonic() + seconds
+    while (left := ends - time.monotonic()) > 0:
+        with suppress(TimeoutError):
+            client.wait_for_workers(count, timeout=min(left, _LOOK_SECONDS))
+            return
+        more_to_come()
+    raise StoppedError(
+        f"{len(client.nthreads())} of {count} workers came within {seconds:.0f} s; look at their logs and at the queue"
+    )
 
 
 def ask_workers(client: Any, question: Callable[[], Any]) -> list[Answer]:
@@ -66,7 +77,8 @@ def ask_workers(client: Any, question: Callable[[], Any]) -> list[Answer]:
     """
     facts = client.run_on_scheduler(_facts)
     values = client.run(question, on_error="return")
-    return sorted((_answer(where, facts[where], value) for where, value in values.items()), key=lambda a: (a.group, a.name))
+    answers = (_answer(where, facts[where], value) for where, value in values.items() if where in facts)  # some may have come since
+    return sorted(answers, key=lambda answer: (answer.group, answer.name))
 
 
 def _answer(where: str, facts: dict[str, Any], value: Any) -> Answer:

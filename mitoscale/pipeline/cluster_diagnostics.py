@@ -187,7 +187,7 @@ def check_cluster(settings: ClusterSettings, store: str | None, weights: tuple[s
     InputError
         If the cluster cannot be started, or the store cannot be written here.
     StoppedError
-        If not all workers come.
+        If not all workers come, with what is known of why.
     """
     names = weights or (DetectSettings().detector, SegmentSettings().sam)
     for name in names:
@@ -202,7 +202,7 @@ def check_cluster(settings: ClusterSettings, store: str | None, weights: tuple[s
         if folder:
             probe.prepare()
         with start(settings.with_someone_everywhere()) as cluster:
-            wait_for_workers(cluster.client, cluster.expected, wait)
+            wait_for_workers(cluster.client, cluster.expected, wait, cluster.placement.more_to_come)
             own = probe.look()
             workers = [_checked(answer, probe, own, gpus) for answer in ask_workers(cluster.client, probe.look)]
             return ClusterCheck(dashboard=cluster.dashboard_link, workers=tuple(workers))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from mitoscale.core.grid import COARSE
 from mitoscale.core.network_cost import as_text, pixels_per_voxel
 from mitoscale.report.content import Table
 from mitoscale.storage.ledger import LedgerEntry, last_line
@@ -14,6 +15,8 @@ _COUNTS = ("voxels", "network_pixels", "prompts")
 
 def stage_totals(entries: Iterable[LedgerEntry], given_up: dict[str, str]) -> dict[str, float]:
     """Tasks, quarantined tasks, counts and seconds of a stage, added up over its latest ledger lines.
+
+    The tasks are those of :meth:`mitoscale.core.plan.RunPlan.task_count`: those that make coarser levels are not among them.
 
     Parameters
     ----------
@@ -26,6 +29,8 @@ def stage_totals(entries: Iterable[LedgerEntry], given_up: dict[str, str]) -> di
     for entry in entries:
         if entry.name == "finished":
             totals["wall"] = entry.seconds.get("wall", 0.0)
+            continue
+        if entry.name.startswith(COARSE):
             continue
         totals["tasks"] += 1
         if entry.state == "quarantined":

@@ -40,13 +40,14 @@ SchedulerParameters=batch_sched_delay=0,sched_interval=2,sched_min_interval=0
 SlurmdParameters=config_overrides
 ReturnToService=2
 KillWait=2
+GresTypes=gpu
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool
 SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd.pid
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd.log
-NodeName={host} NodeAddr=127.0.0.1 CPUs=8 RealMemory=16000 State=UNKNOWN
+NodeName={host} NodeAddr=127.0.0.1 CPUs=8 RealMemory=16000 Gres=gpu:2 State=UNKNOWN
 PartitionName=cpu Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 PartitionName=gpu Nodes=ALL MaxTime=INFINITE State=UP
 """
@@ -68,7 +69,7 @@ def why_not() -> str:
 
 @contextmanager
 def slurm(folder: Path) -> Iterator[str]:
-    """Start a SLURM with partitions ``cpu`` and ``gpu`` of one node with 8 CPUs; yields the path of its ``slurm.conf``."""
+    """Start a SLURM of one node with 8 CPUs, and 2 GPUs that do not exist; yields the path of its ``slurm.conf``."""
     for name in ("state", "spool"):
         (folder / name).mkdir(parents=True)
     key = folder / "munge.key"
@@ -76,6 +77,9 @@ def slurm(folder: Path) -> Iterator[str]:
     key.chmod(0o400)
     conf = folder / "slurm.conf"
     conf.write_text(_CONF.format(host=socket.gethostname(), folder=folder, ports=_free_ports(2)))
+    for name in ("gpu0", "gpu1"):  # SLURM looks only whether there are such files
+        (folder / name).touch()
+    (folder / "gres.conf").write_text(f"NodeName={socket.gethostname()} Name=gpu File={folder}/gpu[0-1]\n")
     munge = [f"--{name}={folder}/munge.{suffix}" for name, suffix in _MUNGE_FILES.items()]
     with ExitStack() as stack:
         stack.enter_context(_daemon(["munged", "--foreground", "--force", *munge], conf, folder))

@@ -86,6 +86,10 @@ def test_workers_of_the_command_line_are_those_of_the_group_that_does_most() -> 
     assert ClusterSettings().with_workers(3).all_groups["io"].workers == 3
     groups = {"io": Group(workers=1), "gpu": Group(workers=1, threads=2)}
     changed = ClusterSettings(groups=groups).with_workers(5).groups
+    four = ClusterSettings(kind="slurm", host="10.0.0.5", groups={"gpu": Group(gpus=4, memory="1 GiB")})
+    assert (four.expected, four.with_workers(8).expected) == (4, 8)  # one job, two
+    with pytest.raises(InputError, match="--workers 6: a job of group gpu has 4 workers; give a multiple of 4"):
+        four.with_workers(6)
     with pytest.raises(InputError, match="--workers 3: kind address takes the workers as they are"):
         ClusterSettings(kind="address", address="tcp://h:1").with_workers(3)
     assert changed["gpu"] == Group(workers=5, threads=2) and changed["io"] == groups["io"]
@@ -132,6 +136,21 @@ def test_dask_settings_nested_or_dotted_leave_their_neighbours_alone(tmp_path: P
         ("groups: {io: {queue: {partition: cpu}}}", "only kind slurm has a queue"),
         ("groups: {io: {environment: {'A B': 1}}}", "no name of an environment variable"),
         ("kind: cuda\ngroups: {io: {workers: 1}}", "needs a group with gpus: 1"),
+        (
+            "kind: cuda\ngroups: {gpu: {gpus: 2}}",
+            "groups.gpu.gpus: a worker of kind cuda has one GPU; write gpus: 1 and workers: 2",
+        ),
+        ("groups: {gpu: {gpus: -1}}", "groups.gpu.gpus: Input should be greater than or equal to 0"),
+        ("groups: {gpu: {gpus: 4, workers: 6}}", "groups.gpu: workers 6 is no multiple of 4, the workers of a job"),
+        ("groups: {gpu: {gpus: 4, adaptive: {max: 6}}}", "groups.gpu: adaptive.max 6 is no multiple of 4"),
+        ("groups: {io: {workers_per_job: 4, adaptive: {min: 2, max: 8}}}", "groups.io: adaptive.min 2 is no multiple of 4"),
+        ("groups: {gpu: {gpus: 4, workers_per_job: 2}}", "workers_per_job 2: each GPU has one worker; leave it out with gpus: 4"),
+        ("groups: {io: {workers_per_job: 2}}", "groups.io.workers_per_job: only kind slurm has jobs"),
+        ("groups: {io: {worker_options: [--lifetime=1h]}}", "groups.io.worker_options: only slurm and kubernetes start workers"),
+        (
+            "kind: kubernetes\nkubernetes: {image: x, claim: y}\ngroups: {gpu: {gpus: 4, memory: 1 GiB, adaptive: {max: 8}}}",
+            "groups.gpu.adaptive: the Dask operator takes pods back by the name of their only worker.*give gpus: 1, or workers",
+        ),
         ("kind: slurm\ngroups: {io: {memory: 1 GiB}}", "needs host: an address of this machine"),
         ("kind: slurm\nhost: 10.0.0.1", "groups.io.memory: kind slurm needs to know how much memory"),
         ("kind: slurm\nhost: h\ngroups: {io: {memory: 1 GiB, adaptive: {min: 3, max: 2}}}", "min 3 is more than max 2"),

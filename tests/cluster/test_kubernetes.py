@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import importlib.util
 import json
+import subprocess
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,8 @@ def test_the_schema_would_find_a_mistake() -> None:
 def test_workers_offer_their_group_and_ask_for_what_they_need() -> None:
     cluster, gpu = (m["spec"] for m in manifests(SETTINGS))
     (worker,) = gpu["worker"]["spec"]["containers"]
-    options = dict(zip(worker["args"][5::2], worker["args"][6::2], strict=True))
+    assert worker["command"][:5] == ["dask", "worker", "--name", "$(DASK_WORKER_NAME)", "--no-dashboard"]
+    options = dict(zip(worker["command"][5::2], worker["command"][6::2], strict=True))
     assert options["--resources"] == "gpu=2" and options["--nthreads"] == "2"
     assert options["--memory-limit"] == str(48 * 2**30)
     assert worker["resources"]["limits"] == {"cpu": "4", "memory": str(48 * 2**30), "nvidia.com/gpu": "1"}
@@ -97,11 +99,46 @@ def test_workers_offer_their_group_and_ask_for_what_they_need() -> None:
     variables = {v["name"]: v["value"] for v in worker["env"]}
     assert variables["MITOSCALE_THREADS"] == "2" and variables["LEVEL"] == "3"
     (scheduler,) = cluster["scheduler"]["spec"]["containers"]
+    assert scheduler["command"][:2] == ["dask", "scheduler"]  # and no args: the image's own entry point is mitoscale
+    assert "args" not in worker and "args" not in scheduler
     inherited = next(v["value"] for v in scheduler["env"] if v["name"] == "DASK_INTERNAL_INHERIT_CONFIG")
     settings = json.loads(base64.urlsafe_b64decode(inherited))["distributed"]
     assert settings["scheduler"]["allowed-failures"] == 2 and settings["comm"]["timeouts"]["connect"] == "60 s"
     assert cluster["worker"]["replicas"] == 3 and gpu["worker"]["replicas"] == 0
     assert "nvidia.com/gpu" not in cluster["worker"]["spec"]["containers"][0]["resources"]["limits"]
+
+
+@needs_schemas
+def test_a_pod_of_several_gpus_has_a_worker_for_each() -> None:
+    group = Group(workers=8, gpus=4, memory="48 GiB", cpus=8, worker_options=("--rmm-pool-size=16GB",))
+    settings = SETTINGS.model_copy(update={"groups": {**SETTINGS.groups, "gpu": group}})
+    spec = manifests(settings)[1]["spec"]
+    check(spec, schema("DaskWorkerGroup"))
+    (container,) = spec["worker"]["spec"]["containers"]
+    assert spec["worker"]["replicas"] == 2
+    assert container["resources"]["limits"] == {"cpu": "32", "memory": str(192 * 2**30), "nvidia.com/gpu": "4"}
+    shell, command = container["command"][:3], container["command"][3:]
+    assert shell == ["sh", "-c", 'python -m mitoscale.cluster.job_gpus 4 && exec "$@"']
+    assert command[:6] == ["sh", "dask", "cuda", "worker", "--name", "$(DASK_WORKER_NAME)"]
+    options = dict(zip(command[7:-1:2], command[8:-1:2], strict=True))
+    assert options == {"--nthreads": "2", "--memory-limit": str(48 * 2**30), "--resources": "gpu=2", "--death-timeout": "600"}
+    assert command[-1] == "--rmm-pool-size=16GB"
+
+
+def test_the_command_of_a_pod_of_several_gpus_runs_what_follows_the_check(tmp_path: Path) -> None:
+    """By a real shell, with stand-ins for python and dask that print what they get."""
+    for name, code in (("python", 0), ("dask", 0)):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho {name} "$@"\nexit {code}\n')
+        (tmp_path / name).chmod(0o755)
+    group = Group(workers=4, gpus=4, memory="1 GiB")
+    settings = SETTINGS.model_copy(update={"groups": {"gpu": group}})
+    (container,) = manifests(settings)[0]["spec"]["worker"]["spec"]["containers"]
+    environment = {"PATH": f"{tmp_path}:/bin:/usr/bin"}
+    said = subprocess.run(container["command"], env=environment, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert said[0] == "python -m mitoscale.cluster.job_gpus 4" and said[1].startswith("dask cuda worker --name $(DASK")
+    (tmp_path / "python").write_text("#!/bin/sh\nexit 1\n")
+    ended = subprocess.run(container["command"], env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1 and not ended.stdout
 
 
 class Sizes:
@@ -116,12 +153,12 @@ class Sizes:
 
 def test_groups_are_resized_only_when_their_number_changes() -> None:
     operator = Sizes()
-    pods = Pods(operator, ["io", "gpu"])
+    pods = Pods(operator, {"io": 1, "gpu": 2})
     for gpus, there in ((0, 0), (4, 3), (4, 7)):
         state = State(load={}, idle={f"w{i}": True for i in range(there)})
         assert pods.keep({"io": 3, "gpu": gpus}, state) == []
         assert pods.more_to_come() is (there < 3 + gpus)
-    assert operator.asked == [("default", 3), ("gpu", 0), ("gpu", 4)]
+    assert operator.asked == [("default", 3), ("gpu", 0), ("gpu", 2)]
 
 
 def test_the_job_is_whole(tmp_path: Path) -> None:

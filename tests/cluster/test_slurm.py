@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -21,6 +24,8 @@ from mitoscale.cli.demo import _BLOCK, _OBJECTS, _SHAPE, SEED
 from mitoscale.cluster.bundle import StageTasks
 from mitoscale.cluster.cluster_file import load_cluster
 from mitoscale.cluster.clusters import start
+from mitoscale.cluster.gpus import found_gpus
+from mitoscale.cluster.placement import Place
 from mitoscale.cluster.worker_info import ask_workers
 from mitoscale.core.grid import Block
 from mitoscale.core.result import BlockResult
@@ -119,6 +124,90 @@ def test_a_group_grows_with_its_tasks_and_goes_when_there_are_none(
     assert len(logs) == 4, logs  # twice two
 
 
+def test_the_workers_of_a_job_come_and_go_together(conf: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mitoscale.cluster.autoscaling.ROUND_SECONDS", 1.0)
+    gpu = {"adaptive": {"min": 2, "max": 4, "idle": "2 s"}, "workers_per_job": 2, "memory": "1 GiB"}
+    file = cluster_file(tmp_path, gpu=gpu)
+    with start(load_cluster(file)) as cluster:
+
+        def names() -> list[str]:
+            return [answer.name for answer in ask_workers(cluster.client, dict)]
+
+        def running() -> list[str]:
+            return said(conf, "squeue", "-h", "-o", "%i", "-t", "R").split()
+
+        wait_until(lambda: len(names()) == 2)
+        (first,) = running()
+        assert names() == [f"gpu-{first}-0", f"gpu-{first}-1"]
+        assert "NumCPUs=2" in said(conf, "scontrol", "show", "job", first)
+        said(conf, "scancel", "--signal=KILL", "--full", first)
+        said(conf, "scancel", first)
+        wait_until(lambda: len(names()) == 2 and f"gpu-{first}-0" not in names() and first not in running())
+        (second,) = running()
+        assert names() == [f"gpu-{second}-0", f"gpu-{second}-1"]
+        results: list[BlockResult] = []
+        assert cluster.executor.run(StageTasks("detect", rested, resource="gpu"), row_of_blocks(24), on_result=results.append) == []
+        assert len(results) == 24
+        wait_until(lambda: len(names()) == 2)
+        wait_until(lambda: len(running()) == 1)
+    logs = {path.name for path in (tmp_path / "jobs").rglob("*-gpu-*.out")}
+    assert len(logs) == 3, logs  # the first, its successor, and one more while there was work for four
+
+
+def looked(dask_worker: Any) -> tuple[str, int, str, bool]:
+    """Runs on a worker: its GPUs, its memory limit, the threads of a task, and whether our plugin was there."""
+    manager = dask_worker.memory_manager
+    there = manager.memory_spill_fraction is False and manager.memory_target_fraction is False
+    return os.environ["CUDA_VISIBLE_DEVICES"], manager.memory_limit, os.environ["MITOSCALE_THREADS"], there
+
+
+def test_dask_cuda_starts_the_workers_of_a_job_of_several_gpus(conf: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no GPU: dask-cuda's own switch for tests leaves out what needs one (CPU affinity, RMM, device memory)."""
+    pytest.importorskip("dask_cuda", reason="dask-cuda is not installed: pip install 'mitoscale[cuda]'")
+    monkeypatch.setattr("mitoscale.cluster.autoscaling.ROUND_SECONDS", 1.0)
+    monkeypatch.setattr("mitoscale.cluster.slurm_script._gpu_check", lambda group, python: [])
+    environment = {"DASK_CUDA_TEST_DISABLE_DEVICE_SPECIFIC": "1", "CUDA_VISIBLE_DEVICES": "0,1"}
+    gpu = {"gpus": 2, "memory": "1 GiB", "cpus": 1, "threads": 2, "environment": environment}
+    with start(load_cluster(cluster_file(tmp_path, gpu=gpu))) as cluster:
+
+        def names() -> list[str]:
+            return [answer.name for answer in ask_workers(cluster.client, dict)]
+
+        jobs = []
+        for _ in range(2):
+            wait_until(lambda: len(names()) == 2 and not any(name.startswith(f"gpu-{job}") for job in jobs for name in names()))
+            (job,) = said(conf, "squeue", "-h", "-o", "%i", "-t", "R").split()
+            jobs.append(job)
+            assert names() == [f"gpu-{job}-0", f"gpu-{job}-1"]
+            assert sorted(cluster.client.run(looked).values()) == [("0,1", 2**30, "1", True), ("1,0", 2**30, "1", True)]
+            assert cluster.placement.of("gpu") == Place(resource="gpu", slots=4)
+            results: list[BlockResult] = []
+            assert (
+                cluster.executor.run(StageTasks("detect", rested, resource="gpu"), row_of_blocks(4), on_result=results.append) == []
+            )
+            said(conf, "scancel", job)
+        assert len(set(jobs)) == 2
+
+
+def test_gpus_that_there_are_not_are_one_clear_line(conf: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = _check(cluster_file(tmp_path, gpu={"gpus": 3, "memory": "1 GiB"}))
+    told = "group gpu: the queue refuses its jobs" if find_spec("dask_cuda") else "3 GPUs in a job need dask-cuda"
+    assert ended.code == 1 and told in ended.err and len(ended.err.splitlines()) == 1
+
+
+@pytest.mark.skipif(find_spec("pynvml") is None, reason="nvidia-ml-py is not installed: pip install 'mitoscale[cuda]'")
+@pytest.mark.skipif(bool(found_gpus()), reason="this machine has a GPU")
+@pytest.mark.parametrize("gpus", [1, 2] if find_spec("dask_cuda") else [1])
+def test_a_job_without_its_gpus_says_so_in_its_log_and_here(gpus: int, conf: str, tmp_path: Path) -> None:
+    """This SLURM gives out GPUs that do not exist."""
+    file = cluster_file(tmp_path, io={"memory": "1 GiB"}, gpu={"gpus": gpus, "memory": "1 GiB", "workers": 5 * gpus})
+    ended = finish(begin("cluster", "check", file, "--wait", "90"))
+    line = f"mitoscale: the job sees 0 NVIDIA GPUs, and its group asks for gpus: {gpus}"
+    logs = [path.read_text() for path in (tmp_path / "jobs").rglob("*-gpu-*.err")]
+    assert len(logs) >= 5 and all(line in text for text in logs)
+    assert ended.code == 4 and line in ended.err, ended.err
+
+
 def rested(key: Block) -> BlockResult:
     """Takes a second."""
     time.sleep(1)
@@ -166,7 +255,7 @@ def test_jobs_that_cannot_start_stop_the_run_and_not_the_queue(conf: str, tmp_pa
     file = cluster_file(tmp_path, io={"workers": 5, "memory": "1 GiB", "queue": {"prologue": ["exit 1"]}})
     ended = finish(begin("run", str(tmp_path / "phantom.tif"), str(tmp_path / "run"), "--segmenter", "unet", "--cluster", file))
     assert ended.code == 4, ended.err
-    assert "5 jobs of group io ended before their worker came; see the logs in" in ended.err
+    assert "5 jobs of group io ended before their workers came; see the logs in" in ended.err
     assert len(list((tmp_path / "jobs").rglob("*.out"))) == 5
 
 

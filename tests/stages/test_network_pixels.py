@@ -56,6 +56,8 @@ def test_plan_tells_device_hours_for_a_teravoxel(run: str, mitoscale: Call) -> N
     assert here == pytest.approx(detect["network_pixels_per_voxel"], abs=0.01)
     assert large > here, "inner blocks have a margin on all sides"
     assert rate == pytest.approx(detect["network_pixels"] / detect["network_seconds"] / 1e6, rel=0.01, abs=0.01)
+    heads = [line.split() for line in ended.out.splitlines() if line.startswith(("stage", " "))]
+    assert sum("CPU-hours" in head for head in heads) == 2, "both tables name their unit"
     assert hours == pytest.approx(large * 1e12 / (detect["network_pixels"] / detect["network_seconds"]) / 3600, rel=0.01)
 
 
