@@ -51,10 +51,11 @@ def flat_runs(image: np.ndarray) -> Runs:
         cells = np.pad(plane, missing, mode="edge") if any(n for _, n in missing) else plane
         cells = cells.reshape(cells.shape[0] // CELL, CELL, cells.shape[1] // CELL, CELL)
         first = cells[:, 0, :, 0]
-        flat = (first == cells[:, -1, :, -1]) & (first == cells[:, CELL // 2, :, CELL // 2])
-        if not flat.any():  # as in all slices without padding
+        y, x = np.nonzero(first == cells[:, -1, :, -1])
+        also = first[y, x] == cells[y, CELL // 2, x, CELL // 2]
+        if not also.any():  # as in all slices without padding
             continue
-        y, x = np.nonzero(flat)
+        y, x = y[also], x[also]
         kept = (cells[y, :, x, :] == first[y, x][:, None, None]).all((1, 2))
         y, x = y[kept], x[kept]
         value = bins_of(first[y, x]).astype(np.int64)

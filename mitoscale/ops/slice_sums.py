@@ -16,7 +16,8 @@ from mitoscale.ops.padding_detection import CELL, Runs, flat_plane
 AHEAD = 2
 """A slice is compared with so many after it."""
 
-_ROWS = 2**16
+_STRIP = 128
+"""Rows of a slice that are worked on at once: what fits into the cache."""
 
 _PAIR = ("cells", "a", "b", "aa", "bb", "ab")
 
@@ -59,7 +60,7 @@ def slice_sums(image: np.ndarray, runs: Runs, depth: int) -> Sums:
         a = means[z][tissue[z]]
         sums["tissue"][z], sums["sum"][z], sums["squares"][z] = len(a), a.sum(), (a * a).sum()
         sums["edges"][z] = _squared_steps(image[z], kind)
-        sums["digest"][z] = xxhash.xxh3_64_intdigest(np.ascontiguousarray(image[z]).tobytes())
+        sums["digest"][z] = xxhash.xxh3_64_intdigest(np.ascontiguousarray(image[z]).data)
         for ahead in range(1, AHEAD + 1):
             if z + ahead >= len(image):
                 continue
@@ -89,12 +90,17 @@ def _squared_steps(plane: np.ndarray, kind: np.dtype) -> Any:
     if plane.dtype != np.uint8:
         step = np.diff(plane.astype(kind), axis=1).ravel()
         return step @ step
-    left, right = plane[:, :-1], plane[:, 1:]
-    step = np.maximum(left, right) - np.minimum(left, right)
-    squares = np.multiply(step, step, dtype=np.uint16)
-    total = np.int64(0)
-    for first in range(0, len(squares), _ROWS):  # so many rows of squares fit into 32 bits
-        total += np.add.reduce(squares[first : first + _ROWS], axis=0, dtype=np.uint32).sum(dtype=np.int64)
+    total, width = 0, max(plane.shape[1] - 1, 0)
+    larger, smaller = np.empty((2, _STRIP, width), np.uint8)
+    squares = np.empty((_STRIP, width), np.uint16)
+    for first in range(0, len(plane), _STRIP):
+        left, right = plane[first : first + _STRIP, :-1], plane[first : first + _STRIP, 1:]
+        n = len(left)
+        np.maximum(left, right, out=larger[:n])
+        np.minimum(left, right, out=smaller[:n])
+        np.subtract(larger[:n], smaller[:n], out=larger[:n])
+        np.multiply(larger[:n], larger[:n], out=squares[:n], dtype=np.uint16)
+        total += int(np.add.reduce(squares[:n], axis=0, dtype=np.uint32).sum(dtype=np.int64))
     return total
 
 

@@ -18,6 +18,8 @@ _WINDOW = (1, 384, 384)
 """Voxels of a window."""
 _WINDOWS = (3, 3, 3)
 """Windows along each axis, at most."""
+_STEP = (1, 128, 128)
+"""Windows begin where chunks do, so that few are read."""
 
 
 def membranes_seem_bright(plan: RunPlan, grey: VolumeGrey, image: Array | Reader) -> bool:
@@ -33,7 +35,7 @@ def membranes_seem_bright(plan: RunPlan, grey: VolumeGrey, image: Array | Reader
         Level 0; windows that cannot be read are left out.
     """
     found = []
-    for start in product(*map(_starts, plan.region.start, plan.region.stop, _WINDOW, _WINDOWS)):
+    for start in product(*map(_starts, plan.region.start, plan.region.stop, _WINDOW, _WINDOWS, _STEP)):
         stop = tuple(min(a + n, b) for a, n, b in zip(start, _WINDOW, plan.region.stop, strict=True))
         region = Region(start=start, stop=stop)
         try:
@@ -46,8 +48,9 @@ def membranes_seem_bright(plan: RunPlan, grey: VolumeGrey, image: Array | Reader
     return seem_bright(found)
 
 
-def _starts(low: int, high: int, length: int, most: int) -> list[int]:
-    """Where windows begin: evenly spread, and only as many as fit side by side."""
+def _starts(low: int, high: int, length: int, most: int, step: int) -> list[int]:
+    """Where windows begin: about evenly spread, and only as many as fit side by side."""
     free = max(high - low - length, 0)
     count = min(most, -(-(high - low) // length))
-    return [low + int(free * (2 * i + 1) / (2 * count)) for i in range(count)]
+    starts = [low + int(free * (2 * i + 1) / (2 * count)) for i in range(count)]
+    return [max(low, start // step * step) for start in starts]
