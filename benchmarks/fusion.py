@@ -2,6 +2,7 @@
 
     python benchmarks/fusion.py DATA                           # epfl, vnc, mitoem_r and cardiac, four slices of each
     python benchmarks/fusion.py DATA --only vnc --set gate_nm=60 --set min_score=0.4      # other settings of the fusion
+    python benchmarks/fusion.py DATA --only epfl --slices 134,140,146,152,158,163         # other slices, with a cache of their own
 
 DATA is a folder with ``epfl/``, ``vnc/``, ``mitoem_r/`` and ``cardiac/``. Foregrounds are kept in ``--cache`` and used again, so
 that settings of the fusion can be tried for little. Scores are of slices (2D); linking and stitching have no part in them. Of
@@ -13,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,9 +101,9 @@ def scores(labels: np.ndarray, truth: np.ndarray, border: int) -> dict[str, floa
     return {"iou": foreground["iou"], "sa50_2d": objects["sa50"], "msa_2d": objects["msa"]}
 
 
-def measure(name: str, data: Path, cache: Path, changes: dict[str, Any]) -> list[dict[str, Any]]:
+def measure(name: str, volume: Volume, data: Path, cache: Path, changes: dict[str, Any]) -> list[dict[str, Any]]:
     """A row each for the U-Net alone and for the fusion."""
-    volume, detect = VOLUMES[name], DetectSettings()
+    detect = DetectSettings()
     image, foreground, unet_seconds = foreground_of(volume, data, detect, cache / f"{name}.npz")
     truth, segment = truth_of(volume, data), SegmentSettings.model_validate(changes)
     fusion = Fusion(detect=detect, segment=segment, spacing=volume.spacing)
@@ -129,6 +130,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--only", action="append", choices=list(VOLUMES))
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of SegmentSettings")
+    parser.add_argument("--slices", help="of the one volume that --only names")
     parser.add_argument("--cache", type=Path, default=Path("fusion-cache"))
     parser.add_argument("--threads", type=int)
     parser.add_argument("--out", type=Path)
@@ -137,11 +139,18 @@ def main() -> None:
     changes = dict(text.split("=", 1) for text in arguments.set)
     rows: list[dict[str, Any]] = []
     for name in arguments.only or VOLUMES:
-        for row in measure(name, arguments.data, arguments.cache, changes):
+        volume, cache = VOLUMES[name], arguments.cache
+        if arguments.slices:
+            volume = replace(volume, slices=tuple(map(int, arguments.slices.split(","))))
+            cache = cache / arguments.slices
+        for row in measure(name, volume, arguments.data, cache, changes):
             rows.append(row)
             print("  ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{v}" for k, v in row.items()), flush=True)
     if arguments.out:
-        arguments.out.write_text(json.dumps({"settings": changes, "rows": rows}, indent=2) + "\n", encoding="utf-8")
+        arguments.out.write_text(
+            json.dumps({"settings": changes, "slices": arguments.slices or "default", "rows": rows}, indent=2) + "\n",
+            encoding="utf-8",
+        )
 
 
 if __name__ == "__main__":

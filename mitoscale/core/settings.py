@@ -104,6 +104,9 @@ class SegmentSettings(Settings):
     """... or its mean foreground probability is below this."""
     min_score: float = 0.3
     """Profiles for which SAM's predicted IoU x stability is lower are dropped."""
+    min_mask_mean: float = 0.5
+    """SAM's masks of which the mean foreground probability is lower are not taken, and their profiles stay as they are: what they
+    hold is more likely another organelle than a mitochondrion."""
     min_profile_nm2: float = 2_500.0
     """Smaller 2D profiles that meet no block border are dropped."""
     link_iou: float = 0.15

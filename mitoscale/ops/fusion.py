@@ -4,8 +4,9 @@ One way for everyone: ``segment`` does it in blocks, ``compare`` on the slices i
 (and which of them the segmenter is asked for), its masks, :meth:`Fusion.fuse`, and :meth:`Fusion.link`.
 
 Where the foreground is sure it decides; where it is not, the segmenter does: its masks may claim what the foreground gives a low
-probability, profiles that it does not believe in are dropped, and it is not asked where there is nothing unsure. What a
-profile has of the foreground and no mask claims stays with it, so nothing else is lost.
+probability, as long as it is more likely than not for a mask as a whole; profiles that it does not believe in are dropped, and it
+is not asked where there is nothing unsure. What a profile has of the foreground and no mask claims stays with it, so nothing
+else is lost.
 """
 
 from __future__ import annotations
@@ -142,6 +143,7 @@ class Fusion:
             kept = self.kept([m for m in answers if not dropped[m.profile]])
             claimed = self._within(paint(plane.shape, kept), foreground[z])
             claimed[plane > asked] = 0  # sure of those, the foreground decides
+            claimed = self._believed(claimed, foreground[z])
             labels[z] = fill_unclaimed(claimed, np.where(dropped[plane], 0, plane))
             own[z] = (claimed > 0) & (claimed == labels[z])
             scores[z] = score_of_profiles(kept)
@@ -153,6 +155,13 @@ class Fusion:
             return np.where(foreground >= min(self.segment.unsure_from, self.detect.threshold), painted, 0)
         within, distance = foreground >= self.detect.threshold, self.segment.gate_nm / self.spacing[1]
         return clip_to_foreground(painted, within, distance, self.aspect)
+
+    def _believed(self, claimed: np.ndarray, foreground: np.ndarray) -> np.ndarray:
+        """Without the masks that the foreground as a whole speaks against: other organelles, of which it is sure of a part."""
+        if self.segment.asks_all:
+            return claimed
+        pixels, total = np.bincount(claimed.ravel()), np.bincount(claimed.ravel(), foreground.ravel())
+        return np.where((total < self.segment.min_mask_mean * pixels)[claimed], 0, claimed)
 
     def _dropped(self, plane: np.ndarray, answers: Sequence[Mask], asked: int) -> np.ndarray:
         """(N + 1,) bool: profiles of a slice that the segmenter does not believe in; never one that the border cuts."""

@@ -96,6 +96,18 @@ def test_masks_claim_what_is_unsure_and_lose_nothing() -> None:
     assert fused.scores[0].tolist() == [0, 0.75]
 
 
+def test_a_mask_that_the_foreground_speaks_against_is_not_taken() -> None:
+    """A body with a clear outline, such as a multivesicular one, of which the foreground is sure of a small part."""
+    foreground = np.zeros((1, 40, 60), np.float32)
+    foreground[0, 5:35, 5:35], foreground[0, 10:20, 10:20] = 0.3, 0.8  # mean 0.36
+    body = Mask(y0=5, x0=5, mask=np.ones((30, 30), bool), score=0.9, profile=1)
+    found = fusion().profiles(foreground)
+    np.testing.assert_array_equal(fusion().fuse(foreground, found, [[body]]).labels, found.labels)
+    assert (fusion(min_mask_mean=0.3).fuse(foreground, found, [[body]]).labels > 0).sum() == 900
+    wide = fusion(gate_nm=200.0)  # masks are told how far they may go instead
+    assert (wide.fuse(foreground, wide.profiles(foreground), [[body]]).labels > 0).sum() == 900
+
+
 def test_sure_profiles_are_not_given_away() -> None:
     """A mask that covers a sure neighbour leaves it alone."""
     found = fusion().profiles(stack())
