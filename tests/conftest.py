@@ -6,12 +6,14 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from mitoscale.ops.phantom import make_phantom
 from mitoscale.storage.tiff_writing import write_tiff
+from s3_server import S3Server, serving
 
 # The plug-in predictors are named like anyone's, so their module must be importable wherever a test begins.
 sys.path.insert(0, str(Path(__file__).parent / "end_to_end"))
@@ -54,3 +56,18 @@ def finished(mitoscale: Call, stack: Stack, tmp_path_factory: pytest.TempPathFac
         ended = mitoscale("run", stack.image, run, *stack.exact())
     assert ended.code == 0, ended.err
     return Finished(run=run, ended=ended, ledger_scans=sum(scans.values()))
+
+
+@pytest.fixture(scope="module")
+def s3_server() -> Iterator[S3Server]:
+    """A server whose bucket ``em-data`` is empty; the environment names it."""
+    with serving("em-data") as server, pytest.MonkeyPatch.context() as patch:
+        for name, value in server.environment.items():
+            patch.setenv(name, value)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def s3(s3_server: S3Server) -> Any:
+    """A client of that server."""
+    return s3_server.client()

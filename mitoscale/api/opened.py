@@ -14,11 +14,13 @@ from mitoscale.core.geometry import Spacing
 from mitoscale.core.plan import RunPlan
 from mitoscale.corrections.apply import current_corrections
 from mitoscale.pipeline.status import RunProgress, progress
+from mitoscale.storage.addresses import join
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.lazy import LazyArray
 from mitoscale.storage.ome import is_ome_zarr
 from mitoscale.storage.sources.ome_levels import levels
+from mitoscale.storage.stored_files import is_file
 from mitoscale.storage.tables import read_table
 
 if TYPE_CHECKING:
@@ -119,7 +121,7 @@ class OpenedRun:
         InputError
             If there is none yet, or ``mitoscale clean`` has removed it.
         """
-        if not Path(self._folder.foreground).is_dir():
+        if not is_file(join(self._folder.foreground, "zarr.json")):
             cure = "mitoscale clean removed it" if pipeline.finished(self._run, "detect") else "detect has not begun"
             raise InputError(f"{self.path} has no foreground: {cure}")
         return Levels("foreground", [self._folder.foreground], [self.voxel_size])
@@ -155,7 +157,7 @@ class OpenedRun:
 
     def _levels(self, name: str, root: str, stage: str) -> Levels:
         spec = self._run.plan.spec
-        if not Path(root, "0").is_dir():
+        if not is_file(join(root, "0", "zarr.json")):
             raise InputError(f"{self.path} has no {name} yet: {stage} has not begun")
         if pipeline.finished(self._run, stage) and (gone := pipeline.missing_shards(self._run, stage)):
             raise InputError(f"{self.path} lacks the {name} of {len(gone)} blocks ({gone[0]}); start the same run again")

@@ -77,6 +77,6 @@ def _keep(out: Path, result: dict[str, Any]) -> None:
     history, picture = out.with_suffix(".adapt.json"), out.with_suffix(".adapt.png")
     write_json(str(history), {name: result[name] for name in ("history", "refused", "seconds")})
     with np.load(result["pictured"]) as arrays:
-        save_png(picture, adaptation_picture(arrays["image"], arrays["before"], arrays["after"], tuple(result["pixel"])))
+        save_png(str(picture), adaptation_picture(arrays["image"], arrays["before"], arrays["after"], tuple(result["pixel"])))
     Path(result["pictured"]).unlink()
     click.echo(f"history    {history}, {picture}")

@@ -20,9 +20,9 @@ def apply(run: str) -> None:
     from mitoscale.core.errors import InputError
     from mitoscale.corrections.apply import apply_edits
     from mitoscale.corrections.editor import told
-    from mitoscale.pipeline import closing_of, finished, load, locked
+    from mitoscale.pipeline import closing_of, finished, load_local, locked
 
-    there = load(run)
+    there = load_local(run, "mitoscale apply")
     with locked(there.plan.run):
         closing = closing_of(there, "relabel")
         if closing is None or not finished(there, "measure"):

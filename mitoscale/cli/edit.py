@@ -48,10 +48,10 @@ def _command(name: str, *parameters: Callable[..., Any]) -> Callable[[Callable[.
 @contextmanager
 def _editor(ctx: click.Context) -> Iterator[Editor]:
     from mitoscale.corrections.editor import editing
-    from mitoscale.pipeline import load
+    from mitoscale.pipeline import load_local
 
     assert ctx.parent is not None
-    there = load(ctx.parent.params["run"])
+    there = load_local(ctx.parent.params["run"], "mitoscale edit")
     _check_finished(there)
     with editing(there.plan) as editor:
         yield editor
@@ -156,11 +156,11 @@ def list_edits(ctx: click.Context) -> None:
     from mitoscale.core.edit import in_force
     from mitoscale.corrections.editor import told
     from mitoscale.corrections.replay import Corrections
-    from mitoscale.pipeline import load
+    from mitoscale.pipeline import load_local
     from mitoscale.storage.edit_log import EditLog
 
     assert ctx.parent is not None
-    there = load(ctx.parent.params["run"])
+    there = load_local(ctx.parent.params["run"], "mitoscale edit")
     _check_finished(there)
     plan = there.plan
     made = Corrections.of(plan, in_force(EditLog(plan.run, plan.settings.convert.fingerprint).read())).applied

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 import psutil
 
@@ -19,7 +17,9 @@ from mitoscale.core.request import RunRequest
 from mitoscale.pipeline import load, make_plan, settings_for
 from mitoscale.pipeline.calibration import calibrate, measured
 from mitoscale.stages.source import open_source
+from mitoscale.storage.addresses import join
 from mitoscale.storage.layout import free_bytes
+from mitoscale.storage.stored_files import is_file
 
 LARGER = {"1 TB": 1e12, "10 TB": 1e13, "100 TB": 1e14}
 """Bytes of the volumes that are told as well."""
@@ -67,12 +67,12 @@ def planned(src: str, blocks: int, into: str, request: RunRequest, cluster: Clus
     InputError
         If the run cannot fit.
     """
-    if Path(src, "run.json").exists():
+    if is_file(join(src, "run.json")):
         there = load(src)
         plan, costs = there.plan, measured(there)
     else:
         source = open_source(src, request.voxel_size, request.reading)
-        plan = make_plan(source, os.path.join(into, "mitoscale-run"), settings_for(source, request, cluster.threads))
+        plan = make_plan(source, join(into, "mitoscale-run"), settings_for(source, request, cluster.threads))
         tell(source)
         costs = calibrate(plan, blocks)
     groups = cluster.all_groups

@@ -60,5 +60,5 @@ def prompt(volume: str, z: int, everything: bool, sam: str, out: str | None, **o
         click.echo(f"mask {mask.profile:<4} score {mask.score:.3f}  {pixels} pixels  {pixels * area:.4f} um^2")
     if not found.masks:
         click.echo("SAM answered with no mask")
-    save_png(Path(out), answers_picture(found, (grey.spacing[1], grey.spacing[2]), points, boxes))
+    save_png(out, answers_picture(found, (grey.spacing[1], grey.spacing[2]), points, boxes))
     click.echo(f"picture    {out}")

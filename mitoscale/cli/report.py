@@ -62,9 +62,9 @@ def _check(run: str, against: str) -> None:
     """Raise before anything is done."""
     from mitoscale.core.errors import InputError
     from mitoscale.evaluation.run_difference import check_comparable
-    from mitoscale.pipeline import finished, load
+    from mitoscale.pipeline import finished, load_local
 
-    pair = load(run), load(against)
+    pair = load_local(run, "--against"), load_local(against, "--against")
     check_comparable(pair[0].plan, pair[1].plan)
     for one in pair:
         if not finished(one, "measure"):

@@ -27,7 +27,8 @@ def run(src: str, run: str, request: RunRequest, cluster: str | None, workers: i
     """Find mitochondria in SRC and keep everything in RUN.
 
     SRC is a TIFF, a folder or glob of TIFF, PNG or JPEG slices, HDF5 (file.h5:/dataset), MRC, raw bytes (--shape, --dtype), or an
-    OME-Zarr, Zarr array, N5 or Neuroglancer precomputed volume: by path, or as s3://, gs:// or https:// address.
+    OME-Zarr, Zarr array, N5 or Neuroglancer precomputed volume: by path, or as s3://, gs:// or https:// address. RUN is a folder or
+    an s3:// address; credentials come from where AWS's own tools look for them.
 
     \b
     Example:  mitoscale run stack.tif RUN --voxel-size 5,5,5

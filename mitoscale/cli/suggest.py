@@ -33,7 +33,7 @@ def suggest(run: str, count: int, size: int, edits: bool, out: str) -> None:
     from mitoscale.pipeline.window_pairs import LIST_NAME, write_pairs
     from mitoscale.storage.layout import check_new, check_writable
 
-    there = pipeline.load(run)
+    there = pipeline.load_local(run, "mitoscale suggest")
     check_new(out, "--out")
     folder = Path(out).absolute()
     check_writable(str(folder.parent))

@@ -117,7 +117,7 @@ def _nothing_left(out: str) -> Iterator[None]:
     from pathlib import Path
 
     from mitoscale.core.errors import MitoscaleError
-    from mitoscale.storage.layout import remove_tree
+    from mitoscale.storage.stored_files import remove_tree
 
     folder = Path(out).with_suffix(".windows")
     there = folder.exists()
@@ -133,12 +133,12 @@ def _edited(fields: dict[str, Any]) -> str:
     """The list of a run's corrected windows, written beside the weights; a training that was stopped finds those it began with."""
     from pathlib import Path
 
-    from mitoscale.pipeline import load
+    from mitoscale.pipeline import load_local
     from mitoscale.pipeline.edited_windows import corrected_windows
     from mitoscale.pipeline.window_pairs import LIST_NAME, write_pairs
     from mitoscale.storage.layout import check_new
 
-    run, out = load(fields["volume"]), Path(fields["out"])
+    run, out = load_local(fields["volume"], "--from-edits"), Path(fields["out"])
     folder = out.with_suffix(".windows")
     if not (folder / LIST_NAME).is_file() or not out.with_suffix(".checkpoint").exists():
         check_new(str(folder), "--from-edits writes its windows there:")

@@ -37,7 +37,7 @@ def view(run: str, other: str | None, bind: str, port: int, no_browser: bool, as
     from mitoscale.stages.grey_statistics import read_grey
     from mitoscale.viewer.view import viewer
 
-    there = pipeline.load(run)
+    there = pipeline.load_local(run, "mitoscale view")
     truth = open_labels(other) if other else None
     if not there.plan.settings.convert.in_place and not os.path.isdir(there.plan.image):
         raise InputError(f"{run} has no image yet; start it with mitoscale run")

@@ -23,8 +23,9 @@ from mitoscale.corrections.tables import write_tables
 from mitoscale.ops.downsample import mode_downsample
 from mitoscale.stages.pyramid import coarse_shards, write_coarse
 from mitoscale.storage.arrays import open_array
-from mitoscale.storage.layout import read_json, remove_tree, write_json
+from mitoscale.storage.layout import read_json, write_json
 from mitoscale.storage.ome import consolidate_again
+from mitoscale.storage.stored_files import remove_tree
 
 NAME = "mitochondria_corrected"
 """Name of the corrected labels beside the run's own."""

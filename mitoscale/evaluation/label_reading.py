@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from pydantic import SkipValidation
@@ -15,12 +13,14 @@ from mitoscale.core.grid import index_of
 from mitoscale.core.source_choices import Reading
 from mitoscale.stages.block_states import ledger_codes
 from mitoscale.stages.outputs import tasks_without_shards
+from mitoscale.storage.addresses import absolute
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.ome import is_ome_zarr
 from mitoscale.storage.run_json import read_plan
 from mitoscale.storage.sources.kinds import look_at, open_reader
 from mitoscale.storage.sources.ome_zarr import attributes_of
 from mitoscale.storage.sources.reader import Reader
+from mitoscale.storage.stored_files import is_file
 
 _DONE, _NOT_DONE = 1, 2
 """What the ledger says of a block's labels."""
@@ -98,7 +98,7 @@ def open_labels(path: str, reading: Reading | None = None, *, real: bool = False
         If there is nothing there that holds labels, or a run has not finished them.
     """
     named, region = path, None
-    if Path(RunFolder(path).run_json).is_file():
+    if is_file(RunFolder(path).run_json):
         path, region = _labels_of_run(path)
     reader = open_reader(path, reading, labels=True)
     if np.dtype(reader.dtype).kind not in ("biuf" if real else "biu"):
@@ -143,7 +143,7 @@ def _made_here(path: str) -> bool:
 
 def _labels_of_run(path: str) -> tuple[str, Region | None]:
     """The labels group of a run whose relabel stage has ended, and the part it worked on."""
-    run = RunFolder(os.path.abspath(path))
+    run = RunFolder(absolute(path))
     plan = read_plan(run)
     written = ledger_codes(plan, "relabel", lambda entry: _DONE if entry.state == "done" else _NOT_DONE)
     there = int(np.count_nonzero(written))

@@ -18,9 +18,11 @@ from mitoscale.export.all_kinds import kind_of
 from mitoscale.export.exported import Content
 from mitoscale.export.kind import Kind
 from mitoscale.export.renumber import labels_of
+from mitoscale.storage.addresses import is_remote
 from mitoscale.storage.atomic import remove_left_over, replacing
 from mitoscale.storage.exclusive import exclusively
 from mitoscale.storage.layout import RunFolder, check_new, check_writable
+from mitoscale.storage.stored_files import is_file
 from mitoscale.storage.tables import write_csv
 
 _TABLES = {
@@ -102,7 +104,7 @@ def _check_target(request: Request, run: str) -> None:
         raise InputError("--to is empty; give the file or folder to make")
     if "://" in target:
         raise InputError(f"--to {target} is an address; export to a local path, then copy it there")
-    inside = request.run if _within(target, run) else _run_around(target)
+    inside = request.run if not is_remote(run) and _within(target, run) else _run_around(target)
     if inside is not None:
         raise InputError(
             f"--to {target} lies in the run folder {inside}, which holds the run's own files alone; give a path outside"
@@ -123,13 +125,15 @@ def _content(request: Request, there: pipeline.Run, kind: Kind) -> Content:
         raise InputError(f"{run} was made without --mask: it has no cells")
     folder = RunFolder(plan.run)
     group, objects = plan.labels, folder.objects
+    if request.edits and is_remote(plan.run):
+        raise InputError(f"--edits: {run} lies in an object store, where there are no corrections; leave it away")
     if request.edits:
         group, objects = current_corrections(plan, pipeline.closing_of(there, "relabel"))
         if request.table in ("detections", "edges", "cells"):
             raise InputError(f"--edits changes objects alone; leave it away for --table {request.table}")
     if kind.labels:
         _check_labels(there, run)
-    if kind.objects and not (pipeline.finished(there, "measure") and os.path.isfile(objects)):
+    if kind.objects and not (pipeline.finished(there, "measure") and is_file(objects)):
         raise InputError(f"{run} has not measured its objects yet; finish it with mitoscale run")
     region = Region.of_shape(plan.spec.shape) if request.region is None else Region.parse(request.region, plan.spec.shape)
     if region.intersection(plan.region) is None:
@@ -138,7 +142,7 @@ def _content(request: Request, there: pipeline.Run, kind: Kind) -> Content:
         raise InputError(f"--level {request.level} is not there: {run} has the levels 0 to {len(plan.spec.factors) - 1}")
     name, stage = _TABLES[request.table or "objects"]
     table = objects if name == "objects" else getattr(folder, name)
-    if not kind.labels and not (pipeline.finished(there, stage) and os.path.isfile(table)):
+    if not kind.labels and not (pipeline.finished(there, stage) and is_file(table)):
         raise InputError(f"{run} has no finished table of {request.table or 'objects'} yet; finish it with mitoscale run")
     lost = pipeline.quarantined(there)
     return Content(

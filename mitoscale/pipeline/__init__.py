@@ -11,7 +11,7 @@ from mitoscale.pipeline.cleaning import clean, taken_back
 from mitoscale.pipeline.log_file import LogFile
 from mitoscale.pipeline.missing_outputs import first_missing, missing_shards
 from mitoscale.pipeline.observer import Audience, Observer, StageOutcome
-from mitoscale.pipeline.run import Run, load, locked, make_plan, start
+from mitoscale.pipeline.run import Run, load, load_local, locked, make_plan, start
 from mitoscale.pipeline.run_settings import settings_for, with_request
 from mitoscale.pipeline.runner import check_ready, execute
 from mitoscale.pipeline.small_job import is_small
@@ -33,6 +33,7 @@ __all__ = [
     "first_missing",
     "is_small",
     "load",
+    "load_local",
     "locked",
     "make_plan",
     "missing_shards",

@@ -18,6 +18,7 @@ from mitoscale.pipeline.runner import execute
 from mitoscale.pipeline.state import why_given_up
 from mitoscale.pipeline.status import progress
 from mitoscale.storage.layout import RunFolder
+from mitoscale.storage.stored_files import stored_bytes
 
 
 def calibrate(plan: RunPlan, blocks: int) -> Calibration:
@@ -61,7 +62,7 @@ def measured(run: Run) -> Calibration:
     found = progress(run)
     if not found.finished:
         raise InputError(f"plan: {run.plan.run} is not finished; give the source instead, and blocks are tried")
-    if not Path(RunFolder(run.plan.run).work).is_dir():
+    if not RunFolder(run.plan.run).has_work():
         raise InputError(f"plan: the working files of {run.plan.run} were cleaned; give the source instead, and blocks are tried")
     costs = {}
     for stage in found.stages[:-1]:
@@ -74,12 +75,11 @@ def measured(run: Run) -> Calibration:
             network_pixels_per_voxel=stage.network_pixels / computed,
             network_pixels_per_second=stage.network_pixels / (stage.network_seconds or stage.seconds["compute"] or 1.0),
         )
-    files = [path for path in Path(run.plan.run).rglob("*") if path.is_file()]
     fragments = next(o for o in found.stages if o.name == "segment")
     return Calibration(
         blocks=fragments.done,
         stages=costs,
-        stored_per_voxel=sum(path.stat().st_size for path in files) / run.plan.region.size,
+        stored_per_voxel=stored_bytes(run.plan.run) / run.plan.region.size,
         fragments_per_block=fragments.numbers.get("fragments", 0.0) / max(1, fragments.done),
         worker_bytes=1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
     )

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 from mitoscale.core.errors import InputError
 from mitoscale.pipeline.run import LOCK, Run, locked
 from mitoscale.pipeline.state import finished, quarantined
+from mitoscale.storage.addresses import is_remote, join
+from mitoscale.storage.events import EventLog
 from mitoscale.storage.exclusive import files_of
-from mitoscale.storage.layout import RunFolder, remove_tree
+from mitoscale.storage.layout import RunFolder
+from mitoscale.storage.stored_files import names_at, remove_tree, stored_bytes
 
 
-def clean(run: Run) -> int:
-    """Remove what only later stages need; returns the bytes that became free.
+def clean(run: Run) -> float:
+    """Remove what only later stages need; returns the bytes that became free, in a store about.
 
     Raises
     ------
@@ -28,7 +31,7 @@ def clean(run: Run) -> int:
         lost = sum(map(len, quarantined(run).values()))
         if lost:
             raise InputError(f"{run.plan.run} lacks {lost} tasks that were given up; heal it with mitoscale retry first")
-        freed = sum(f.stat().st_size for f in Path(folder.work).rglob("*") if f.is_file())
+        freed = stored_bytes(folder.work)
         remove_tree(folder.work)
     return freed
 
@@ -42,15 +45,17 @@ def taken_back(run: Run) -> Iterator[None]:
     run : Run
         From :func:`mitoscale.pipeline.start`.
     """
-    folder = Path(run.plan.run)
-    new = {entry.name for entry in folder.iterdir()} <= {Path(RunFolder(run.plan.run).run_json).name, *files_of(Path(LOCK))}
+    folder = run.plan.run
+    kept = files_of(LOCK)
+    new = not EventLog(RunFolder(folder).events).read() if is_remote(folder) else set(names_at(folder)) <= {"run.json", *kept}
     try:
         yield
     except InputError:
         if new and not finished(run, "convert"):
-            with suppress(InputError), locked(str(folder)):  # somebody else's by now, where that is refused
-                for entry in folder.iterdir():
-                    remove_tree(str(entry))
+            with suppress(InputError), locked(folder):  # somebody else's by now, where that is refused
+                for name in names_at(folder):
+                    if not is_remote(folder) or name not in kept:  # an object that tells the owner is removed by the lock
+                        remove_tree(join(folder, name))
                 with suppress(OSError):  # a link or a mount point stays, empty as it was
-                    folder.rmdir()
+                    os.rmdir(folder)
         raise

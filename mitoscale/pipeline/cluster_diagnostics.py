@@ -22,7 +22,8 @@ from mitoscale.core.errors import MitoscaleError
 from mitoscale.core.provenance import library_versions
 from mitoscale.core.settings import DetectSettings, SegmentSettings
 from mitoscale.nets.factories import weights_digest
-from mitoscale.storage.layout import check_writable, remove_if_empty, remove_tree
+from mitoscale.storage.layout import check_writable, remove_if_empty
+from mitoscale.storage.stored_files import remove_tree
 
 _CLIENT = "client"
 

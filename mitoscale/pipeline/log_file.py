@@ -9,10 +9,11 @@ from pathlib import Path
 from mitoscale.core.errors import StoppedError
 from mitoscale.core.event import Event
 from mitoscale.pipeline.observer import Observer, StageOutcome
+from mitoscale.storage.addresses import is_remote
 
 
 class LogFile(Observer):
-    """Appends lines to a run's log; where nothing is computed it writes nothing.
+    """Appends lines to a run's log; where nothing is computed it writes nothing, nor in an object store, which cannot append.
 
     Parameters
     ----------
@@ -26,7 +27,7 @@ class LogFile(Observer):
     """
 
     def __init__(self, run: str) -> None:
-        self._path = Path(run, "mitoscale.log")
+        self._path = None if is_remote(run) else Path(run, "mitoscale.log")
         self._begins: dict[str, str] = {}
 
     def stage_started(self, name: str, total: int, done: Collection[str]) -> None:
@@ -57,6 +58,8 @@ class LogFile(Observer):
             self._write(line)
 
     def _write(self, line: str) -> None:
+        if self._path is None:  # the events in the ledger tell the same
+            return
         try:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}\n")

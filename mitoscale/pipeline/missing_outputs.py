@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import chain
-from pathlib import Path
 
 from mitoscale.core.settings import STAGES
 from mitoscale.pipeline.run import Run
@@ -11,11 +10,12 @@ from mitoscale.pipeline.state import FINISHED, StageState, finished, ledger_of
 from mitoscale.stages.outputs import files_of, places_gone, tasks_without_shards, tasks_without_tables
 from mitoscale.stages.work_tables import STAGES_WITH_TABLES
 from mitoscale.storage.layout import RunFolder
+from mitoscale.storage.stored_files import is_file
 
 
 def cleaned(run: Run) -> bool:
     """Whether it was finished and what only later stages need was removed since."""
-    return not Path(RunFolder(run.plan.run).work).exists() and finished(run, "report")
+    return not RunFolder(run.plan.run).has_work() and finished(run, "report")
 
 
 def vanished(run: Run, name: str) -> dict[str, str]:
@@ -50,7 +50,7 @@ def missing_files(run: Run, name: str) -> list[str]:
     name : str
         One of ``STAGES``.
     """
-    gone = [path for path in files_of(run.plan, name) if not Path(path).is_file()]
+    gone = [path for path in files_of(run.plan, name) if not is_file(path)]
     return gone if gone and finished(run, name) else []
 
 

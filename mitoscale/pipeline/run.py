@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -20,9 +19,12 @@ from mitoscale.nets.model_check import check_detector, check_segmenter
 from mitoscale.stages.label_owner import check_owner
 from mitoscale.stages.source import Source
 from mitoscale.stages.stage import Stage
+from mitoscale.storage.addresses import absolute, is_remote, join, name_of
 from mitoscale.storage.exclusive import exclusively, files_of
 from mitoscale.storage.layout import RunFolder, check_writable, free_bytes
-from mitoscale.storage.run_json import read_plan, write_plan
+from mitoscale.storage.ledger import Ledger
+from mitoscale.storage.run_json import check_place, read_plan, write_plan
+from mitoscale.storage.stored_files import is_file, is_folder, names_at
 
 LOCK = ".lock"
 """File in a run folder that is held by whoever works on it."""
@@ -92,7 +94,7 @@ def make_plan(source: Source, run: str, settings: RunSettings) -> RunPlan:
     source : Source
         The volume.
     run : str
-        Folder of the run.
+        Folder of the run, or its address in an object store.
     settings : RunSettings
         Its settings.
     """
@@ -107,14 +109,14 @@ def make_plan(source: Source, run: str, settings: RunSettings) -> RunPlan:
         shards=core,
         factors=factors,
     )
-    folder = RunFolder(os.path.abspath(run))
+    folder = RunFolder(absolute(run))
     labels = folder.labels
     if settings.relabel.into_source:
         if source.level0 is None:
             raise InputError("--labels-into-source needs a source that is an OME-Zarr")
         if Path(source.path, ".zgroup").exists():
             raise InputError(f"{source.path} is Zarr v2: labels cannot be added to it; leave out --labels-into-source")
-        labels = str(Path(source.path, "labels", Path(folder.labels).name))
+        labels = str(Path(source.path, "labels", name_of(folder.labels)))
     image = source.level0 or f"{folder.volume}/0"
     return RunPlan(run=folder.path, image=image, labels=labels, owner=secrets.token_hex(8), spec=spec, settings=settings)
 
@@ -139,18 +141,20 @@ def start(plan: RunPlan, redo: str | None = None) -> Run:
     # Wrong weights or factories are told before anything is made.
     check_detector(plan.settings.detect, plan.spec.spacing)
     check_segmenter(plan.settings.segment, plan.spec.spacing)
+    if is_remote(plan.run):
+        check_place(plan.run)
     check_writable(plan.run)
-    if Path(folder.run_json).exists():
+    if is_file(folder.run_json):
         _check_same(read_plan(folder, older=older), plan, redo)  # before the lock: wrong input leaves the folder as it was
     else:
         _check_new(plan)
         _make_folder(folder.path)
     with locked(folder.path):  # nobody changes it between this comparison and the writing
-        if Path(folder.run_json).exists():
+        if is_file(folder.run_json):
             old = read_plan(folder, older=older)
             _check_same(old, plan, redo)
             plan = plan.model_copy(update={"owner": old.owner})
-            cleaned = Path(folder.ledger("detect")).exists() and not Path(folder.work).is_dir()
+            cleaned = bool(Ledger(folder.ledger("detect")).version()) and not folder.has_work()
             if cleaned and redo and redo != "convert":
                 raise InputError(f"--redo {redo}: the working files of {plan.run} were cleaned; use --redo convert")
         write_plan(folder, plan)
@@ -158,6 +162,8 @@ def start(plan: RunPlan, redo: str | None = None) -> Run:
 
 
 def _make_folder(path: str) -> None:
+    if is_remote(path):
+        return  # a store has none
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -166,22 +172,42 @@ def _make_folder(path: str) -> None:
 
 def _check_new(plan: RunPlan) -> None:
     """Raise unless a run can begin in its folder."""
-    if Path(plan.run).is_dir() and any(entry.name not in files_of(Path(LOCK)) for entry in Path(plan.run).iterdir()):
+    if any(name not in files_of(LOCK) for name in names_at(plan.run)):
         raise InputError(f"RUN {plan.run} holds other files and no run.json; give a new or empty folder")
-    if Path(plan.labels).exists():
+    if is_folder(plan.labels):
         raise InputError(f"{plan.labels} holds labels already; rename them, or leave out --labels-into-source")
     plan.validate_plan(free_bytes(plan.run))
 
 
 def load(run: str) -> Run:
-    """The run in a folder.
+    """The run in a folder, or at an address of an object store.
 
     Raises
     ------
     InputError
         If there is none, or it comes from another version.
     """
-    return Run(plan=read_plan(RunFolder(os.path.abspath(run))))
+    return Run(plan=read_plan(RunFolder(absolute(run))))
+
+
+def load_local(run: str, what: str) -> Run:
+    """The run in a folder on a disk.
+
+    Parameters
+    ----------
+    run : str
+        The folder.
+    what : str
+        What it is wanted for, such as ``mitoscale view``.
+
+    Raises
+    ------
+    InputError
+        As :func:`load`, or if it lies in an object store.
+    """
+    if is_remote(run):
+        raise InputError(f"{what} needs a run on a disk; copy {run} to a folder first (aws s3 cp --recursive {run} RUN)")
+    return load(run)
 
 
 def _check_same(old: RunPlan, new: RunPlan, redo: str | None) -> None:
@@ -191,7 +217,7 @@ def _check_same(old: RunPlan, new: RunPlan, redo: str | None) -> None:
     a, b = old.settings.convert, new.settings.convert
     if a.fingerprint != b.fingerprint:
         raise InputError(f"RUN {new.run} holds another volume ({a.source}); give another RUN for {b.source}")
-    begun = [i for i, stage in enumerate(STAGES) if Path(folder.ledger(stage)).exists()]
+    begun = [i for i, stage in enumerate(STAGES) if Ledger(folder.ledger(stage)).version()]
     first_free = max(begun, default=-1) + 1
     allowed = STAGES[min(STAGES.index(redo), first_free) if redo else first_free :]
     for stage in STAGES:
@@ -213,4 +239,4 @@ def _check_same(old: RunPlan, new: RunPlan, redo: str | None) -> None:
 
 def locked(path: str) -> AbstractContextManager[None]:
     """Hold the run folder: two processes that write one run would destroy it."""
-    return exclusively(Path(path, LOCK), f"another mitoscale is working on {path}; wait for it, or stop it")
+    return exclusively(join(path, LOCK), f"another mitoscale is working on {path}; wait for it, or stop it")

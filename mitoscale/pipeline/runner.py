@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from mitoscale.cluster.executor import Executor
 from mitoscale.core.errors import InputError, StoppedError
@@ -66,7 +65,7 @@ def execute(run: Run, names: Sequence[str], executor: Executor, observer: Observ
         try:
             return _execute(run, names, executor, observer, events)
         except (KeyboardInterrupt, StoppedError) as error:
-            if Path(folder.events).exists():  # nothing had begun otherwise
+            if events.read():  # nothing had begun otherwise
                 events.append(Event(kind="stopped", detail=str(error) or "interrupted"))
             raise
 

@@ -74,7 +74,7 @@ class StageState:
             One of ``STAGES``.
         """
         ledger, token = ledger_of(run, stage), run.plan.settings.token(stage)
-        key = (str(ledger.path), token, *ledger.version())
+        key = (ledger.path, token, *ledger.version())
         found = _held.get(key)
         if found is None:
             _held.clear()  # first: two of them take twice the memory
@@ -109,7 +109,7 @@ class StageState:
         return sorted(name for name, record in self.records.items() if record.state == "quarantined")
 
 
-_held: dict[tuple[str | int, ...], StageState] = {}
+_held: dict[tuple[object, ...], StageState] = {}
 """The state that was read last: several functions ask for it one after the other."""
 
 

@@ -6,7 +6,6 @@ import heapq
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from mitoscale.core.event import Event
 from mitoscale.core.grid import COARSE
@@ -15,6 +14,7 @@ from mitoscale.core.settings import STAGES
 from mitoscale.pipeline.missing_outputs import first_missing
 from mitoscale.pipeline.run import LOCK, Run
 from mitoscale.pipeline.state import FINISHED, finished, ledger_of
+from mitoscale.storage.addresses import join
 from mitoscale.storage.events import EventLog
 from mitoscale.storage.exclusive import is_held
 from mitoscale.storage.layout import RunFolder
@@ -86,7 +86,7 @@ def progress(run: Run) -> RunProgress:
     folder = RunFolder(run.plan.run)
     found = RunProgress(
         stages=tuple(_stage(run, name) for name in STAGES),
-        working=is_held(Path(folder.path, LOCK)),
+        working=is_held(join(folder.path, LOCK)),
         events=tuple(EventLog(folder.events).read()),
     )
     return replace(found, missing=first_missing(run)) if found.finished and not found.working else found

@@ -31,9 +31,11 @@ from mitoscale.report.stage_table import stage_table, stage_totals
 from mitoscale.stages.earlier_outputs import damaged_table, read_written_table
 from mitoscale.stages.stage import Stage
 from mitoscale.stages.work_tables import final_tables
+from mitoscale.storage.addresses import join
 from mitoscale.storage.atomic import replacing
 from mitoscale.storage.layout import read_json
 from mitoscale.storage.ledger import Ledger
+from mitoscale.storage.stored_files import is_file, is_folder
 from mitoscale.storage.tables import Columns, batches_of
 
 _ELSEWHERE = {"source", "fingerprint", "region", "weights"}
@@ -85,7 +87,7 @@ class Report(Stage):
         cubic_um = region.size * float(np.prod(spec.spacing)) / 1e9
         volume = float(objects["volume_nm3"].sum())
         seconds = sum(t["wall"] for t in totals.values())
-        scores = Path(self.plan.run, "scores.json")
+        scores = join(self.plan.run, "scores.json")
         provenance, seams, edits = Provenance.of(self.plan.settings), self._seams(), edits_of(self.plan)
         return ReportContent(
             title=Path(self.plan.settings.convert.source).name,
@@ -100,7 +102,7 @@ class Report(Stage):
                 "time": f"{seconds:.0f} s",
                 "speed": f"{region.size / 1e6 / max(seconds, 1e-3):.2f} Mvoxel/s",
             },
-            scores={k: f"{v:.3f}" for k, v in read_json(str(scores)).items()} if scores.exists() else {},
+            scores={k: f"{v:.3f}" for k, v in read_json(scores).items()} if is_file(scores) else {},
             pictures=run_pictures(self.plan, self.open_image(), self.grey.normalisation),
             histogram=volume_histogram(objects["volume_nm3"]),
             objects=_largest(objects),
@@ -158,7 +160,7 @@ class Report(Stage):
 
     def _seams(self, most: int = 20) -> Table:
         """The suspects in doubt most, with the final labels on both sides; not where both were dropped for their size."""
-        known = Path(self.folder.final_tables).is_dir()  # clean removes them
+        known = is_folder(self.folder.final_tables)  # clean removes them
         final_table = lru_cache(maxsize=64)(self._final_table)
 
         def final_label(raw: np.uint64) -> int:

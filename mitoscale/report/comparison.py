@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -13,7 +12,8 @@ from mitoscale.evaluation.compare import Comparison
 from mitoscale.report.colours import HERE, SHARED, THERE, rgb_of
 from mitoscale.report.pictures import isotropic, montage, save_png
 from mitoscale.report.scale import FONT, scale_bar
-from mitoscale.storage.layout import remove_if_empty, remove_tree, write_json
+from mitoscale.storage.layout import remove_if_empty, write_json
+from mitoscale.storage.stored_files import remove_tree
 from mitoscale.storage.tables import write_csv
 
 _OPACITY = 0.45
@@ -155,9 +155,9 @@ def write_comparison(comparison: Comparison, folder: str) -> list[str]:
         write_json(json, content)
         written.append(json)
         for name, z in chosen.items():
-            path = Path(folder, f"{name}.png")
+            path = os.path.join(folder, f"{name}.png")
             save_png(path, slice_picture(comparison, z))
-            written.append(str(path))
+            written.append(path)
     except BaseException:  # a part of a comparison would be taken for a whole one, and the next be refused for it
         for done in written:
             remove_tree(done)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
@@ -18,9 +17,11 @@ from mitoscale.report.pictures import encode, view
 from mitoscale.report.uncertainty import boxes_of, doubt_map, most_doubted
 from mitoscale.report.uncertainty_map import draw_doubt_map
 from mitoscale.stages.earlier_outputs import damaged_table
+from mitoscale.storage.addresses import join
 from mitoscale.storage.arrays import Array, open_array
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.sources.reader import Reader
+from mitoscale.storage.stored_files import is_file
 from mitoscale.storage.tables import Columns
 
 _LISTED = 12
@@ -95,4 +96,4 @@ def _square(box: Region) -> Region:
 
 def _foreground(plan: RunPlan, region: Region) -> np.ndarray | None:
     path = RunFolder(plan.run).foreground
-    return open_array(path, missing="fill").read(region)[0] if Path(path).is_dir() else None  # clean removes it
+    return open_array(path, missing="fill").read(region)[0] if is_file(join(path, "zarr.json")) else None  # clean removes it

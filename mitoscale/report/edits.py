@@ -17,6 +17,7 @@ from mitoscale.corrections.labels import corrected_labels, digest_of, is_current
 from mitoscale.corrections.replay import Applied, Corrections
 from mitoscale.corrections.tables import objects_path
 from mitoscale.report.content import Part, Table
+from mitoscale.storage.addresses import is_remote
 from mitoscale.storage.edit_log import EditLog
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.ledger import Ledger
@@ -43,6 +44,8 @@ def edits_of(plan: RunPlan) -> EditsTold:
     plan : RunPlan
         The run, which has been measured.
     """
+    if is_remote(plan.run):
+        return EditsTold()
     log = EditLog(plan.run, plan.settings.convert.fingerprint)
     if not log.path.exists():
         return EditsTold()

@@ -262,12 +262,12 @@ def encode(picture: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def save_png(path: Path, picture: np.ndarray) -> None:
+def save_png(path: str, picture: np.ndarray) -> None:
     """Write (H, W, 3) uint8 as PNG, whole or not at all.
 
     Parameters
     ----------
-    path : Path
+    path : str
         File to write.
     picture : (H, W, 3) uint8
         What to write.
@@ -279,5 +279,5 @@ def save_png(path: Path, picture: np.ndarray) -> None:
     """
     buffer = io.BytesIO()  # encoded in memory, so that only the system's own errors are met at the disk
     Image.fromarray(picture).save(buffer, format="png", compress_level=_PNG_LEVEL)
-    with replacing(str(path)) as part:
+    with replacing(path) as part:
         Path(part).write_bytes(buffer.getvalue())

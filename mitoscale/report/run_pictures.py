@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from mitoscale.core.normalisation import Normalisation
 from mitoscale.core.plan import RunPlan
 from mitoscale.report.pictures import encode, save_png, view
 from mitoscale.stages.earlier_outputs import damaged_table
+from mitoscale.storage.addresses import join
 from mitoscale.storage.arrays import Array, open_array
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.sources.reader import Reader
@@ -55,7 +55,7 @@ def run_pictures(plan: RunPlan, image: Array | Reader, normalisation: Normalisat
         pictures[f"{name} cut through the middle"] = view(normalisation.apply(grey), labels, (spacing[0], spacing[3 - axis]))
     written = []
     for i, (caption, picture) in enumerate(pictures.items()):
-        save_png(Path(RunFolder(plan.run).pictures, f"{i:02d}.png"), picture)
+        save_png(join(RunFolder(plan.run).pictures, f"{i:02d}.png"), picture)
         written.append((caption, encode(picture)))
     return written
 

@@ -22,8 +22,8 @@ from mitoscale.stages.padding import with_whole_cells
 from mitoscale.stages.pyramid import create_parts, write_coarse, write_from_parts, write_part
 from mitoscale.stages.stage import Stage, Stopwatch
 from mitoscale.storage.arrays import checksum, open_array
-from mitoscale.storage.layout import remove_tree
 from mitoscale.storage.ome import create_image
+from mitoscale.storage.stored_files import remove_tree
 
 
 class Convert(Stage):

@@ -8,13 +8,13 @@ a machine that sees the file late must not refuse what is wanted.
 from __future__ import annotations
 
 import json
-import os
 from functools import lru_cache
 
 from mitoscale.core.errors import BlockError
 from mitoscale.core.plan import RunPlan
 from mitoscale.core.settings import RunSettings
 from mitoscale.storage.layout import RunFolder, write_json
+from mitoscale.storage.stored_files import read
 
 
 def check_current(plan: RunPlan, stage: str, start: int) -> None:
@@ -34,11 +34,12 @@ def check_current(plan: RunPlan, stage: str, start: int) -> None:
     BlockError
     """
     try:
-        with open(RunFolder(plan.run).run_json, "rb") as file:
-            status = os.fstat(file.fileno())
-            settings = _settings(file.name, status.st_mtime_ns, status.st_ino)
+        content = read(RunFolder(plan.run).run_json)
     except OSError:
+        content = None
+    if content is None:
         return  # a stage alone, or a disk that is away: then writing fails by itself
+    settings = _settings(content)
     if start and _last_start(plan) > start:
         raise BlockError(f"{stage}: a stage was begun since this task was cancelled; what it computed is not written")
     if settings is not None and settings.token(stage) != plan.settings.token(stage):
@@ -54,17 +55,15 @@ def count_start(plan: RunPlan) -> int:
 
 def _last_start(plan: RunPlan) -> int:
     try:
-        with open(RunFolder(plan.run).starts, encoding="utf-8") as file:
-            return int(file.read())
+        return int(read(RunFolder(plan.run).starts) or 0)
     except (OSError, ValueError):
         return 0
 
 
 @lru_cache(maxsize=4)
-def _settings(path: str, modified: int, inode: int) -> RunSettings | None:
-    """The settings in a ``run.json``; the last two arguments only tell one from a later one."""
-    with open(path, encoding="utf-8") as file:
-        try:
-            return RunSettings.model_validate(json.load(file)["plan"]["settings"])
-        except (ValueError, KeyError, TypeError):
-            return None
+def _settings(content: bytes) -> RunSettings | None:
+    """The settings in a ``run.json``; one is parsed once."""
+    try:
+        return RunSettings.model_validate(json.loads(content)["plan"]["settings"])
+    except (ValueError, KeyError, TypeError):
+        return None

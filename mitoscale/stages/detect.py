@@ -23,7 +23,7 @@ from mitoscale.stages.stage import Stage, Stopwatch
 from mitoscale.stages.work_tables import tables_of
 from mitoscale.storage.arrays import checksum, open_array
 from mitoscale.storage.creation import create_array
-from mitoscale.storage.layout import remove_tree
+from mitoscale.storage.stored_files import remove_tree
 from mitoscale.storage.tables import Columns, appending
 
 _COLUMNS = {"z": np.int64, "y": np.float64, "x": np.float64, "score": np.float32, "area": np.int64}

@@ -14,8 +14,10 @@ def check_owner(plan: RunPlan) -> None:
 
     Labels carry the random name of their run; those within the run folder are the run's own.
     """
+    if plan.labels.startswith(f"{plan.run}/"):
+        return
     labels = Path(plan.labels)
-    if labels.is_relative_to(plan.run) or not labels.is_dir() or not any(labels.iterdir()):
+    if not labels.is_dir() or not any(labels.iterdir()):
         return
     if attributes_of(plan.labels).get("run", "") != plan.owner:
         raise InputError(f"{labels} holds the labels of another run than {plan.run}: rename or remove them, then start again")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -24,8 +23,9 @@ from mitoscale.stages.object_marks import AROUND, object_marks
 from mitoscale.stages.stage import Stage, Stopwatch
 from mitoscale.stages.work_tables import final_tables, tables_of
 from mitoscale.storage.arrays import open_array
-from mitoscale.storage.layout import remove_tree
 from mitoscale.storage.rows_merged_by_label import SortedRows, label_ranges
+from mitoscale.storage.scratch import scratch_folder
+from mitoscale.storage.stored_files import remove_tree
 from mitoscale.storage.tables import Columns, appending, write_table
 
 
@@ -87,7 +87,7 @@ class Measure(Stage):
 
     def finish(self, done: Collection[str], counts: Mapping[str, float]) -> dict[str, float]:
         """Merge the sums a range of labels at a time, write the tables; of cells all are held at once."""
-        scratch, spacing = f"{self.folder.work}/sorted", self.plan.spec.spacing
+        scratch, spacing = scratch_folder(self.folder, "sorted"), self.plan.spec.spacing
         sums = SortedRows(self._parts(done, "sums"), merge_objects, f"{scratch}/sums")
         met = SortedRows(self._parts(done, "boundaries"), merge_boundaries, f"{scratch}/boundaries")
         pairs_of, cells = self._pairs(done, f"{scratch}/pairs"), CellSums()
@@ -115,7 +115,7 @@ class Measure(Stage):
             sizes = SortedRows(self._parts(done, "cells"), merge_pairs, f"{scratch}/cells").rows(0, 1)
             write_table(self.folder.cells, cells.table(sizes, math.prod(spacing)), metadata=metadata)
         else:
-            Path(self.folder.cells).unlink(missing_ok=True)  # of an earlier mask
+            remove_tree(self.folder.cells)  # of an earlier mask
         remove_tree(scratch)
         return numbers
 

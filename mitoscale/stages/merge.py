@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
 from mitoscale.core.geometry import Triple
 from mitoscale.core.grid import SUPER_BLOCK, BlockGrid
 from mitoscale.ops.super_block_merge import Merge, Numbers
-from mitoscale.storage.layout import remove_tree
+from mitoscale.storage.stored_files import remove_tree
 from mitoscale.storage.tables import read_table, write_table
 
 
@@ -34,7 +34,7 @@ class MergedLabels:
     def path(self, corner: Triple) -> str:
         """The file of a super-block."""
         z, y, x = corner
-        return str(Path(self.folder, f"{z:03d}", f"{y:03d}", f"{x:03d}.parquet"))
+        return os.path.join(self.folder, f"{z:03d}", f"{y:03d}", f"{x:03d}.parquet")
 
     def remove(self) -> None:
         """Remove all tables of the merge."""

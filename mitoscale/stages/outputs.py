@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from itertools import product
-from pathlib import Path
 
 from mitoscale.core.geometry import Triple
 from mitoscale.core.grid import BlockGrid, block_name
 from mitoscale.core.plan import RunPlan
 from mitoscale.stages.work_tables import STAGES_WITH_TABLES, tables_of
+from mitoscale.storage.addresses import join
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.shard_listing import stored_in_row
+from mitoscale.storage.stored_files import is_file, is_folder
 
 
 def arrays_of(plan: RunPlan, stage: str) -> list[str]:
@@ -131,5 +132,5 @@ def places_gone(plan: RunPlan, stage: str) -> Iterator[str]:
     stage : str
         One of ``STAGES``.
     """
-    yield from (path for path in arrays_of(plan, stage) if not Path(path, "zarr.json").is_file())
-    yield from (path for path in folders_of(plan, stage) if not Path(path).is_dir())
+    yield from (path for path in arrays_of(plan, stage) if not is_file(join(path, "zarr.json")))
+    yield from (path for path in folders_of(plan, stage) if not is_folder(path))

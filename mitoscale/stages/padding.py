@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 
 import numpy as np
 
@@ -16,9 +15,11 @@ from mitoscale.core.plan import RunPlan
 from mitoscale.ops.padding_detection import CELL, Runs, flat_plane, padding_cells
 from mitoscale.ops.slice_sums import AHEAD
 from mitoscale.stages.work_tables import tables_of
+from mitoscale.storage.addresses import join
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.creation import create_array
-from mitoscale.storage.layout import RunFolder, remove_tree
+from mitoscale.storage.layout import RunFolder
+from mitoscale.storage.stored_files import is_file, remove_tree
 from mitoscale.storage.tables import Columns
 
 _CHUNK = (8, 512, 512)
@@ -118,7 +119,7 @@ def gather_padding(plan: RunPlan, tasks: Iterable[str]) -> Padding:
                 digest.update(f"{z0 + i} ".encode() + np.packbits(cells).tobytes())
         if not any(cells.any() for cells, _ in planes):
             continue
-        if not Path(path).exists():
+        if not is_file(join(path, "zarr.json")):
             create_cells(plan)
         where = Region(start=(z0 - start, 0, 0), stop=(z0 - start + len(planes), *shape[1:]))
         open_array(path).write(where, np.stack([cells for cells, _ in planes]).astype(np.uint8))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 
@@ -13,9 +12,11 @@ from mitoscale.core.grid import BlockGrid, CoarseShard
 from mitoscale.core.plan import RunPlan
 from mitoscale.core.result import BlockResult
 from mitoscale.ops.downsample import mean_downsample
+from mitoscale.storage.addresses import join
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.creation import create_array
 from mitoscale.storage.layout import RunFolder
+from mitoscale.storage.stored_files import is_file
 
 
 def coarse_shards(plan: RunPlan, level: int) -> Iterator[CoarseShard]:
@@ -109,7 +110,7 @@ def write_part(plan: RunPlan, core: Region, image: np.ndarray) -> None:
         Its grey values.
     """
     path = RunFolder(plan.run).coarse_parts
-    if Path(path).is_dir():
+    if is_file(join(path, "zarr.json")):
         step = _step(plan, 1)
         open_array(path).write(core.downsampled(step), mean_downsample(_padded(image, core, step), step))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -22,6 +21,7 @@ from mitoscale.stages.pyramid import write_coarse
 from mitoscale.stages.stage import Stage, Stopwatch
 from mitoscale.stages.stitch import NO_FRAGMENTS
 from mitoscale.stages.work_tables import final_tables, label_tables, tables_of
+from mitoscale.storage.addresses import join, name_of, parent
 from mitoscale.storage.arrays import checksum, open_array
 from mitoscale.storage.exclusive import exclusively
 from mitoscale.storage.layout import LABELS
@@ -50,9 +50,9 @@ class Relabel(Stage):
         kept[0] = False
         dtype = "uint32" if int(kept.sum()) < 2**32 else "uint64"
         digests = self._write_final(np.where(kept, np.cumsum(kept), 0).astype(np.uint64), dtype)
-        labels = Path(self.plan.labels)
-        busy = f"another run is making its labels in {labels.parent}; wait for it, then start again"
-        with exclusively(labels.with_name(f".{labels.name}.lock"), busy):  # two runs may share a source
+        labels = parent(self.plan.labels)
+        busy = f"another run is making its labels in {labels}; wait for it, then start again"
+        with exclusively(join(labels, f".{name_of(self.plan.labels)}.lock"), busy):  # two runs may share a source
             check_owner(self.plan)
             if fresh or not self._exists(dtype):
                 self._create(dtype)
@@ -92,7 +92,7 @@ class Relabel(Stage):
     def _create(self, dtype: str) -> None:
         """Make the labels anew, empty; they tell their run from the moment they are there."""
         provenance = Provenance.of(self.plan.settings).model_dump(mode="json")
-        root = str(Path(self.plan.labels).parent.parent)
+        root = parent(parent(self.plan.labels))
         spec = self.plan.spec.model_copy(update={"dtype": dtype})
         create_labels(root, LABELS, spec, attributes={"provenance": provenance, "run": self.plan.owner}, overwrite=True)
         consolidate_again(root)

@@ -25,6 +25,7 @@ from mitoscale.stages.merge import MergedLabels
 from mitoscale.stages.work_tables import tables_of
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.rows_sorted_on_disk import SpilledRows
+from mitoscale.storage.scratch import scratch_folder
 from mitoscale.storage.stacked_tables import Stacked, stacked
 from mitoscale.storage.tables import Columns, appending
 
@@ -77,7 +78,7 @@ class SeamReport:
         self._folder = RunFolder(plan.run)
         self._states = BlockStates(plan)
         self._segmented, self._stitched = tables_of(plan, "segment"), tables_of(plan, "stitch")
-        self._rows = SpilledRows(["order", "face", "low", "high", "rank"], f"{self._folder.work}/seams")
+        self._rows = SpilledRows(["order", "face", "low", "high", "rank"], scratch_folder(self._folder, "seams"))
         self._split = np.zeros(0, np.uint64)
         self._weakest: Columns = {}
         self.numbers: Counter[str] = Counter()

@@ -31,7 +31,7 @@ from mitoscale.stages.seams import middle_contacts
 from mitoscale.stages.stage import Stage, Stopwatch
 from mitoscale.stages.work_tables import tables_of
 from mitoscale.storage.arrays import open_array
-from mitoscale.storage.layout import remove_tree
+from mitoscale.storage.stored_files import remove_tree
 from mitoscale.storage.tables import Columns
 
 

@@ -21,7 +21,8 @@ from mitoscale.stages.seam_report import SeamReport
 from mitoscale.stages.seams import edge_points, face_contacts
 from mitoscale.stages.stage import Stage, Stopwatch
 from mitoscale.stages.work_tables import label_tables, tables_of
-from mitoscale.storage.layout import remove_tree
+from mitoscale.storage.scratch import scratch_folder
+from mitoscale.storage.stored_files import remove_tree
 from mitoscale.storage.table_file import TaskTables
 from mitoscale.storage.tables import Columns
 
@@ -135,7 +136,7 @@ class Stitch(Stage):
             edges = [task.tables["edges"] for _, task in stitched.read_many(corner, names, ("edges",))]
             return np.stack([_joined([table[end][table["accepted"]] for table in edges]) for end in ("low", "high")], axis=1)
 
-        labels, written = MergedLabels(f"{self.folder.work}/merge"), label_tables(plan)
+        labels, written = MergedLabels(scratch_folder(self.folder, "merge")), label_tables(plan)
         merge_fragments(grid, fragments=fragments, edges=accepted, labels=labels)
         for corner in grid.super_block_corners():
             label, at, labelled = labels.of(corner)[1], 0, {}

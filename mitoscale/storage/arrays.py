@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -19,9 +19,12 @@ import tensorstore as ts
 
 from mitoscale.core.errors import BlockError, InputError, StoppedError
 from mitoscale.core.geometry import Region
+from mitoscale.storage.addresses import absolute, is_remote, join
 from mitoscale.storage.checksum import checksum
 from mitoscale.storage.creation import create_array
+from mitoscale.storage.places import explained, is_of_the_store, kvstore
 from mitoscale.storage.shard_replacement import replace_shards, whole_shards
+from mitoscale.storage.stored_files import read
 from mitoscale.storage.tensorstore_context import context
 from mitoscale.storage.tensorstore_errors import is_refusal, reason
 
@@ -38,7 +41,7 @@ def open_array(path: str, *, missing: Literal["raise", "fill"] = "raise") -> Arr
     Parameters
     ----------
     path : str
-        Folder of the array.
+        Folder of the array, or its address in an object store.
     missing : {"raise", "fill"}
         What reading a chunk that was never written does: raise :class:`MissingShardError`, or give the fill value.
         Foreign volumes may leave empty chunks out: read those with ``fill``.
@@ -47,8 +50,10 @@ def open_array(path: str, *, missing: Literal["raise", "fill"] = "raise") -> Arr
     ------
     InputError
         If there is no array at ``path``, or one that cannot be read.
+    StoppedError
+        If a store fails.
     """
-    array = Array(path=os.path.abspath(os.path.expanduser(path)), missing=missing)
+    array = Array(path=absolute(path), missing=missing)
     array._store  # noqa: B018 - open it now, so that a bad path is found here
     return array
 
@@ -58,7 +63,7 @@ class Array:
     """A Zarr array by its path; cheap to make and to pickle. Get one from :func:`open_array`."""
 
     path: str
-    """Absolute path."""
+    """Absolute path, or address."""
     missing: Literal["raise", "fill"] = "raise"
     """What reading a chunk that was never written does."""
 
@@ -88,8 +93,9 @@ class Array:
     def attributes(self) -> dict[str, Any]:
         """What is stored with the array."""
         for name, key in (("zarr.json", "attributes"), (".zattrs", None)):
-            with suppress(FileNotFoundError), open(os.path.join(self.path, name), encoding="utf-8") as file:
-                content = json.load(file)
+            text = read(join(self.path, name))
+            if text is not None:
+                content = json.loads(text)
                 return content.get(key, {}) if key else content
         return {}
 
@@ -112,6 +118,8 @@ class Array:
             If a shard in the region was never written and ``missing`` is ``raise``.
         BlockError
             If stored bytes are broken or cannot be read.
+        StoppedError
+            If a store fails.
         """
         return self._read(region.slices)
 
@@ -134,7 +142,7 @@ class Array:
         ValueError
             If shape or dtype do not fit (nothing is cast in silence).
         StoppedError
-            If the disk is full or cannot be written.
+            If the disk is full or cannot be written, or a store fails.
         BlockError
             If a shard that is only partly overwritten is broken.
         """
@@ -154,6 +162,8 @@ class Array:
 
     @property
     def _store(self) -> Any:
+        if is_remote(self.path):
+            return self._opened
         for name in ("zarr.json", ".zarray"):
             with suppress(FileNotFoundError, NotADirectoryError):
                 status = os.stat(os.path.join(self.path, name))
@@ -161,38 +171,50 @@ class Array:
                 return _open(self.path, name, self.missing, status.st_mtime_ns, status.st_ino)
         raise InputError(f"no Zarr array at {self.path}; run the stage that writes it, or correct the path")
 
-    def _check(self, where: tuple[slice, ...]) -> None:
-        shape = self.shape
+    @cached_property
+    def _opened(self) -> Any:
+        """An array of a store: its metadata are read once for each of these, which are short-lived."""
+        return _open_remote(self.path, self.missing)
+
+    def __reduce__(self) -> tuple[type[Array], tuple[str, str]]:
+        """Without what is opened."""
+        return Array, (self.path, self.missing)
+
+    def _check(self, where: tuple[slice, ...], shape: tuple[int, ...]) -> None:
         if len(where) != len(shape) or any(s.start < 0 or s.stop > n for s, n in zip(where, shape, strict=True)):
             asked = ",".join(f"{s.start}:{s.stop}" for s in where)
             raise ValueError(f"{asked} leaves the array {self.path} of shape {shape}")
 
     def _read(self, where: tuple[slice, ...]) -> np.ndarray:
-        self._check(where)
+        store = self._store
+        self._check(where, tuple(store.shape))
         try:
-            data = self._store[where].read(order="C").result()
+            data = store[where].read(order="C").result()
         except (ValueError, OSError) as error:
+            if _fails(self.path, error):
+                raise StoppedError(str(explained(self.path, error))) from error
             if "NOT_FOUND" in str(error):
                 raise MissingShardError(f"a shard of {self.path} was never written ({error}); redo its block") from error
             raise BlockError(f"cannot read {self.path}: {error}") from error
-        return np.ascontiguousarray(data, dtype=self.dtype)
+        return np.ascontiguousarray(data, dtype=store.dtype.numpy_dtype)
 
     def _write(self, where: tuple[slice, ...], data: np.ndarray) -> None:
         self._begin(where, data)()
 
     def _begin(self, where: tuple[slice, ...], data: np.ndarray) -> Callable[[], None]:
         """Begin to write; what is returned waits for the end."""
-        self._check(where)
-        shape = tuple(s.stop - s.start for s in where)
-        if data.shape != shape or data.dtype != self.dtype:
-            raise ValueError(f"cannot write {data.dtype} {data.shape} to {self.path}: it wants {self.dtype} {shape} there")
-        begun = self._store[where].write(data, can_reference_source_data_indefinitely=True)
+        store = self._store
+        self._check(where, tuple(store.shape))
+        shape, dtype = tuple(s.stop - s.start for s in where), np.dtype(store.dtype.numpy_dtype)
+        if data.shape != shape or data.dtype != dtype:
+            raise ValueError(f"cannot write {data.dtype} {data.shape} to {self.path}: it wants {dtype} {shape} there")
+        begun = store[where].write(data, can_reference_source_data_indefinitely=True)
 
         def end() -> None:
             try:
                 begun.result()
             except (ValueError, OSError) as error:
-                if is_refusal(error):
+                if is_refusal(error) or _fails(self.path, error):
                     raise _stopped(self.path, error) from error
                 self._write_over_broken(where, data, error)
 
@@ -206,24 +228,46 @@ class Array:
         try:
             replace_shards(self.path, names, lambda aside: Array(path=aside)._store[where].write(data).result())
         except (ValueError, OSError) as again:
-            if isinstance(again, OSError) or is_refusal(again):
+            if isinstance(again, OSError) or is_refusal(again) or _fails(self.path, again):
                 raise _stopped(self.path, again) from again
             raise BlockError(f"cannot write {self.path}: {again}") from again
 
 
+def _fails(path: str, error: Exception) -> bool:
+    return is_remote(path) and is_of_the_store(error)
+
+
 def _stopped(path: str, error: Exception) -> StoppedError:
+    if is_remote(path):
+        return StoppedError(str(explained(path, error, doing="written")))
     return StoppedError(f"cannot write {path}: {reason(error)}; free or repair the disk, then repeat the command")
+
+
+def _spec(driver: str, kvstore: dict[str, Any], missing: str) -> dict[str, Any]:
+    return {
+        "driver": driver,
+        "kvstore": kvstore,
+        "store_data_equal_to_fill_value": True,
+        "fill_missing_data_reads": missing == "fill",
+    }
+
+
+def _open_remote(path: str, missing: str) -> Any:
+    """An array of a store."""
+    try:
+        return ts.open(_spec("zarr3", kvstore(path), missing), context=context(), open=True).result()
+    except (ValueError, OSError) as error:
+        if is_of_the_store(error):
+            raise StoppedError(str(explained(path, error))) from error
+        if "NOT_FOUND" in str(error):
+            raise InputError(f"no Zarr array at {path}; run the stage that writes it, or correct the address") from error
+        raise InputError(f"cannot open {path} as a Zarr array: {error}") from error
 
 
 @lru_cache(maxsize=64)
 def _open(path: str, name: str, missing: str, modified: int, inode: int) -> Any:
     """The open array; the last two arguments only tell one array from a later one at the same path."""
-    spec = {
-        "driver": "zarr3" if name == "zarr.json" else "zarr",
-        "kvstore": {"driver": "file", "path": path},
-        "store_data_equal_to_fill_value": True,
-        "fill_missing_data_reads": missing == "fill",
-    }
+    spec = _spec("zarr3" if name == "zarr.json" else "zarr", {"driver": "file", "path": path}, missing)
     try:
         return ts.open(spec, context=context(), open=True).result()
     except (ValueError, OSError) as error:

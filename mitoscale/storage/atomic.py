@@ -9,8 +9,11 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from mitoscale.core.errors import StoppedError
+from mitoscale.storage.addresses import is_remote, name_of
 
 _WAITS = (0.1, 0.2, 0.4)
 """Seconds between removals of a folder: writes that another thread had begun may make it anew."""
@@ -21,24 +24,29 @@ def replacing(path: str, *, durable: bool = True) -> Iterator[str]:
     """Give a temporary path beside ``path``; on success make it durable and rename it to ``path``.
 
     Missing parent folders are made. On any error what is temporary is removed and an older ``path`` stays as it was.
+    Of an address the temporary file is on this machine's disk, and is put as one object in the end.
 
     Parameters
     ----------
     path : str
-        The file to make or replace, or the folder to make, where there is none or an empty one.
+        The file or object to make or replace, or the folder to make, where there is none or an empty one.
     durable : bool
         Wait until it is on the disk (of a folder, that it has its name); needless where a crash makes it worthless anyway.
 
     Yields
     ------
     str
-        Where to write; in the same folder, because a rename is atomic only within one file system.
+        Where to write; of a local path in the same folder, because a rename is atomic only within one file system.
 
     Raises
     ------
     StoppedError
-        If the folder or the file cannot be written (disk full, no permission).
+        If the folder or the file cannot be written (disk full, no permission), or the store.
     """
+    if is_remote(path):
+        with _putting(path) as temporary:
+            yield temporary
+        return
     folder = os.path.dirname(os.path.abspath(path))
     temporary = os.path.join(folder, f".{os.path.basename(path)}.{uuid.uuid4().hex[:8]}.tmp")
     try:
@@ -58,6 +66,23 @@ def replacing(path: str, *, durable: bool = True) -> Iterator[str]:
             _remove_folder(temporary)
         with suppress(OSError):  # it is gone after the rename; if it cannot be removed, the first error counts
             os.remove(temporary)
+
+
+@contextmanager
+def _putting(address: str) -> Iterator[str]:
+    """A temporary file that is put as an object in the end."""
+    from mitoscale.storage.object_store import put
+
+    with TemporaryDirectory(prefix="mitoscale-") as folder:
+        temporary = os.path.join(folder, name_of(address))
+        try:
+            yield temporary
+            data = Path(temporary).read_bytes()
+        except OSError as error:
+            raise StoppedError(
+                f"cannot write {temporary} for {address}: {error.strerror or error}; free space, or name another folder as TMPDIR"
+            ) from error
+        put(address, data)
 
 
 def remove_left_over(path: str) -> None:

@@ -11,22 +11,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import groupby
-from pathlib import Path
 
 from mitoscale.core.errors import DamagedError
 from mitoscale.core.geometry import Triple
 from mitoscale.core.grid import BlockGrid, index_of
-from mitoscale.storage.table_file import (
-    OtherSettingsError,
-    TaskTables,
-    UnfitFileError,
-    names_in,
-    packed,
-    part_of,
-    parts_of,
-    unpacked,
-    write_parts,
-)
+from mitoscale.storage.addresses import join
+from mitoscale.storage.stored_files import names_in, remove_file
+from mitoscale.storage.table_file import TaskTables, packed, part_of, parts_of, tasks_of, unpacked, write_parts
+from mitoscale.storage.table_index import NoFileError, OtherSettingsError, UnfitFileError
 from mitoscale.storage.tables import Columns
 
 ENDING = ".tables"
@@ -39,7 +31,7 @@ class BlockTables:
     Parameters
     ----------
     folder : str
-        Where they lie.
+        Where they lie, on a disk or in an object store.
     grid : BlockGrid
         The blocks; a face belongs to the super-block of its low block.
     stage : str
@@ -55,7 +47,7 @@ class BlockTables:
     def __init__(
         self, folder: str, grid: BlockGrid, *, stage: str, token: str, by_tasks: bool = True, durable: bool = True
     ) -> None:
-        self._folder, self._grid, self._stage, self._token = Path(folder), grid, stage, token
+        self._folder, self._grid, self._stage, self._token = folder, grid, stage, token
         self._by_tasks, self._durable = by_tasks, durable
 
     def write(self, task: str, tables: Mapping[str, Columns], note: Mapping[str, str] | None = None) -> None:
@@ -102,8 +94,8 @@ class BlockTables:
         """
         single = self.single(task)
         try:
-            if self._by_tasks and single.exists():
-                with suppress(OtherSettingsError):  # of a task that was cancelled
+            if self._by_tasks:
+                with suppress(NoFileError, OtherSettingsError):  # once it is gathered; of a task that was cancelled
                     return unpacked(part_of(single, task, self._token), only)
             return unpacked(part_of(self.gathered(self._grid.super_block_of(index_of(task))), task, self._token), only)
         except UnfitFileError as error:
@@ -126,7 +118,7 @@ class BlockTables:
         DamagedError
             As :meth:`read`.
         """
-        single = {path.name.removesuffix(ENDING) for path in _files_in(self._single_folder(corner))}
+        single = set(_tasks_in(self._single_folder(corner)))
         left = iter(tasks)
         together = [] if single.intersection(tasks) else tasks
         try:
@@ -160,7 +152,7 @@ class BlockTables:
         """Name and tables of each task of a super-block that is gathered; DamagedError of the whole stage where that is broken."""
         path = self.gathered(corner)
         try:
-            for name, part in parts_of(path, names_in(path, self._token), self._token):
+            for name, part in parts_of(path, tasks_of(path, self._token), self._token):
                 yield name, unpacked(part)
         except UnfitFileError as error:
             raise self._damaged("", error) from error
@@ -170,7 +162,7 @@ class BlockTables:
 
     def loose(self) -> Iterator[Triple]:
         """Super-blocks some of whose tasks have files of their own."""
-        return (corner for corner in self._grid.super_block_corners() if any(_files_in(self._single_folder(corner))))
+        return (corner for corner in self._grid.super_block_corners() if _tasks_in(self._single_folder(corner)))
 
     def gather(self, corner: Triple) -> None:
         """Bring the single files of a super-block together in one, and remove them.
@@ -187,21 +179,20 @@ class BlockTables:
         """
         gathered, found = self.gathered(corner), dict[str, bytes]()
         with suppress(UnfitFileError):
-            for name in names_in(gathered, self._token):
+            for name in tasks_of(gathered, self._token):
                 with suppress(UnfitFileError):  # who reads it tells
                     found[name] = part_of(gathered, name, self._token)
-        singles = list(_files_in(self._single_folder(corner)))
-        for path in singles:
-            name = path.name.removesuffix(ENDING)
+        singles = _tasks_in(self._single_folder(corner))
+        for name in singles:
             try:
-                found[name] = part_of(path, name, self._token)
+                found[name] = part_of(self.single(name), name, self._token)
             except OtherSettingsError:  # of a task that was cancelled
                 continue
             except UnfitFileError as error:
                 raise self._damaged(name, error) from error
         write_parts(gathered, dict(sorted(found.items())), self._token)
-        for path in singles:
-            path.unlink(missing_ok=True)
+        for name in singles:
+            remove_file(self.single(name))
 
     def lacking(self, tasks: Iterable[str]) -> list[str]:
         """Those of some tasks of which no file that can be opened has tables."""
@@ -210,27 +201,26 @@ class BlockTables:
         for task in tasks:
             corner = self._grid.super_block_of(index_of(task))
             if corner not in there:
-                there[corner] = {path.name.removesuffix(ENDING) for path in _files_in(self._single_folder(corner))}
+                there[corner] = set(_tasks_in(self._single_folder(corner)))
                 with suppress(UnfitFileError):
-                    there[corner].update(names_in(self.gathered(corner), self._token))
+                    there[corner].update(tasks_of(self.gathered(corner), self._token))
             if task not in there[corner]:
                 lacking.append(task)
         return lacking
 
-    def _single_folder(self, corner: Triple) -> Path:
+    def _single_folder(self, corner: Triple) -> str:
         z, y, x = corner
-        return self._folder / f"z{z:03d}" / f"y{y:03d}" / f"x{x:03d}"
+        return join(self._folder, f"z{z:03d}", f"y{y:03d}", f"x{x:03d}")
 
-    def single(self, task: str) -> Path:
+    def single(self, task: str) -> str:
         """The file of a task, while its super-block is not gathered."""
-        return self._single_folder(self._grid.super_block_of(index_of(task))) / f"{task}{ENDING}"
+        return join(self._single_folder(self._grid.super_block_of(index_of(task))), f"{task}{ENDING}")
 
-    def gathered(self, corner: Triple) -> Path:
+    def gathered(self, corner: Triple) -> str:
         """The file of a super-block."""
-        folder = self._single_folder(corner)
-        return folder.with_name(folder.name + ENDING)
+        return self._single_folder(corner) + ENDING
 
 
-def _files_in(folder: Path) -> Iterator[Path]:
-    with suppress(FileNotFoundError, NotADirectoryError):
-        yield from (path for path in folder.iterdir() if path.name.endswith(ENDING) and not path.name.startswith("."))
+def _tasks_in(folder: str) -> list[str]:
+    """Tasks that have files of their own in a folder."""
+    return [name.removesuffix(ENDING) for name in names_in(folder) if name.endswith(ENDING) and not name.startswith(".")]

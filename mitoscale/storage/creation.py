@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mitoscale.core.errors import InputError, StoppedError
+from mitoscale.storage.addresses import is_remote, join
+from mitoscale.storage.stored_files import read, remove_tree
 
 _ZSTD_LEVEL = 1  # EM noise hardly compresses: higher levels cost time and save about 1 %
 _NAMES = {3: ("z", "y", "x"), 4: ("block", "z", "y", "x")}
@@ -35,7 +40,7 @@ def create_array(
     Parameters
     ----------
     path : str
-        Folder of the array.
+        Folder of the array, or its address in an object store.
     shape, chunks : tuple of int
         In voxels, of any number of dimensions; (z, y, x) or (block, z, y, x) here.
     dtype : str or dtype
@@ -63,6 +68,21 @@ def create_array(
     import zarr  # takes long, and workers make no arrays
     from zarr.codecs import Crc32cCodec, ZstdCodec
 
+    if is_remote(path):
+        with tempfile.TemporaryDirectory(prefix="mitoscale-") as folder:
+            create_array(
+                folder,
+                shape=shape,
+                dtype=dtype,
+                chunks=chunks,
+                shards=shards,
+                fill_value=fill_value,
+                dimension_names=dimension_names,
+                attributes=attributes,
+                compressed=compressed,
+            )
+            made = json.loads(Path(folder, "zarr.json").read_text(encoding="utf-8"))
+        return _put_metadata(path, made, keeps=attributes is None, overwrite=overwrite)
     path = os.path.abspath(path)
     wanted = np.dtype(dtype)
     if overwrite and os.path.exists(os.path.join(path, "zarr.json")):
@@ -93,3 +113,26 @@ def create_array(
         )
     except OSError as error:
         raise StoppedError(f"cannot make the array {path}: {error.strerror or error}; free or repair the disk") from error
+
+
+def _put_metadata(address: str, made: dict[str, Any], *, keeps: bool, overwrite: bool) -> None:
+    """Put an array's metadata, which is all there is of an empty one; where it has attributes already they may stay."""
+    from mitoscale.storage.object_store import put
+
+    if overwrite:
+        remove_tree(address)
+    file = join(address, "zarr.json")
+    content = read(file)
+    if content is not None:
+        there = json.loads(content)
+        if _laid_out(there) != _laid_out(made):
+            raise InputError(f"another array lies at {address}; remove it, or use another run folder")
+        if keeps or there.get("attributes") == made.get("attributes"):
+            return
+    put(file, json.dumps(made, indent=2).encode())
+
+
+def _laid_out(metadata: dict[str, Any]) -> tuple[Any, ...]:
+    """Shape, dtype, chunks and shards."""
+    inner = [codec["configuration"]["chunk_shape"] for codec in metadata.get("codecs", []) if codec["name"] == "sharding_indexed"]
+    return metadata.get("shape"), metadata.get("data_type"), metadata.get("chunk_grid"), inner

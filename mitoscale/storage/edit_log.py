@@ -56,7 +56,7 @@ class EditLog:
             If a line is damaged, or was made on another volume.
         """
         found: list[Edit] = []
-        lines = list(lines_of(self.path))
+        lines = list(lines_of(str(self.path)))
         whole = not lines or self.path.read_bytes().endswith(b"\n")
         for number, line in enumerate(lines, 1):
             try:

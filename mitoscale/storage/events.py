@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from mitoscale.core.errors import StoppedError
 from mitoscale.core.event import Event
-from mitoscale.storage.lines import lines_of, open_to_append
+from mitoscale.storage.addresses import is_remote
+from mitoscale.storage.lines import appended, lines_of, open_to_append
 
 
 class EventLog:
@@ -17,11 +19,11 @@ class EventLog:
     Parameters
     ----------
     path : str
-        The ``.jsonl`` file.
+        The ``.jsonl`` file, or in an object store the folder of its segments.
     """
 
     def __init__(self, path: str) -> None:
-        self.path = Path(path)
+        self.path = path
 
     def append(self, event: Event) -> None:
         """Add a line. Events are rare: the file is opened for each.
@@ -32,8 +34,13 @@ class EventLog:
             If it cannot be written, as on a full disk.
         """
         try:
-            with open_to_append(self.path) as file:
-                file.write(event.model_dump_json().encode() + b"\n")
+            line = event.model_dump_json().encode()
+            if is_remote(self.path):
+                with closing(appended(self.path)) as lines:
+                    lines.add(line)
+                return
+            with open_to_append(Path(self.path)) as file:
+                file.write(line + b"\n")
         except OSError as problem:
             raise StoppedError(f"cannot write {self.path} ({problem.strerror}): free space, then start again") from problem
 

@@ -1,7 +1,8 @@
 """A file that one process at a time holds, so that two do not write the same results.
 
 ``flock`` where it works: the system itself lets go of it when its holder dies. Where a file system has no such locks, or each
-machine its own, :mod:`mitoscale.storage.owner_file` stands in, and that is said in one line.
+machine its own, :mod:`mitoscale.storage.owner_file` stands in, and that is said in one line. An object store has none either:
+there it is :mod:`mitoscale.storage.owner_object`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from mitoscale.core.errors import InputError, StoppedError
+from mitoscale.storage.addresses import is_remote
 from mitoscale.storage.mounts import has_local_locks
 from mitoscale.storage.owner_file import is_owned, owned
 
@@ -23,18 +25,19 @@ _log = logging.getLogger(__name__)
 
 _UNSUPPORTED = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOLCK)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_OWNER = ".owner"
 _WAITS = (0.05, 0.1, 0.2, 0.0)
 """Seconds between tries: a look at whether it is held holds it for a moment."""
 
 
 @contextmanager
-def exclusively(path: Path, busy: str) -> Iterator[None]:
+def exclusively(path: str | Path, busy: str) -> Iterator[None]:
     """Hold a lock file meanwhile; it is removed at the end, and a killed process holds it no longer.
 
     Parameters
     ----------
-    path : Path
-        The lock file; its folder is made where it is missing.
+    path : str or Path
+        The lock file, whose folder is made where it is missing; or an address, beside which an object tells the owner.
     busy : str
         What to say where another process holds it.
 
@@ -45,6 +48,18 @@ def exclusively(path: Path, busy: str) -> Iterator[None]:
     StoppedError
         If the file cannot be made.
     """
+    if is_remote(str(path)):
+        from mitoscale.storage.owner_object import owned_object
+
+        with owned_object(f"{path}{_OWNER}", busy):
+            yield
+        return
+    with _on_disk(Path(path), busy):
+        yield
+
+
+@contextmanager
+def _on_disk(path: Path, busy: str) -> Iterator[None]:
     descriptor, locks = _taken(path, busy)
     try:
         how = "has no file locks" if not locks else "keeps file locks to one machine" if has_local_locks(path) else ""
@@ -58,15 +73,19 @@ def exclusively(path: Path, busy: str) -> Iterator[None]:
         os.close(descriptor)
 
 
-def is_held(path: Path) -> bool:
+def is_held(path: str | Path) -> bool:
     """Whether a process holds a lock file; looking refuses nobody.
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
         As given to :func:`exclusively`.
     """
-    with suppress(FileNotFoundError, PermissionError), path.open() as file:
+    if is_remote(str(path)):
+        from mitoscale.storage import owner_object
+
+        return owner_object.is_owned(f"{path}{_OWNER}")
+    with suppress(FileNotFoundError, PermissionError), open(path) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -74,12 +93,12 @@ def is_held(path: Path) -> bool:
         except OSError as error:
             if error.errno not in _UNSUPPORTED:
                 raise
-    return is_owned(_owner_of(path))
+    return is_owned(_owner_of(Path(path)))
 
 
-def files_of(path: Path) -> tuple[str, str]:
-    """Names of the files that a lock may consist of."""
-    return path.name, _owner_of(path).name
+def files_of(name: str) -> tuple[str, str]:
+    """Names of the files, or the object, that a lock of this name may consist of."""
+    return name, f"{name}{_OWNER}"
 
 
 def _taken(path: Path, busy: str) -> tuple[int, bool]:
@@ -125,4 +144,4 @@ def _is_still(path: Path, descriptor: int) -> bool:
 
 
 def _owner_of(path: Path) -> Path:
-    return path.with_name(f"{path.name}.owner")
+    return path.with_name(f"{path.name}{_OWNER}")

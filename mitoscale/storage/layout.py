@@ -1,16 +1,20 @@
-"""Where things lie in a run folder, and the small JSON files in it."""
+"""Where things lie in a run folder, on a disk or in an object store, and the small JSON files in it."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mitoscale.core.errors import InputError
+from mitoscale.storage.addresses import is_remote, join
 from mitoscale.storage.atomic import replacing
+from mitoscale.storage.stored_files import is_file, read
 
 LABELS = "mitochondria"
 """Name of the label image."""
@@ -27,10 +31,10 @@ class RunFolder:
     """
 
     path: str
-    """Absolute path of the folder."""
+    """Absolute path of the folder, or its address in an object store."""
 
     def _at(self, *parts: str) -> str:
-        return str(Path(self.path, *parts))
+        return join(self.path, *parts)
 
     @property
     def run_json(self) -> str:
@@ -158,8 +162,8 @@ class RunFolder:
         return self._at("pictures")
 
     def ledger(self, stage: str) -> str:
-        """A stage's ledger."""
-        return self._at("ledger", f"{stage}.jsonl")
+        """A stage's ledger: a file of lines, or in an object store a folder of segments of them."""
+        return self._lines(stage)
 
     @property
     def starts(self) -> str:
@@ -169,7 +173,15 @@ class RunFolder:
     @property
     def events(self) -> str:
         """Log of faults, and of what became of them."""
-        return self._at("ledger", "events.jsonl")
+        return self._lines("events")
+
+    def _lines(self, name: str) -> str:
+        return self._at("ledger", name if is_remote(self.path) else f"{name}.jsonl")
+
+    def has_work(self) -> bool:
+        """Whether what only later stages need is there, once there was any; ``mitoscale clean`` removes it."""
+        # in a store a folder is its objects: one that is there from detect on is looked for, not all of millions
+        return is_file(join(self.foreground, "zarr.json")) if is_remote(self.path) else os.path.isdir(self.work)
 
 
 def write_json(path: str, content: Any) -> None:
@@ -201,7 +213,10 @@ def read_json(path: str) -> Any:
         If the file is missing or damaged.
     """
     try:
-        return json.loads(Path(path).read_text())
+        content = read(path)
+        if content is None:
+            raise InputError(f"cannot read {path} ({os.strerror(errno.ENOENT)})")
+        return json.loads(content)
     except OSError as error:
         raise InputError(f"cannot read {path} ({error.strerror})") from error
     except ValueError as error:
@@ -214,8 +229,12 @@ def check_writable(path: str) -> None:
     Raises
     ------
     InputError
-        If it is a file, or the nearest existing folder cannot be written.
+        If it is a file, the nearest existing folder cannot be written, or a store cannot.
     """
+    if is_remote(path):
+        from mitoscale.storage.object_store import check_written
+
+        return check_written(path)
     folder = Path(path).absolute()
     while not folder.exists():
         folder = folder.parent
@@ -258,15 +277,6 @@ def free_name(path: str) -> str:
     return path
 
 
-def remove_tree(path: str) -> None:
-    """Remove a file or folder with all it holds; nothing happens where there is none."""
-    target = Path(path)
-    if target.is_dir() and not target.is_symlink():
-        shutil.rmtree(target)
-    else:
-        target.unlink(missing_ok=True)
-
-
 def remove_if_empty(path: str) -> None:
     """Remove a folder that holds nothing; any other is left alone."""
     folder = Path(path)
@@ -275,7 +285,9 @@ def remove_if_empty(path: str) -> None:
 
 
 def free_bytes(path: str) -> int:
-    """Free space, in bytes, where a path lies or would lie."""
+    """Free space, in bytes, where a path lies or would lie; a store has no end."""
+    if is_remote(path):
+        return sys.maxsize
     folder = Path(path).absolute()
     while not folder.exists():
         folder = folder.parent

@@ -7,22 +7,17 @@ A line cut off by a crash is ignored, and mended at the next append.
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache
-from pathlib import Path
-from typing import IO
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mitoscale.core.errors import StoppedError
 from mitoscale.core.result import BlockResult
-from mitoscale.storage.lines import lines_from_the_end, lines_of, open_to_append
-
-_SYNC_SECONDS = 1.0
+from mitoscale.storage.lines import Appended, appended, forget_lines, lines_from_the_end, lines_of, version_of
 
 
 def last_line(error: str) -> str:
@@ -71,13 +66,12 @@ class Ledger:
     Parameters
     ----------
     path : str
-        The ``.jsonl`` file.
+        The ``.jsonl`` file, or in an object store the folder of its segments.
     """
 
     def __init__(self, path: str) -> None:
-        self.path = Path(path)
-        self._file: IO[bytes] | None = None
-        self._synced = 0.0
+        self.path = path
+        self._lines: Appended | None = None
 
     def entries(self, token: str) -> dict[str, LedgerEntry]:
         """The latest entry of each block that was computed with ``token``."""
@@ -107,13 +101,9 @@ class Ledger:
         """
         return _last(self.path, name, token, self.version())
 
-    def version(self) -> tuple[int, int, int]:
-        """Tells the file's states apart, without reading it: each line that is appended changes it."""
-        try:
-            status = self.path.stat()
-        except OSError:
-            return 0, 0, 0
-        return status.st_ino, status.st_size, status.st_mtime_ns
+    def version(self) -> tuple[object, ...]:
+        """Tells the file's states apart, without reading it: each line that is appended changes it. Empty where there is none."""
+        return version_of(self.path)
 
     def append(
         self,
@@ -160,43 +150,30 @@ class Ledger:
             time=round(time.time(), 3),
         )
         try:
-            file = self._opened()
-            file.write(entry.model_dump_json().encode() + b"\n")
-            file.flush()
-            if time.monotonic() - self._synced > _SYNC_SECONDS:
-                self._sync(file)
+            if self._lines is None:
+                self._lines = appended(self.path)
+            self._lines.add(entry.model_dump_json().encode())
         except OSError as problem:
             raise StoppedError(f"cannot write {self.path} ({problem.strerror}): free space, then start again") from problem
 
     def close(self) -> None:
         """Bring everything to disk; raises what :meth:`append` does."""
-        if self._file is None:
+        if self._lines is None:
             return
-        file, self._file = self._file, None
+        lines, self._lines = self._lines, None
         try:
-            with file:
-                self._sync(file)
+            lines.close()
         except OSError as problem:
             raise StoppedError(f"cannot write {self.path} ({problem.strerror}): free space, then start again") from problem
 
     def invalidate(self) -> None:
         """Forget everything: the stage runs again."""
         self.close()
-        self.path.unlink(missing_ok=True)
-
-    def _opened(self) -> IO[bytes]:
-        if self._file is None:
-            self._file = open_to_append(self.path)
-        return self._file
-
-    def _sync(self, file: IO[bytes]) -> None:
-        file.flush()
-        os.fsync(file.fileno())
-        self._synced = time.monotonic()
+        forget_lines(self.path)
 
 
 @lru_cache(maxsize=256)
-def _last(path: Path, name: str, token: str, version: tuple[int, int, int]) -> LedgerEntry | None:
+def _last(path: str, name: str, token: str, version: tuple[object, ...]) -> LedgerEntry | None:
     """As :meth:`Ledger.last`; other lines are not parsed. ``version`` tells the file's states apart."""
     mark = f'"name":"{name}"'.encode()
     found = _parsed((line for line in lines_from_the_end(path) if mark in line), token)

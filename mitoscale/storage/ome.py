@@ -16,7 +16,10 @@ from typing import Any
 
 from mitoscale.core.errors import InputError, StoppedError
 from mitoscale.core.volume import VolumeSpec
+from mitoscale.storage.addresses import is_remote, join
 from mitoscale.storage.arrays import create_array
+from mitoscale.storage.layout import write_json
+from mitoscale.storage.stored_files import is_file, read, remove_tree
 
 _VERSION = "0.5"
 
@@ -75,33 +78,39 @@ def create_labels(
     -----
     New labels are made beside their place, as ``.NAME.new``, and renamed: killed at any moment, there are none, or whole ones with
     their attributes. Those they replace are ``.NAME.old`` until they are removed. What a kill left of either is removed the next
-    time; the caller sees to it that two do not do this at once.
+    time; the caller sees to it that two do not do this at once. A store cannot rename: there the group's own metadata are put last,
+    and labels without them are none.
     """
-    if os.path.exists(os.path.join(path, ".zgroup")):
+    if is_file(join(path, ".zgroup")):
         raise InputError(f"{path} is Zarr v2 (OME-Zarr 0.4): labels cannot be added to it; leave --labels-into-source")
-    labels = os.path.join(path, "labels")
+    labels = join(path, "labels")
     label = {"version": _VERSION, **({"source": {"image": "../../"}} if _multiscales(path) else {})}
     ome = {"version": _VERSION, "multiscales": [_multiscale(spec, name, "mode")], "image-label": label}
-    with _whole(os.path.join(labels, name), overwrite) as group:
+    with _whole(join(labels, name), overwrite) as group:
         _create_levels(group, spec)
         _set(group, ome, attributes)
     others = _attributes(labels).get("ome", {}).get("labels", [])
     _set(labels, {"version": _VERSION, "labels": [*others, *([] if name in others else [name])]}, None)
-    if not os.path.exists(os.path.join(path, "zarr.json")):
+    if not is_file(join(path, "zarr.json")):
         _set(path, None, None)
 
 
 def is_ome_zarr(path: str) -> bool:
     """Whether ``path`` is a Zarr group and not a Zarr array, file or folder."""
     path = os.path.expanduser(path)
-    if os.path.isfile(os.path.join(path, "zarr.json")):
-        return _metadata(os.path.join(path, "zarr.json")).get("node_type") != "array"
-    return os.path.isfile(os.path.join(path, ".zgroup"))
+    if is_file(join(path, "zarr.json")):
+        return _metadata(join(path, "zarr.json")).get("node_type") != "array"
+    return is_file(join(path, ".zgroup"))
 
 
 @contextmanager
 def _whole(group: str, overwrite: bool) -> Iterator[str]:
     """Where to make a group: in its place where it is there already, else beside it, to be renamed when it is complete."""
+    if is_remote(group):
+        if overwrite:
+            remove_tree(group)
+        yield group
+        return
     folder, name = os.path.split(group)
     aside, old = (os.path.join(folder, f".{name}.{kind}") for kind in ("new", "old"))
     try:
@@ -125,7 +134,7 @@ def _whole(group: str, overwrite: bool) -> Iterator[str]:
 def _create_levels(path: str, spec: VolumeSpec) -> None:
     for level in range(len(spec.factors)):
         create_array(
-            os.path.join(path, str(level)),
+            join(path, str(level)),
             shape=spec.level_shape(level),
             dtype=spec.dtype,
             chunks=spec.level_chunks(level),
@@ -150,9 +159,13 @@ def _set(path: str, ome: dict[str, Any] | None, attributes: dict[str, Any] | Non
     """Make the group where it is missing, and set its ``ome`` and ``mitoscale`` attributes where they are given."""
     import zarr
 
-    if os.path.exists(os.path.join(path, ".zgroup")):
+    if is_file(join(path, ".zgroup")):
         raise InputError(f"{path} is Zarr v2; OME-Zarr {_VERSION} needs v3: choose another path")
     given = {**({"ome": ome} if ome else {}), **({"mitoscale": attributes} if attributes else {})}
+    if is_remote(path):
+        there = _metadata(join(path, "zarr.json")) or {"zarr_format": 3, "node_type": "group"}
+        write_json(join(path, "zarr.json"), {**there, "attributes": {**there.get("attributes", {}), **given}})
+        return
     try:
         zarr.open_group(path, mode="a", zarr_format=3).attrs.update(given)
     except OSError as error:
@@ -162,10 +175,10 @@ def _set(path: str, ome: dict[str, Any] | None, attributes: dict[str, Any] | Non
 def _metadata(file: str) -> dict[str, Any]:
     """A metadata file's content; empty where there is none."""
     try:
-        with open(file, encoding="utf-8") as stream:
-            content = json.load(stream)
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
+        text = read(file)
+        if text is None:
+            return {}
+        content = json.loads(text)
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read {file}: {error}; restore it") from error
     if not isinstance(content, dict):
@@ -181,7 +194,7 @@ def attributes_of(path: str) -> dict[str, Any]:
 
 def _attributes(path: str) -> dict[str, Any]:
     """Attributes of a Zarr v3 or v2 group; empty where there are none."""
-    return _metadata(os.path.join(path, "zarr.json")).get("attributes", {}) or _metadata(os.path.join(path, ".zattrs"))
+    return _metadata(join(path, "zarr.json")).get("attributes", {}) or _metadata(join(path, ".zattrs"))
 
 
 def _multiscales(path: str) -> list[Any]:
@@ -202,6 +215,8 @@ def consolidate_again(path: str) -> None:
     StoppedError
         If it cannot be written.
     """
+    if is_remote(path):
+        return  # what we have made there has no such list
     group = Path(path)
     while (group / "zarr.json").is_file():
         for stale in (group / "labels", group):

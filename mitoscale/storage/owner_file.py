@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -47,9 +47,7 @@ def owned(path: Path, busy: str) -> Iterator[None]:
     StoppedError
         If the file cannot be made.
     """
-    own = json.dumps(
-        {"host": socket.gethostname(), "pid": os.getpid(), "processes": _processes(), "token": uuid.uuid4().hex}, indent=1
-    )
+    own = json.dumps({**this_process(), "token": uuid.uuid4().hex}, indent=1)
     _claim(path, own, busy)
     stop = threading.Event()
     beat = threading.Thread(target=_renew, args=(path, own, stop), daemon=True, name="owner-file")
@@ -90,7 +88,7 @@ def _claim(path: Path, own: str, busy: str) -> None:
             raise StoppedError(
                 f"cannot write {path}: {error.strerror}; free or repair the disk, then repeat the command"
             ) from error
-    owner = _content(_text(path) or "")
+    owner = content_of(_text(path) or "")
     raise InputError(f"{busy} (host {owner.get('host', 'unknown')}, process {owner.get('pid', 'unknown')})")
 
 
@@ -106,14 +104,8 @@ def _set_aside(path: Path, stale: str) -> None:
 
 
 def _is_alive(path: Path, text: str, now: float) -> bool:
-    owner = _content(text)
-    if owner.get("host") == socket.gethostname() and owner.get("processes") == _processes():
-        try:
-            os.kill(int(str(owner["pid"])), 0)
-        except (ProcessLookupError, ValueError, KeyError):
-            return False
-        except OSError:
-            pass  # another user's
+    if is_gone(content_of(text)):
+        return False
     with suppress(FileNotFoundError):
         return now - path.stat().st_mtime < STALE_SECONDS
     return False
@@ -158,7 +150,26 @@ def _text(path: Path) -> str | None:
         return None
 
 
-def _content(text: str) -> dict[str, object]:
+def this_process() -> dict[str, object]:
+    """What tells this process from others."""
+    return {"host": socket.gethostname(), "pid": os.getpid(), "processes": _processes()}
+
+
+def is_gone(owner: Mapping[str, object]) -> bool:
+    """Whether an owner was a process of this machine, and there is no such process any more."""
+    if owner.get("host") != socket.gethostname() or owner.get("processes") != _processes():
+        return False
+    try:
+        os.kill(int(str(owner["pid"])), 0)
+    except (ProcessLookupError, ValueError, KeyError):
+        return True
+    except OSError:
+        pass  # another user's
+    return False
+
+
+def content_of(text: str) -> dict[str, object]:
+    """What an owner has told of itself; empty where that is damaged."""
     with suppress(ValueError):
         found = json.loads(text)
         if isinstance(found, dict):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from mitoscale.storage.layout import remove_tree
+from mitoscale.storage.stored_files import remove_tree
 from mitoscale.storage.tables import Columns, appending, read_rows
 
 _BATCH = 2048

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mitoscale.storage.layout import remove_tree
+from mitoscale.storage.stored_files import remove_tree
 from mitoscale.storage.tables import Columns, appending, pieces_of
 
 _RUN = 1 << 16

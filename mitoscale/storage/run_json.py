@@ -10,7 +10,9 @@ from pydantic import ValidationError
 from mitoscale.core.errors import InputError
 from mitoscale.core.plan import RunPlan
 from mitoscale.core.provenance import Provenance
+from mitoscale.storage.addresses import is_remote
 from mitoscale.storage.layout import RunFolder, read_json, write_json
+from mitoscale.storage.stored_files import is_file, is_folder
 
 FORMAT = 4
 """Raised whenever an older version could misread a run folder, or this one misread an older one's."""
@@ -31,9 +33,11 @@ def read_plan(folder: RunFolder, *, older: bool = False) -> RunPlan:
     InputError
         If there is none, it is damaged, or it comes from another version.
     """
-    if not Path(folder.path).is_dir():
+    if is_remote(folder.path):
+        check_place(folder.path)
+    elif not Path(folder.path).is_dir():
         raise InputError(f"there is no folder {folder.path}; give that of a run, or start one with mitoscale run or convert")
-    if not Path(folder.run_json).exists():
+    if not is_file(folder.run_json):
         raise InputError(f"{folder.path} is no run folder: it has no run.json; start one with mitoscale run or convert")
     content = read_json(folder.run_json)
     try:
@@ -41,6 +45,23 @@ def read_plan(folder: RunFolder, *, older: bool = False) -> RunPlan:
         return RunPlan.model_validate(content["plan"]).moved_to(folder.path)
     except (AttributeError, KeyError, TypeError, ValidationError) as error:
         raise InputError(f"{folder.run_json} is damaged ({str(error).splitlines()[0]}): start in a new folder") from error
+
+
+def check_place(address: str) -> None:
+    """Raise where no run can lie at an address, or its store cannot be reached.
+
+    Raises
+    ------
+    InputError
+        In one line with its cure.
+    """
+    from mitoscale.storage.object_store import check_reached
+
+    if not address.startswith("s3://"):
+        raise InputError(f"{address} can be read from, but no run can lie there; give a folder, or an s3:// address")
+    if not address.partition("://")[2].partition("/")[2]:
+        raise InputError(f"{address} names a whole bucket; give a name in it for the run, such as {address}/RUN")
+    check_reached(address)
 
 
 def write_plan(folder: RunFolder, plan: RunPlan) -> None:
@@ -65,7 +86,7 @@ def _check_format(folder: RunFolder, found: int, older: bool) -> None:
     if found > FORMAT:
         raise InputError(f"{folder.run_json} has format {found}, this version reads {FORMAT}: update mitoscale")
     if found < FORMAT and not older:
-        labels = f"; its labels, where it has finished, can be given as {folder.labels}" if Path(folder.labels).is_dir() else ""
+        labels = f"; its labels, where it has finished, can be given as {folder.labels}" if is_folder(folder.labels) else ""
         raise InputError(
             f"{folder.path} was begun by an older mitoscale (format {found} of run.json, now {FORMAT}): use that version, "
             f"add --redo convert to mitoscale run to do all of it again, or give another RUN{labels}"

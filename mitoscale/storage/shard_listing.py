@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
+from mitoscale.storage.addresses import join
+from mitoscale.storage.stored_files import names_in
 
 
 def stored_in_row(path: str, z: int, y: int) -> set[int]:
@@ -16,6 +16,4 @@ def stored_in_row(path: str, z: int, y: int) -> set[int]:
     z, y : int
         The row.
     """
-    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(os.path.join(path, "c", str(z), str(y))) as entries:
-        return {int(entry.name) for entry in entries if entry.name.isdigit()}
-    return set()
+    return {int(name) for name in names_in(join(path, "c", str(z), str(y))) if name.isdigit()}

@@ -1,4 +1,4 @@
-"""Replacing stored shards of a Zarr array: new ones are written beside it and take the place of the old ones by rename."""
+"""Replacing stored shards of a Zarr array: new ones are written beside it and take the place of the old ones, each at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
 
+from mitoscale.storage.addresses import is_remote, join
 from mitoscale.storage.atomic import sync
+from mitoscale.storage.stored_files import read
 
 
 def whole_shards(where: Sequence[slice], sizes: Sequence[int], shape: Sequence[int]) -> list[str]:
@@ -43,7 +45,7 @@ def replace_shards(path: str, names: Sequence[str], write: Callable[[str], objec
     Parameters
     ----------
     path : str
-        The array, Zarr v3.
+        The array, Zarr v3; of a store each shard is written on this machine, and put whole.
     names : sequence of str
         From :func:`whole_shards`.
     write : callable
@@ -54,6 +56,8 @@ def replace_shards(path: str, names: Sequence[str], write: Callable[[str], objec
     OSError
         If they cannot be written; the array has old and new ones then, each of them whole.
     """
+    if is_remote(path):
+        return _put_shards(path, names, write)
     prefix = f".replacing-{names[0].replace(os.sep, '-')}-"  # only who writes these shards may remove what a kill left of them
     for left in Path(path).glob(f"{prefix}*"):
         shutil.rmtree(left, ignore_errors=True)
@@ -65,3 +69,13 @@ def replace_shards(path: str, names: Sequence[str], write: Callable[[str], objec
             os.replace(os.path.join(aside, name), os.path.join(path, name))
         for folder in {os.path.dirname(name) for name in names}:
             sync(os.path.join(path, folder))
+
+
+def _put_shards(address: str, names: Sequence[str], write: Callable[[str], object]) -> None:
+    from mitoscale.storage.object_store import put
+
+    with tempfile.TemporaryDirectory(prefix="mitoscale-") as aside:
+        Path(aside, "zarr.json").write_bytes(read(join(address, "zarr.json")) or b"")
+        write(aside)
+        for name in names:
+            put(join(address, name), Path(aside, name).read_bytes())

@@ -8,30 +8,32 @@ compared: a broken file is told, and cannot do harm.
 from __future__ import annotations
 
 import json
+import os
 import struct
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import xxhash
 
+from mitoscale.storage.addresses import is_remote
 from mitoscale.storage.atomic import replacing
+from mitoscale.storage.table_index import (
+    END_SIZE,
+    NoFileError,
+    OtherSettingsError,
+    Places,
+    UnfitFileError,
+    index_in,
+    index_of,
+    index_size,
+)
 from mitoscale.storage.tables import Columns
 
-_MAGIC = b"mitotab1"
-_END = struct.Struct("<Q16s8s")
 _LENGTH = struct.Struct("<QQ")
-
-
-class UnfitFileError(Exception):
-    """A file that cannot be used."""
-
-
-class OtherSettingsError(UnfitFileError):
-    """A file that was made with other settings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,13 +85,13 @@ def unpacked(part: bytes, only: Collection[str] | None = None) -> TaskTables:
 _dtype = lru_cache(maxsize=256)(np.dtype)
 
 
-def write_parts(path: Path, parts: Mapping[str, bytes], token: str, *, durable: bool = True) -> None:
+def write_parts(path: str, parts: Mapping[str, bytes], token: str, *, durable: bool = True) -> None:
     """Write a file, whole or not at all.
 
     Parameters
     ----------
-    path : Path
-        Where.
+    path : str
+        Where; also an address in an object store.
     parts : mapping
         For each task's name what :func:`packed` gave.
     token : str
@@ -102,22 +104,22 @@ def write_parts(path: Path, parts: Mapping[str, bytes], token: str, *, durable: 
     StoppedError
         If it cannot be written, as on a full disk.
     """
-    at, places = 0, {}
-    for name, part in parts.items():
-        places[name] = (at, len(part), xxhash.xxh3_128_hexdigest(part))
-        at += len(part)
-    index = json.dumps({"token": token, "parts": places}).encode()
-    with replacing(str(path), durable=durable) as temporary, open(temporary, "wb") as file:
+    end = index_of(parts, token)
+    if is_remote(path):
+        from mitoscale.storage.object_store import put
+
+        return put(path, b"".join((*parts.values(), end)))
+    with replacing(path, durable=durable) as temporary, open(temporary, "wb") as file:
         file.writelines(parts.values())
-        file.write(index + _END.pack(len(index), xxhash.xxh3_128_digest(index), _MAGIC))
+        file.write(end)
 
 
-def names_in(path: Path, token: str) -> Collection[str]:
+def tasks_of(path: str, token: str) -> Collection[str]:
     """The tasks a file has parts of.
 
     Parameters
     ----------
-    path : Path
+    path : str
         The file.
     token : str
         Of the settings it must be made with.
@@ -127,15 +129,16 @@ def names_in(path: Path, token: str) -> Collection[str]:
     UnfitFileError
         If it is missing, broken, or made with other settings.
     """
-    return _places(path, token)
+    with _opened(path, token, 0) as (places, _):
+        return places
 
 
-def part_of(path: Path, task: str, token: str) -> bytes:
+def part_of(path: str, task: str, token: str) -> bytes:
     """A task's part of a file, its checksum compared.
 
     Parameters
     ----------
-    path : Path
+    path : str
         The file.
     task : str
         The task's name.
@@ -145,17 +148,17 @@ def part_of(path: Path, task: str, token: str) -> bytes:
     Raises
     ------
     UnfitFileError
-        As :func:`names_in`, or if it has no part of the task.
+        As :func:`tasks_of`, or if it has no part of the task.
     """
     return next(parts_of(path, [task], token))[1]
 
 
-def parts_of(path: Path, tasks: Iterable[str], token: str) -> Iterator[tuple[str, bytes]]:
+def parts_of(path: str, tasks: Iterable[str], token: str) -> Iterator[tuple[str, bytes]]:
     """Name and part of some tasks, their checksums compared; the file is opened once.
 
     Parameters
     ----------
-    path : Path
+    path : str
         The file.
     tasks : iterable of str
         Names of tasks.
@@ -167,44 +170,64 @@ def parts_of(path: Path, tasks: Iterable[str], token: str) -> Iterator[tuple[str
     UnfitFileError
         As :func:`part_of`.
     """
-    places = _places(path, token)
+    wanted = list(tasks)
+    with _opened(path, token, len(wanted)) as (places, cut):
+        for task in wanted:
+            if task not in places:
+                raise UnfitFileError(f"{path} has no tables of {task}")
+            at, size, expected = places[task]
+            part = cut(at, size)
+            if xxhash.xxh3_128_hexdigest(part) != expected:
+                raise UnfitFileError(f"{path}: what it holds of {task} is not what was written")
+            yield task, part
+
+
+@contextmanager
+def _opened(path: str, token: str, parts: int) -> Iterator[tuple[Places, Callable[[int, int], bytes]]]:
+    """A file's places, and what reads so many bytes from a place on; so many parts of it are wanted."""
     try:
+        if is_remote(path):
+            from mitoscale.storage.table_objects import fetch
+
+            found, places, cut = fetch(path, parts)
+            _check_token(path, found, token)
+            yield places, cut
+            return
+        status = os.stat(path)
+        found, places = _index(path, status.st_mtime_ns, status.st_ino, status.st_size)
+        _check_token(path, found, token)
+        if not parts:
+            yield places, _nothing
+            return
         with open(path, "rb") as file:
-            for task in tasks:
-                if task not in places:
-                    raise UnfitFileError(f"{path} has no tables of {task}")
-                at, size, expected = places[task]
+
+            def cut_out(at: int, size: int) -> bytes:
                 file.seek(at)
-                part = file.read(size)
-                if xxhash.xxh3_128_hexdigest(part) != expected:
-                    raise UnfitFileError(f"{path}: what it holds of {task} is not what was written")
-                yield task, part
+                return file.read(size)
+
+            yield places, cut_out
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NoFileError(f"{path} ({error.strerror})") from error
     except OSError as error:
         raise UnfitFileError(f"{path} ({error.strerror})") from error
 
 
-def _places(path: Path, token: str) -> dict[str, tuple[int, int, str]]:
-    try:
-        status = path.stat()
-        found, places = _index(str(path), status.st_mtime_ns, status.st_ino, status.st_size)
-    except OSError as error:
-        raise UnfitFileError(f"{path} ({error.strerror})") from error
+def _check_token(path: str, found: str, token: str) -> None:
     if found != token:
         raise OtherSettingsError(f"{path} was made with other settings")
-    return places
+
+
+def _nothing(at: int, size: int) -> bytes:
+    return b""
 
 
 @lru_cache(maxsize=24)  # a row of super-blocks of two stages; a stage's blocks go along x
-def _index(path: str, modified: int, inode: int, size: int) -> tuple[str, dict[str, tuple[int, int, str]]]:
+def _index(path: str, modified: int, inode: int, size: int) -> tuple[str, Places]:
     """Token and places; the last three arguments tell a file from a later one."""
     with open(path, "rb") as file:
-        if size >= _END.size:
-            file.seek(size - _END.size)
-            length, digest, magic = _END.unpack(file.read(_END.size))
-            if magic == _MAGIC and length <= size - _END.size:
-                file.seek(size - _END.size - length)
-                index = file.read(length)
-                if xxhash.xxh3_128_digest(index) == digest:
-                    content = json.loads(index)
-                    return content["token"], {name: (a, n, d) for name, (a, n, d) in content["parts"].items()}
+        if size >= END_SIZE:
+            file.seek(size - END_SIZE)
+            end = file.read(END_SIZE)
+            file.seek(max(0, size - index_size(end)))
+            return index_in(path, file.read())
     raise UnfitFileError(f"{path} is broken")

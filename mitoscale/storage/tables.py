@@ -14,6 +14,7 @@ import pyarrow.parquet
 from mitoscale.core.errors import InputError
 from mitoscale.storage.arrow_columns import arrow_table, numpy_columns
 from mitoscale.storage.atomic import replacing
+from mitoscale.storage.stored_files import on_disk
 
 Columns = dict[str, np.ndarray]
 """Column name -> (N,) values."""
@@ -232,11 +233,8 @@ def table_metadata(path: str) -> dict[str, str]:
     InputError
         If the table is missing or damaged.
     """
-    try:
-        schema = pyarrow.parquet.read_schema(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise _broken(path, error) from error
-    return {k.decode(): v.decode() for k, v in (schema.metadata or {}).items()}
+    with _opened(path) as file:
+        return {k.decode(): v.decode() for k, v in (file.schema_arrow.metadata or {}).items()}
 
 
 def _read(path: str, columns: Sequence[str] | None = None) -> pa.Table:
@@ -248,7 +246,7 @@ def _read(path: str, columns: Sequence[str] | None = None) -> pa.Table:
 def _opened(path: str) -> Iterator[Any]:
     """A table's ``ParquetFile``: read_table sets up a whole data set first, which takes longer. What breaks inside is told."""
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
+        with on_disk(path) as there, pyarrow.parquet.ParquetFile(there) as file:
             yield file
     except (OSError, pa.ArrowInvalid) as error:
         raise _broken(path, error) from error

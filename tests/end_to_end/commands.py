@@ -139,10 +139,10 @@ def counting_scans() -> Iterator[Counter[str]]:
     """Count how often each ledger is read from one end to the other."""
     scans: Counter[str] = Counter()
 
-    def counted(lines: Callable[[Path], Iterator[bytes]]) -> Callable[[Path], Iterator[bytes]]:
-        def read(path: Path) -> Iterator[bytes]:
+    def counted(lines: Callable[[str], Iterator[bytes]]) -> Callable[[str], Iterator[bytes]]:
+        def read(path: str) -> Iterator[bytes]:
             yield from lines(path)
-            scans[path.name] += path.exists()
+            scans[Path(path).name] += Path(path).exists()
 
         return read
 

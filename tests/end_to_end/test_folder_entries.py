@@ -58,7 +58,7 @@ def check_tables(tables: BlockTables, grid: BlockGrid, *, faces: bool) -> None:
     known: set[Path] = set()
     corners = list(grid.super_block_corners())
     for corner in corners:
-        path = tables.gathered(corner)
+        path = Path(tables.gathered(corner))
         assert path not in known
         own = path.with_suffix("")  # the folder of its tasks' files lies beside
         for new in (path, own, *path.parents):
@@ -68,8 +68,8 @@ def check_tables(tables: BlockTables, grid: BlockGrid, *, faces: bool) -> None:
     assert max(entries.values()) <= MOST
     for corner in (corners[0], corners[len(corners) // 2], corners[-1]):
         names = [face.name for face in faces_from(grid, corner)] if faces else map(block_name, indices_in(grid, corner))
-        files = {tables.single(name) for name in names}
-        assert {file.parent for file in files} == {tables.gathered(corner).with_suffix("")} and len(files) <= MOST
+        files = {Path(tables.single(name)) for name in names}
+        assert {file.parent for file in files} == {Path(tables.gathered(corner)).with_suffix("")} and len(files) <= MOST
 
 
 @pytest.mark.parametrize("counts", [(100, 100, 100), (1, 1000, 1000), (1000, 1000, 1), (10_000, 10, 10), (10, 10, 10_000)])

@@ -20,7 +20,7 @@ from mitoscale.export.csv_table import write_table
 from mitoscale.export.level import Level
 from mitoscale.export.renumber import labels_of
 from mitoscale.export.tiff import write_file, write_folder
-from mitoscale.storage.layout import remove_tree
+from mitoscale.storage.stored_files import remove_tree
 
 
 @settings(max_examples=8, deadline=None)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from mitoscale.core.errors import InputError, StoppedError
-from mitoscale.storage.layout import RunFolder, check_new, check_writable, free_bytes, free_name, read_json, remove_tree, write_json
+from mitoscale.storage.layout import RunFolder, check_new, check_writable, free_bytes, free_name, read_json, write_json
+from mitoscale.storage.stored_files import remove_tree
 
 
 def test_every_path_lies_in_the_run_folder(tmp_path: Path) -> None:

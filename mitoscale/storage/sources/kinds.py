@@ -10,8 +10,9 @@ import numpy as np
 
 from mitoscale.core.errors import InputError
 from mitoscale.core.source_choices import Reading
+from mitoscale.storage.addresses import absolute, is_remote
+from mitoscale.storage.places import nothing_at, read_json
 from mitoscale.storage.sources import hdf5, mrc, n5, ome_zarr, precomputed, raw, tiff_kind, zarr_array
-from mitoscale.storage.sources.places import absolute, is_remote, nothing_at, read_json
 from mitoscale.storage.sources.reader import Kind, Look, Reader
 from mitoscale.storage.tiff import TiffSource
 

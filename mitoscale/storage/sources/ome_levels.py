@@ -5,10 +5,10 @@ from __future__ import annotations
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Spacing
 from mitoscale.core.source_choices import Reading
+from mitoscale.storage.addresses import join
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.sources.kinds import look_at
 from mitoscale.storage.sources.ome_zarr import multiscales_of, open_image
-from mitoscale.storage.sources.places import join
 
 
 def levels(path: str, spacing: Spacing) -> list[tuple[str, Spacing]]:

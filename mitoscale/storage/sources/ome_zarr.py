@@ -14,8 +14,9 @@ from typing import Any
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Spacing
 from mitoscale.core.source_choices import Reading
+from mitoscale.storage.addresses import is_remote, join
 from mitoscale.storage.lengths import nanometers
-from mitoscale.storage.sources.places import is_remote, join, read_json
+from mitoscale.storage.places import read_json
 from mitoscale.storage.sources.reader import Kind, Look, PartialSpacing
 from mitoscale.storage.sources.stored_array import StoredArray, open_stored
 

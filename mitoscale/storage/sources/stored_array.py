@@ -15,9 +15,10 @@ import tensorstore as ts
 from mitoscale.core.errors import BlockError, InputError
 from mitoscale.core.geometry import Region, Spacing, Triple
 from mitoscale.core.source_choices import Reading
+from mitoscale.storage.addresses import is_remote
+from mitoscale.storage.places import explained, kvstore
 from mitoscale.storage.sources import fingerprint
 from mitoscale.storage.sources.axes import AxisOrder, axis_order
-from mitoscale.storage.sources.places import explained, is_remote, kvstore
 from mitoscale.storage.sources.reader import PartialSpacing, check_within, native
 from mitoscale.storage.tensorstore_context import context
 

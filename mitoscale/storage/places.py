@@ -1,4 +1,4 @@
-"""Where a source's bytes lie: a local path, or an object store's address, and small files read from either.
+"""Where bytes lie: what tensorstore must know of a local path or an object store's address, credentials, and what errors mean.
 
 Credentials come from the usual places alone: ``AWS_ACCESS_KEY_ID`` and ``AWS_SECRET_ACCESS_KEY``, a profile, or the machine's role;
 for ``gs://`` Google's default credentials. Without any, public data can be read. ``AWS_ENDPOINT_URL`` names another S3 server.
@@ -10,41 +10,16 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tensorstore as ts
 
 from mitoscale.core.errors import InputError
+from mitoscale.storage.addresses import is_remote, join
 from mitoscale.storage.tensorstore_context import context
-
-SCHEMES = ("s3://", "gs://", "https://", "http://")
-"""Addresses that are read."""
 
 _SAID = 240
 """Most letters of a library's own message that are passed on."""
-
-
-def is_remote(path: str) -> bool:
-    """Whether a path is an address and not a local path."""
-    return path.startswith(SCHEMES)
-
-
-def absolute(path: str) -> str:
-    """A local path made absolute, an address without the slash at its end."""
-    return path.rstrip("/") if is_remote(path) else os.path.abspath(os.path.expanduser(path))
-
-
-def join(folder: str, name: str) -> str:
-    """What lies in a folder.
-
-    Parameters
-    ----------
-    folder : str
-        Folder or address.
-    name : str
-        Name in it.
-    """
-    return f"{folder.rstrip('/')}/{name.strip('/')}" if is_remote(folder) else os.path.join(folder, name)
 
 
 def kvstore(path: str) -> dict[str, Any]:
@@ -91,24 +66,42 @@ def read_json(folder: str, names: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def explained(path: str, error: Exception) -> InputError:
+_UNREACHED = re.compile("retry attempts failed|Could not (connect|resolve)|UNAVAILABLE|DEADLINE|ABORTED|RESOURCE_EXHAUSTED")
+_DENIED = re.compile("PERMISSION_DENIED|UNAUTHENTICATED|AccessDenied|Forbidden")
+
+
+def is_of_the_store(error: Exception) -> bool:
+    """Whether the store itself failed, and not what is stored there.
+
+    Examples
+    --------
+    >>> is_of_the_store(ValueError("UNAVAILABLE: ...")), is_of_the_store(ValueError("DATA_LOSS: checksum"))
+    (True, False)
+    """
+    said = str(error)
+    return "NoSuchBucket" in said or _DENIED.search(said) is not None or _UNREACHED.search(said) is not None
+
+
+def explained(path: str, error: Exception, *, doing: Literal["read", "written"] = "read") -> InputError:
     """What went wrong with a store, in one line with its cure.
 
     Parameters
     ----------
     path : str
-        What was to be read.
+        What was to be read or written.
     error : Exception
         What tensorstore raised.
+    doing : {"read", "written"}
+        Which.
     """
     said = " ".join(str(error).split())
     if "NoSuchBucket" in said:
         return InputError(f"there is no bucket {_bucket(path)} ({path}); correct the address, or AWS_ENDPOINT_URL")
-    if "PERMISSION_DENIED" in said or "UNAUTHENTICATED" in said:
-        return InputError(f"{path} may not be read: {_credentials_told(path)}")
-    if re.search("retry attempts failed|Could not (connect|resolve)|UNAVAILABLE|DEADLINE", said):
+    if _DENIED.search(said):
+        return InputError(f"{path} may not be {doing}: {_credentials_told(path)}")
+    if _UNREACHED.search(said):
         return InputError(f"{path} cannot be reached ({_short(said)}); check address and network, then repeat the command")
-    return InputError(f"cannot read {path}: {_short(said)}")
+    return InputError(f"cannot {'read' if doing == 'read' else 'write'} {path}: {_short(said)}")
 
 
 def nothing_at(path: str, wanted: str) -> InputError:
