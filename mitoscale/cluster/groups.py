@@ -82,7 +82,7 @@ class Group(Settings):
     """Environment variables of the workers."""
     worker_options: tuple[str, ...] = ()
     """Further options of the command that starts the workers (slurm, kubernetes): of ``dask worker``, or, with several GPUs, of
-    ``dask cuda worker``, such as ``--rmm-pool-size=16GB``."""
+    ``dask cuda worker``, such as ``--local-directory=/scratch``."""
 
     @field_validator("environment")
     @classmethod

@@ -34,9 +34,29 @@ class WorkerSetup(WorkerPlugin):
         # Tasks return a few numbers: there is nothing to spill, and looking for it would hold up a worker started by hand.
         worker.memory_manager.memory_target_fraction = False
         worker.memory_manager.memory_spill_fraction = False
+        if worker.nanny is not None:
+            stay_on_cpus_of(os.getppid())
         # Ctrl-C reaches the whole process group; the client alone decides what becomes of the workers.
         if worker.nanny is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def stay_on_cpus_of(process: int) -> None:
+    """Leave the CPUs that another process may not use, unless none would be left.
+
+    ``dask cuda worker`` binds a worker to all CPUs beside its GPU, also to those that a queue gave to other jobs.
+
+    Parameters
+    ----------
+    process : int
+        Its number: of the worker's nanny, which has what the queue gave to the job.
+    """
+    if not hasattr(os, "sched_setaffinity"):  # not on macOS
+        return
+    own = os.sched_getaffinity(0)
+    shared = own & os.sched_getaffinity(process)
+    if shared and shared != own:
+        os.sched_setaffinity(0, shared)
 
 
 class ModelPreload(WorkerPlugin):

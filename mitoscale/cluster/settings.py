@@ -133,6 +133,8 @@ class ClusterSettings(Settings):
             yield f"groups.{name}.gpus: kind local uses no GPU; write kind: cuda"
         if group.gpus > 1 and self.kind == "cuda":
             yield f"groups.{name}.gpus: a worker of kind cuda has one GPU; write gpus: 1 and workers: {group.gpus}"
+        if group.gpus > 1 and name == "train":
+            yield "groups.train.gpus: a training computes on one GPU; write gpus: 1"
         if group.workers_per_job and self.kind != "slurm":
             yield f"groups.{name}.workers_per_job: only kind slurm has jobs"
         if group.worker_options and not queued:

@@ -66,7 +66,8 @@ def job_script(name: str, settings: ClusterSettings, scheduler: str, folder: Pat
         death_timeout=600,
         worker_command=_CUDA_COMMAND if group.gpus > 1 else _COMMAND,
         worker_extra_args=[
-            *("--resources", f"{name}={group.tasks}", "--no-dashboard"),
+            *("--resources", f"{name}={group.tasks}"),
+            *("--no-dashboard", "--dashboard-address", "127.0.0.1:0"),  # else each tells its health to the whole network
             *_tls_arguments(settings),
             *map(shlex.quote, group.worker_options),
         ],

@@ -140,6 +140,7 @@ def test_dask_settings_nested_or_dotted_leave_their_neighbours_alone(tmp_path: P
             "kind: cuda\ngroups: {gpu: {gpus: 2}}",
             "groups.gpu.gpus: a worker of kind cuda has one GPU; write gpus: 1 and workers: 2",
         ),
+        ("kind: slurm\nhost: h\ngroups: {train: {gpus: 2, memory: 1 GiB}}", "groups.train.gpus: a training computes on one GPU"),
         ("groups: {gpu: {gpus: -1}}", "groups.gpu.gpus: Input should be greater than or equal to 0"),
         ("groups: {gpu: {gpus: 4, workers: 6}}", "groups.gpu: workers 6 is no multiple of 4, the workers of a job"),
         ("groups: {gpu: {gpus: 4, adaptive: {max: 6}}}", "groups.gpu: adaptive.max 6 is no multiple of 4"),

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from slurm_daemons import said, slurm, why_not
 from mitoscale.cli.demo import _BLOCK, _OBJECTS, _SHAPE, SEED
 from mitoscale.cluster.bundle import StageTasks
 from mitoscale.cluster.cluster_file import load_cluster
-from mitoscale.cluster.clusters import start
+from mitoscale.cluster.clusters import Cluster, start
 from mitoscale.cluster.gpus import found_gpus
 from mitoscale.cluster.placement import Place
 from mitoscale.cluster.worker_info import ask_workers
@@ -129,29 +129,31 @@ def test_the_workers_of_a_job_come_and_go_together(conf: str, tmp_path: Path, mo
     gpu = {"adaptive": {"min": 2, "max": 4, "idle": "2 s"}, "workers_per_job": 2, "memory": "1 GiB"}
     file = cluster_file(tmp_path, gpu=gpu)
     with start(load_cluster(file)) as cluster:
-
-        def names() -> list[str]:
-            return [answer.name for answer in ask_workers(cluster.client, dict)]
-
-        def running() -> list[str]:
-            return said(conf, "squeue", "-h", "-o", "%i", "-t", "R").split()
-
-        wait_until(lambda: len(names()) == 2)
-        (first,) = running()
-        assert names() == [f"gpu-{first}-0", f"gpu-{first}-1"]
+        first = workers_of_a_new_job(cluster)
         assert "NumCPUs=2" in said(conf, "scontrol", "show", "job", first)
         said(conf, "scancel", "--signal=KILL", "--full", first)
         said(conf, "scancel", first)
-        wait_until(lambda: len(names()) == 2 and f"gpu-{first}-0" not in names() and first not in running())
-        (second,) = running()
-        assert names() == [f"gpu-{second}-0", f"gpu-{second}-1"]
+        second = workers_of_a_new_job(cluster, [first])
         results: list[BlockResult] = []
         assert cluster.executor.run(StageTasks("detect", rested, resource="gpu"), row_of_blocks(24), on_result=results.append) == []
         assert len(results) == 24
-        wait_until(lambda: len(names()) == 2)
-        wait_until(lambda: len(running()) == 1)
+        wait_until(lambda: said(conf, "squeue", "-h", "-o", "%i").split() in ([second], [str(int(second) + 1)]))
     logs = {path.name for path in (tmp_path / "jobs").rglob("*-gpu-*.out")}
     assert len(logs) == 3, logs  # the first, its successor, and one more while there was work for four
+
+
+def workers_of_a_new_job(cluster: Cluster, before: Sequence[str] = ()) -> str:
+    """Wait until there are two workers and both belong to one job that is none of those before; returns its number."""
+    found: list[str] = []
+
+    def there() -> bool:
+        found[:] = [answer.name for answer in ask_workers(cluster.client, dict)]
+        return len(found) == 2 and not {name.split("-")[1] for name in found} & set(before)
+
+    wait_until(there)
+    job = found[0].split("-")[1]
+    assert found == [f"gpu-{job}-0", f"gpu-{job}-1"]
+    return job
 
 
 def looked(dask_worker: Any) -> tuple[str, int, str, bool]:
@@ -169,16 +171,10 @@ def test_dask_cuda_starts_the_workers_of_a_job_of_several_gpus(conf: str, tmp_pa
     environment = {"DASK_CUDA_TEST_DISABLE_DEVICE_SPECIFIC": "1", "CUDA_VISIBLE_DEVICES": "0,1"}
     gpu = {"gpus": 2, "memory": "1 GiB", "cpus": 1, "threads": 2, "environment": environment}
     with start(load_cluster(cluster_file(tmp_path, gpu=gpu))) as cluster:
-
-        def names() -> list[str]:
-            return [answer.name for answer in ask_workers(cluster.client, dict)]
-
-        jobs = []
+        jobs: list[str] = []
         for _ in range(2):
-            wait_until(lambda: len(names()) == 2 and not any(name.startswith(f"gpu-{job}") for job in jobs for name in names()))
-            (job,) = said(conf, "squeue", "-h", "-o", "%i", "-t", "R").split()
-            jobs.append(job)
-            assert names() == [f"gpu-{job}-0", f"gpu-{job}-1"]
+            jobs.append(job := workers_of_a_new_job(cluster, jobs))
+            assert "TresPerNode=gres:gpu:2" in said(conf, "scontrol", "show", "job", job)
             assert sorted(cluster.client.run(looked).values()) == [("0,1", 2**30, "1", True), ("1,0", 2**30, "1", True)]
             assert cluster.placement.of("gpu") == Place(resource="gpu", slots=4)
             results: list[BlockResult] = []
@@ -186,10 +182,9 @@ def test_dask_cuda_starts_the_workers_of_a_job_of_several_gpus(conf: str, tmp_pa
                 cluster.executor.run(StageTasks("detect", rested, resource="gpu"), row_of_blocks(4), on_result=results.append) == []
             )
             said(conf, "scancel", job)
-        assert len(set(jobs)) == 2
 
 
-def test_gpus_that_there_are_not_are_one_clear_line(conf: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_that_there_are_not_are_one_clear_line(conf: str, tmp_path: Path) -> None:
     ended = _check(cluster_file(tmp_path, gpu={"gpus": 3, "memory": "1 GiB"}))
     told = "group gpu: the queue refuses its jobs" if find_spec("dask_cuda") else "3 GPUs in a job need dask-cuda"
     assert ended.code == 1 and told in ended.err and len(ended.err.splitlines()) == 1

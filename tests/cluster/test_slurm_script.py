@@ -50,6 +50,7 @@ def test_a_job_asks_for_what_its_worker_needs(tmp_path: Path) -> None:
     assert worker[worker.index("--resources") + 1] == "gpu=3" and worker[worker.index("--nthreads") + 1] == "3"
     assert worker[:4] == [sys.executable, "-m", "distributed.cli.dask_worker", "tcp://10.0.0.5:8786"]
     assert "--nanny" in worker and "--nworkers" not in worker
+    assert worker[worker.index("--no-dashboard") + 1 :][:2] == ["--dashboard-address", "127.0.0.1:0"]
 
 
 FOUR = Group(memory="48 GiB", threads=3, gpus=4, cpus=8, workers=8, worker_options=("--rmm-pool-size=16GB",))
@@ -80,7 +81,7 @@ def test_dask_cuda_takes_every_option_of_the_command(tmp_path: Path) -> None:
     given = cli.worker.make_context("worker", command[3:]).params
     assert not given.pop("preload_argv")  # where options that it does not know would go
     expected = {"scheduler": "tcp://10.0.0.5:8786", "name": "gpu-$SLURM_JOB_ID", "nthreads": 3, "resources": "gpu=3"}
-    expected |= {"memory_limit": "48.00GiB", "rmm_pool_size": "16GB", "dashboard": False, "death_timeout": "600"}
+    expected |= {"memory_limit": "48.00GiB", "rmm_pool_size": "16GB", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
     expected |= {"tls_ca_file": files["ca"], "tls_cert": files["certificate"], "tls_key": files["key"]}
     assert {name: given[name] for name in expected} == expected
 

@@ -61,6 +61,17 @@ def test_plan_tells_device_hours_for_a_teravoxel(run: str, mitoscale: Call) -> N
     assert hours == pytest.approx(large * 1e12 / (detect["network_pixels"] / detect["network_seconds"]) / 3600, rel=0.01)
 
 
+@pytest.mark.parametrize(("workers", "slots"), [("", 12), ("workers: 8", 24)])
+def test_plan_counts_the_workers_of_jobs_of_several_gpus(
+    workers: str, slots: int, run: str, mitoscale: Call, tmp_path: Path
+) -> None:
+    file = tmp_path / "cluster.yaml"
+    file.write_text(f"kind: slurm\nhost: 10.0.0.5\ngroups:\n  gpu:\n    {{gpus: 4, threads: 3, memory: 48 GiB, {workers}}}\n")
+    ended = mitoscale("plan", run, "--cluster", str(file))
+    assert ended.code == 0, ended.err
+    assert f"{slots} tasks at once" in ended.out and ended.out.count("GPU-hours") == 2
+
+
 def test_the_margin_is_that_of_the_weights_and_mirroring_is_an_option(run: str) -> None:
     settings = load(run).plan.settings
     assert settings.detect.margin_nm == (50.0, 320.0, 320.0) and not settings.detect.mirror
