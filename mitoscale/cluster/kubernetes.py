@@ -6,8 +6,9 @@ schema by a test; they have not been tried on a cluster yet.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from mitoscale.cluster.autoscaling import Autoscaler, State
@@ -37,6 +38,8 @@ def kubernetes_cluster(settings: ClusterSettings) -> Iterator[Connection]:
     """
     from distributed import Client
 
+    from mitoscale.cluster.group_sizes import set_group_sizes
+
     try:
         from dask_kubernetes.operator import KubeCluster
     except ImportError as error:
@@ -54,7 +57,8 @@ def kubernetes_cluster(settings: ClusterSettings) -> Iterator[Connection]:
         for manifest in others:
             name = manifest["metadata"]["name"].removeprefix(f"{where.name}-")
             cluster.add_worker_group(name, custom_spec=manifest["spec"]["worker"])
-        pods = Pods(cluster, {name: group.per_job for name, group in settings.all_groups.items()})
+        per_pod = {name: group.per_job for name, group in settings.all_groups.items()}
+        pods = Pods(cluster, per_pod, partial(set_group_sizes, client))
         with Autoscaler(client, settings.all_groups, pods) as autoscaler:
             yield Connection(client=client, dashboard=cluster.dashboard_link, more_to_come=autoscaler.more_to_come)
 
@@ -68,10 +72,13 @@ class Pods:
         Running.
     per_pod : mapping of str to int
         Our groups and how many workers a pod of each has; the first is the operator's group ``default``.
+    tell : callable
+        Is told the sizes of all groups before one changes: the operator asks the scheduler which workers may leave.
     """
 
-    def __init__(self, cluster: Any, per_pod: Mapping[Any, int]) -> None:
+    def __init__(self, cluster: Any, per_pod: Mapping[Any, int], tell: Callable[[Mapping[str, int]], None]) -> None:
         self._cluster = cluster
+        self._tell = tell
         self._per_pod = per_pod
         self._names = {name: "default" if number == 0 else name for number, name in enumerate(per_pod)}
         self._asked: dict[str, int] = {}
@@ -79,6 +86,8 @@ class Pods:
 
     def keep(self, wanted: Mapping[str, int], state: State) -> list[str]:
         """See :class:`mitoscale.cluster.autoscaling.WorkerSource`; which pods leave, the operator asks of the scheduler."""
+        if self._asked != wanted:
+            self._tell(wanted)
         for name, number in wanted.items():
             if self._asked.get(name) != number:
                 self._cluster.scale(number // self._per_pod[name], worker_group=self._names[name])

@@ -22,6 +22,7 @@ from distributed import Client
 from mitoscale.cluster.bundle import StageTasks
 from mitoscale.cluster.clusters import Cluster, ClusterSettings, start
 from mitoscale.cluster.gpus import gpu_plugins, visible_gpus
+from mitoscale.cluster.group_sizes import GroupSizes, set_group_sizes
 from mitoscale.cluster.groups import Group
 from mitoscale.cluster.job import Tell
 from mitoscale.cluster.local import _workers
@@ -152,6 +153,25 @@ def test_tasks_that_nobody_there_can_take_stop_the_run(grouped: Cluster, monkeyp
     with pytest.raises(StoppedError, match="no worker that takes moon"):
         grouped.executor.run(StageTasks("detect", where, resource="moon"), row_of_blocks(3), on_result=lambda _: None)
     assert grouped.executor.run(StageTasks("detect", where, resource="gpu"), row_of_blocks(3), on_result=lambda _: None) == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "leaving"),
+    [
+        ({"io": 1, "gpu": 0}, ["gpu-0"]),
+        ({"io": 0, "gpu": 1}, ["io-0"]),
+        ({"io": 1, "gpu": 1}, []),
+        ({"io": 0, "gpu": 0}, ["gpu-0", "io-0"]),
+    ],
+)
+def test_only_groups_that_are_too_large_give_workers_back(grouped: Cluster, wanted: dict[str, int], leaving: list[str]) -> None:
+    """The question is the Dask operator's own."""
+    set_group_sizes(grouped.client, wanted)
+    try:
+        found = grouped.client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.workers_to_close(n=2, attribute="name"))
+    finally:
+        grouped.client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.remove_plugin(GroupSizes.name))
+    assert sorted(found) == leaving
 
 
 def test_a_cluster_leaves_dasks_own_scheduler_to_the_caller(grouped: Cluster) -> None:

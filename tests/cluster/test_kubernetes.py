@@ -6,6 +6,7 @@ import base64
 import importlib.util
 import json
 import subprocess
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -153,12 +154,14 @@ class Sizes:
 
 def test_groups_are_resized_only_when_their_number_changes() -> None:
     operator = Sizes()
-    pods = Pods(operator, {"io": 1, "gpu": 2})
+    told: list[tuple[int, Mapping[str, int]]] = []
+    pods = Pods(operator, {"io": 1, "gpu": 2}, lambda wanted: told.append((len(operator.asked), wanted)))
     for gpus, there in ((0, 0), (4, 3), (4, 7)):
         state = State(load={}, idle={f"w{i}": True for i in range(there)})
         assert pods.keep({"io": 3, "gpu": gpus}, state) == []
         assert pods.more_to_come() is (there < 3 + gpus)
     assert operator.asked == [("default", 3), ("gpu", 0), ("gpu", 2)]
+    assert told == [(0, {"io": 3, "gpu": 0}), (2, {"io": 3, "gpu": 4})], "the scheduler knows before the operator asks it"
 
 
 def test_the_job_is_whole(tmp_path: Path) -> None:
