@@ -80,7 +80,12 @@ def test_a_run_of_the_demos_size_survives_scancel(conf: str, tmp_path: Path) -> 
         tmp_path,
         tls=make_certificates(tmp_path / "certificates") if shutil.which("openssl") else None,
         io={"workers": 1, "memory": "1 GiB", "queue": {"partition": "cpu", "walltime": "00:20:00"}},
-        gpu={"adaptive": {"min": 0, "max": 2, "idle": "5 s"}, "memory": "1 GiB", "queue": {"partition": "gpu"}},
+        gpu={
+            "adaptive": {"min": 0, "max": 4, "idle": "5 s"},
+            "workers_per_job": 2,
+            "memory": "1 GiB",
+            "queue": {"partition": "gpu"},
+        },
     )
     options = ["--detector", "known_truth:detector", "--detector-option", f"truth={truth}", "--min-volume", "0"]
     options += ["--segmenter", "known_truth:segmenter", "--segmenter-option", f"truth={truth}", "--segmenter-option", "seconds=3"]
