@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 FONT = Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")
 """Comes with Matplotlib and has a µ."""
 
-_SMALLEST = 96
+_SMALLEST = 64
 """A picture with an edge of fewer pixels has no room for a bar."""
 
 

@@ -11,8 +11,8 @@ from mitoscale.core.geometry import Region, Triple
 from mitoscale.ops.object_doubt import object_doubt, profile_doubt
 from mitoscale.storage.tables import Columns, batches_of, row_count
 
-_CELLS = 96
-"""Cells along the longest edge of the map."""
+_CELLS = 24, 96
+"""Fewest and most cells along the longest edge of the map: of few profiles small cells would be lost on the page."""
 MOST_PROFILES = 4_000_000
 """About so many profiles are counted for the map; of more every n-th."""
 _OF_OBJECTS = (
@@ -59,11 +59,12 @@ def doubt_map(detections: str, region: Region, *, most: int = MOST_PROFILES) -> 
     InputError
         If the table is missing or damaged.
     """
-    edge = max(region.shape) / _CELLS
+    of = row_count(detections)
+    edge = max(region.shape) / np.clip(2 * np.sqrt(of), *_CELLS)
     counts: Triple = tuple(max(1, min(n, round(n / edge))) for n in region.shape)  # type: ignore[assignment]
     shapes = (counts[1], counts[2]), (counts[0], counts[2])
     sums = [np.zeros((2, *shape)) for shape in shapes]
-    read, of = 0, row_count(detections)
+    read = 0
     step = max(1, -(-of // most))
     for batch in batches_of(detections, ("z", "y", "x", "score", "area")):
         piece = {name: values[::step] for name, values in batch.items()}
