@@ -30,10 +30,9 @@ def told(counts: Mapping[str, Mapping[str, float]], settings: RunSettings) -> li
         return []
     if small:
         least, largest = settings.relabel.min_volume_nm3, counts["relabel"]["largest_dropped_nm3"]
-        verbs = ("is", "was") if small == 1 else ("are", "were")
-        line = "{:.0f} of {:.0f} objects {} smaller than --min-volume {:g} nm^3 and {} dropped".format(
-            small, objects + small, verbs[0], least, verbs[1]
-        )
+        verb, then = ("is", "was") if small == 1 else ("are", "were")
+        of = f"{small:.0f} of {objects + small:.0f} objects"
+        line = f"{of} {verb} smaller than --min-volume {least:g} nm^3 and {then} dropped"
         if objects:
             return [line]
         return [f"{line}; the largest has {largest:.3g} nm^3: keep it with --min-volume {0.9 * largest:.2g} --redo relabel"]

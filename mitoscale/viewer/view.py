@@ -151,6 +151,7 @@ def viewer(
             state.show_slices = False  # in 3D the meshes are what one wants to see
             middle = [(a + b - 1) / 2 for a, b in zip(plan.region.start, plan.region.stop, strict=True)]
             state.position = middle[::-1]
+            state.cross_section_depth = 1  # detections of this slice alone, not a trail of its neighbours
             _, height, width = plan.region.shape
             state.cross_section_scale = max(height / 350, width / 470)  # the whole slice in a quarter of a small window
             state.projection_scale = max(plan.region.shape[1:]) * 1.5
