@@ -61,7 +61,7 @@ def doubt_map(detections: str, region: Region, *, most: int = MOST_PROFILES) -> 
     """
     of = row_count(detections)
     edge = max(region.shape) / np.clip(2 * np.sqrt(of), *_CELLS)
-    counts: Triple = tuple(max(1, min(n, round(n / edge))) for n in region.shape)  # type: ignore[assignment]
+    counts: Triple = tuple(max(1, min(n, round(n / edge))) for n in region.shape)
     shapes = (counts[1], counts[2]), (counts[0], counts[2])
     sums = [np.zeros((2, *shape)) for shape in shapes]
     read = 0
