@@ -16,7 +16,7 @@ def cluster() -> None:
 
 @cluster.command()
 @click.argument("file")
-@click.option("--store", metavar="FOLDER", help="Folder of the runs: each worker reads and writes a file there.")
+@click.option("--store", metavar="FOLDER", help="Folder (or s3://) of the runs: each worker reads and writes a file there.")
 @click.option("--weights", multiple=True, metavar="WEIGHTS", help="Weights that each worker must read (default: the embedded).")
 @click.option("--wait", type=click.IntRange(min=1), default=600, show_default=True, metavar="SECONDS", help="Wait for workers.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")

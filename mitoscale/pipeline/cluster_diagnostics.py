@@ -18,12 +18,14 @@ import mitoscale
 from mitoscale.cluster.clusters import start
 from mitoscale.cluster.settings import ClusterSettings
 from mitoscale.cluster.worker_info import Answer, ask_workers, wait_for_workers
-from mitoscale.core.errors import MitoscaleError
+from mitoscale.core.errors import MitoscaleError, StoppedError
 from mitoscale.core.provenance import library_versions
 from mitoscale.core.settings import DetectSettings, SegmentSettings
 from mitoscale.nets.factories import weights_digest
-from mitoscale.storage.layout import check_writable, remove_if_empty
-from mitoscale.storage.stored_files import remove_tree
+from mitoscale.storage.addresses import absolute, is_remote, join, parent
+from mitoscale.storage.layout import remove_if_empty
+from mitoscale.storage.run_places import check_place
+from mitoscale.storage.stored_files import is_file, read, remove_tree, write
 
 _CLIENT = "client"
 
@@ -65,8 +67,7 @@ class Probe(BaseModel):
 
     def prepare(self) -> None:
         """Make the shared folder, with a file for the others to read."""
-        Path(self.folder).mkdir(parents=True)
-        Path(self.folder, _CLIENT).write_text(_CLIENT)
+        write(join(self.folder, _CLIENT), _CLIENT.encode())
 
     def look(self) -> Found:
         """What there is here; leaves a file in the shared folder."""
@@ -99,23 +100,26 @@ class Probe(BaseModel):
                 wrong.append(f"weights {name}: {there.weights.get(name)} there, {digest} here")
         if there.store:
             wrong.append(there.store)
-        elif self.folder and not Path(self.folder, f"{there.host}-{there.process}").is_file():
-            wrong.append(f"what it writes to {Path(self.folder).parent} is not seen here: the folder is not shared")
+        elif self.folder and not is_file(join(self.folder, f"{there.host}-{there.process}")):
+            wrong.append(f"what it writes to {parent(self.folder)} is not seen here: the folder is not shared")
         if gpu and there.device.startswith("CPU"):
             wrong.append("it should have a GPU, and networks would run on its CPU: check the driver and its build of torch")
         return wrong
 
     def _store(self, name: str) -> str:
         """Write a file and read the client's; what went wrong."""
-        parent = Path(self.folder).parent
+        folder = parent(self.folder)
         try:
-            if Path(self.folder, _CLIENT).read_text() != _CLIENT:
-                return f"{parent} has other content there: the folder is not shared"
-            Path(self.folder, name).write_text(name)
-        except FileNotFoundError:
-            return f"what is written here to {parent} is not seen there: the folder is not shared"
+            content = read(join(self.folder, _CLIENT))
+            if content is None:
+                return f"what is written here to {folder} is not seen there: the folder is not shared"
+            if content != _CLIENT.encode():
+                return f"{folder} has other content there: the folder is not shared"
+            write(join(self.folder, name), name.encode())
         except OSError as error:
-            return f"{parent} cannot be written there ({error.strerror})"
+            return f"{folder} cannot be written there ({error.strerror})"
+        except StoppedError as error:  # of a store, such as missing credentials
+            return f"there {error}"
         return ""
 
 
@@ -194,9 +198,9 @@ def check_cluster(settings: ClusterSettings, store: str | None, weights: tuple[s
     for name in names:
         weights_digest(name)  # what is wrong with them here is told before anything is started
     if store is not None:
-        check_writable(store)
-    made = store is not None and not Path(store).exists()
-    folder = str(Path(store, f".mitoscale-check-{secrets.token_hex(4)}").absolute()) if store is not None else ""
+        check_place(store)
+    made = store is not None and not is_remote(store) and not Path(store).exists()
+    folder = join(absolute(store), f".mitoscale-check-{secrets.token_hex(4)}") if store is not None else ""
     probe = Probe(folder=folder, weights=names)
     gpus = {name for name, group in settings.all_groups.items() if group.gpus}
     try:
@@ -211,7 +215,7 @@ def check_cluster(settings: ClusterSettings, store: str | None, weights: tuple[s
         if folder:
             remove_tree(folder)
             if made:
-                remove_if_empty(str(Path(folder).parent))
+                remove_if_empty(parent(folder))
 
 
 def _checked(answer: Answer, probe: Probe, own: Found, gpus: Collection[str]) -> CheckedWorker:

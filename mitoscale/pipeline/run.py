@@ -19,11 +19,12 @@ from mitoscale.nets.model_check import check_detector, check_segmenter
 from mitoscale.stages.label_owner import check_owner
 from mitoscale.stages.source import Source
 from mitoscale.stages.stage import Stage
-from mitoscale.storage.addresses import absolute, is_remote, join, name_of
+from mitoscale.storage.addresses import PROBE, absolute, is_remote, join, name_of
 from mitoscale.storage.exclusive import exclusively, files_of
-from mitoscale.storage.layout import RunFolder, check_writable, free_bytes
+from mitoscale.storage.layout import RunFolder, free_bytes
 from mitoscale.storage.ledger import Ledger
-from mitoscale.storage.run_json import check_place, read_plan, write_plan
+from mitoscale.storage.run_json import read_plan, write_plan
+from mitoscale.storage.run_places import check_place
 from mitoscale.storage.stored_files import is_file, is_folder, names_at
 
 LOCK = ".lock"
@@ -141,9 +142,7 @@ def start(plan: RunPlan, redo: str | None = None) -> Run:
     # Wrong weights or factories are told before anything is made.
     check_detector(plan.settings.detect, plan.spec.spacing)
     check_segmenter(plan.settings.segment, plan.spec.spacing)
-    if is_remote(plan.run):
-        check_place(plan.run)
-    check_writable(plan.run)
+    check_place(plan.run)
     if is_file(folder.run_json):
         _check_same(read_plan(folder, older=older), plan, redo)  # before the lock: wrong input leaves the folder as it was
     else:
@@ -172,7 +171,7 @@ def _make_folder(path: str) -> None:
 
 def _check_new(plan: RunPlan) -> None:
     """Raise unless a run can begin in its folder."""
-    if any(name not in files_of(LOCK) for name in names_at(plan.run)):
+    if set(names_at(plan.run)) - {*files_of(LOCK), PROBE}:
         raise InputError(f"RUN {plan.run} holds other files and no run.json; give a new or empty folder")
     if is_folder(plan.labels):
         raise InputError(f"{plan.labels} holds labels already; rename them, or leave out --labels-into-source")

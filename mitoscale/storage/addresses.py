@@ -9,6 +9,10 @@ SCHEMES = ("s3://", "gs://", "https://", "http://")
 """Addresses that are read."""
 
 
+PROBE = ".mitoscale-probe"
+"""Name of an object that is put for a moment, to see whether a store can be written."""
+
+
 def is_remote(path: str) -> bool:
     """Whether a path is an address and not a local path."""
     return path.startswith(SCHEMES)

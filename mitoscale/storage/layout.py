@@ -229,12 +229,10 @@ def check_writable(path: str) -> None:
     Raises
     ------
     InputError
-        If it is a file, the nearest existing folder cannot be written, or a store cannot.
+        If it is an address or a file, or the nearest existing folder cannot be written.
     """
     if is_remote(path):
-        from mitoscale.storage.object_store import check_written
-
-        return check_written(path)
+        raise InputError(f"{path} is an address; give a folder, or a file in one")
     folder = Path(path).absolute()
     while not folder.exists():
         folder = folder.parent

@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 import tensorstore as ts
 
 from mitoscale.core.errors import InputError, StoppedError
+from mitoscale.storage.addresses import PROBE
 from mitoscale.storage.places import explained, kvstore
 from mitoscale.storage.tensorstore_context import context
 
@@ -180,7 +181,7 @@ def check_reached(address: str) -> None:
         In one line with its cure.
     """
     try:
-        is_there(f"{address}/{_PROBE}")
+        is_there(f"{address}/{PROBE}")
     except StoppedError as error:
         raise InputError(str(error)) from error
 
@@ -194,13 +195,10 @@ def check_written(address: str) -> None:
         In one line with its cure.
     """
     try:
-        put(f"{address}/{_PROBE}", b"")
-        remove(f"{address}/{_PROBE}", below=False)
+        put(f"{address}/{PROBE}", b"")
+        remove(f"{address}/{PROBE}", below=False)
     except StoppedError as error:
         raise InputError(str(error)) from error
-
-
-_PROBE = ".mitoscale-probe"
 
 
 def _below(key: str) -> Any:

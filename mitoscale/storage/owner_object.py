@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 from mitoscale.core.errors import InputError, StoppedError
@@ -41,23 +41,30 @@ def owned_object(address: str, busy: str) -> Iterator[None]:
         If the store cannot be written.
     """
     owner = _Owner(address)
-    owner.claim(busy)
+    _tokens.add(owner.token)
     stop = threading.Event()
     beat = threading.Thread(target=owner.renew_until, args=(stop,), daemon=True, name="owner-object")
-    beat.start()
     try:
+        owner.claim(busy)
+        beat.start()
         yield
     finally:
         stop.set()
-        beat.join()
-        with suppress(StoppedError):  # what stays is nobody's soon
-            put_if(address, None, owner.version)
+        _tokens.discard(owner.token)
+        if beat.is_alive():
+            beat.join()
+        if owner.version:
+            with suppress(StoppedError):  # what stays is nobody's soon
+                put_if(address, None, owner.version)
+
+
+_tokens: set[str] = set()
+"""Of what this process owns: it may have been unable to remove what it owned before."""
 
 
 def is_owned(address: str) -> bool:
     """Whether a process owns an object, as far as this machine's clock tells."""
-    data = look(address).data
-    return data is not None and _is_alive(data)
+    return _is_alive(_told(look(address).data))
 
 
 class _Owner:
@@ -65,17 +72,17 @@ class _Owner:
 
     def __init__(self, address: str) -> None:
         self._address = address
-        self._token = uuid.uuid4().hex
+        self.token = uuid.uuid4().hex
         self.version = b""
 
     def claim(self, busy: str) -> None:
         """Make the object, or take the place of an owner that is gone."""
         for _ in range(3):
             data, version = look(self._address)
-            if data is not None and _is_alive(data):
-                owner = content_of(data.decode())
+            owner = _told(data)
+            if _is_alive(owner):
                 raise InputError(f"{busy} (host {owner.get('host', 'unknown')}, process {owner.get('pid', 'unknown')})")
-            if data is not None and not is_gone(content_of(data.decode())):  # clocks may differ: wait for a beat
+            if data is not None and not _is_gone(owner):  # clocks may differ: wait for a beat
                 time.sleep(2 * BEAT_SECONDS)
             if self._write(version):
                 return
@@ -92,16 +99,26 @@ class _Owner:
 
     def _write(self, version: bytes) -> bool:
         """Write the object while it is of a version; whether it is ours then."""
-        text = json.dumps({**this_process(), "token": self._token, "renewed": time.time()}, indent=1)
+        text = json.dumps({**this_process(), "token": self.token, "renewed": time.time()}, indent=1)
         written = put_if(self._address, text.encode(), version)
         if written is None:  # refused, or done though the store said it failed, and refused when it was tried again
             data, found = look(self._address)
-            written = found if data is not None and content_of(data.decode()).get("token") == self._token else None
+            written = found if _told(data).get("token") == self.token else None
         if written is not None:
             self.version = written
         return written is not None
 
 
-def _is_alive(data: bytes) -> bool:
-    owner = content_of(data.decode(errors="replace"))
-    return not is_gone(owner) and time.time() - float(str(owner.get("renewed", 0))) < STALE_SECONDS
+def _told(data: bytes | None) -> dict[str, object]:
+    """What an owner has told of itself; empty where there is none, or it is damaged."""
+    return content_of((data or b"").decode(errors="replace"))
+
+
+def _is_alive(owner: Mapping[str, object]) -> bool:
+    return not _is_gone(owner) and time.time() - float(str(owner.get("renewed", 0))) < STALE_SECONDS
+
+
+def _is_gone(owner: Mapping[str, object]) -> bool:
+    if this_process().items() <= owner.items():
+        return owner.get("token") not in _tokens
+    return is_gone(owner)

@@ -12,6 +12,7 @@ from mitoscale.core.plan import RunPlan
 from mitoscale.core.provenance import Provenance
 from mitoscale.storage.addresses import is_remote
 from mitoscale.storage.layout import RunFolder, read_json, write_json
+from mitoscale.storage.run_places import check_reached
 from mitoscale.storage.stored_files import is_file, is_folder
 
 FORMAT = 4
@@ -34,7 +35,7 @@ def read_plan(folder: RunFolder, *, older: bool = False) -> RunPlan:
         If there is none, it is damaged, or it comes from another version.
     """
     if is_remote(folder.path):
-        check_place(folder.path)
+        check_reached(folder.path)
     elif not Path(folder.path).is_dir():
         raise InputError(f"there is no folder {folder.path}; give that of a run, or start one with mitoscale run or convert")
     if not is_file(folder.run_json):
@@ -45,23 +46,6 @@ def read_plan(folder: RunFolder, *, older: bool = False) -> RunPlan:
         return RunPlan.model_validate(content["plan"]).moved_to(folder.path)
     except (AttributeError, KeyError, TypeError, ValidationError) as error:
         raise InputError(f"{folder.run_json} is damaged ({str(error).splitlines()[0]}): start in a new folder") from error
-
-
-def check_place(address: str) -> None:
-    """Raise where no run can lie at an address, or its store cannot be reached.
-
-    Raises
-    ------
-    InputError
-        In one line with its cure.
-    """
-    from mitoscale.storage.object_store import check_reached
-
-    if not address.startswith("s3://"):
-        raise InputError(f"{address} can be read from, but no run can lie there; give a folder, or an s3:// address")
-    if not address.partition("://")[2].partition("/")[2]:
-        raise InputError(f"{address} names a whole bucket; give a name in it for the run, such as {address}/RUN")
-    check_reached(address)
 
 
 def write_plan(folder: RunFolder, plan: RunPlan) -> None:

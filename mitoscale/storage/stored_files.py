@@ -34,6 +34,31 @@ def read(path: str) -> bytes | None:
     return None
 
 
+def write(path: str, data: bytes) -> None:
+    """Write a file, its folder, too; only an object is whole or not there, see :func:`mitoscale.storage.atomic.replacing`.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    data : bytes
+        All of it.
+
+    Raises
+    ------
+    OSError
+        If a local one cannot be written.
+    StoppedError
+        If a store cannot.
+    """
+    if is_remote(path):
+        from mitoscale.storage.object_store import put
+
+        return put(path, data)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_bytes(data)
+
+
 def is_file(path: str) -> bool:
     """Whether there is a file of this name."""
     if is_remote(path):

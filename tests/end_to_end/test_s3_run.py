@@ -14,10 +14,12 @@ from commands import Call, Stack, labels_of
 from mitoscale.core.settings import STAGES
 from mitoscale.ops.phantom import make_phantom
 from mitoscale.pipeline import load
+from mitoscale.storage import arrays, object_store
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.ledger import Ledger
 from mitoscale.storage.object_store import look, names_below, put, remove
 from mitoscale.storage.owner_file import this_process
+from mitoscale.storage.places import kvstore
 from mitoscale.storage.tables import read_table
 from mitoscale.storage.tiff_writing import write_tiff
 from s3_server import ENVIRONMENT, S3Server
@@ -180,11 +182,29 @@ def test_a_store_that_stumbles_changes_nothing(
     assert min(s3_server.counts[name] for name in ("slow down", "broken", "answer lost")) > 0
 
 
-def refused(ended: Any, *words: str, code: int = 1) -> None:
-    assert ended.code == code, ended.err
+def refused(ended: Any, *words: str) -> None:
+    assert ended.code == 1, ended.err
     assert ended.err.startswith("mitoscale: ") and len(ended.err.splitlines()) == 1, ended.err
     for word in words:
         assert word in ended.err, ended.err
+
+
+def test_a_store_that_goes_away_stops_the_run_and_it_goes_on_later(
+    mitoscale: Call, small: Stack, on_disk: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = "s3://em-data/away"
+    arguments = ("convert", small.image, run, "--block", "16,64,64", "--workers", "1")
+    with monkeypatch.context() as patch:  # else it is asked for 20 seconds again
+        once = {"s3_request_retries": {"max_retries": 1, "initial_delay": "1ms", "max_delay": "1ms"}}
+        for module in (object_store, arrays):
+            patch.setattr(module, "kvstore", lambda path: kvstore(path) | once)
+        patch.setattr(s3_server, "next", [""] * 50 + ["broken"] * 10_000)
+        ended = mitoscale(*arguments)
+        s3_server.next.clear()
+    assert ended.code == 4, ended.err
+    assert "cannot be reached" in ended.err.splitlines()[-1] and ended.err.endswith("then repeat the command\n")
+    assert mitoscale(*arguments).code == 0
+    assert sums(run, "convert") == sums(on_disk, "convert")
 
 
 def test_wrong_places(mitoscale: Call, small: Stack, s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,6 +68,8 @@ def test_what_json_cannot_hold_leaves_the_old_file_and_nothing_else(tmp_path: Pa
 def test_checking_a_folder_leaves_nothing_behind(tmp_path: Path) -> None:
     check_writable(str(tmp_path))
     check_writable(str(tmp_path / "a" / "b"))
+    with pytest.raises(InputError, match=r"^s3://bucket/x is an address; give a folder"):
+        check_writable("s3://bucket/x")
     assert not list(tmp_path.iterdir())
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "run"):

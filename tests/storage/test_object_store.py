@@ -9,8 +9,8 @@ import pytest
 
 from mitoscale.core.errors import InputError, StoppedError
 from mitoscale.storage import object_store
-from mitoscale.storage.layout import check_writable
 from mitoscale.storage.object_store import check_reached, is_there, look, names_below, pieces, put, put_if, remove
+from mitoscale.storage.run_places import check_place
 from s3_server import S3Server
 
 CONTENT = bytes(range(256)) * 40
@@ -79,7 +79,7 @@ def test_what_is_wrong_with_a_store_is_one_line(s3_server: S3Server, tmp_path: A
         check_reached("s3://nobodys/run")
     assert "there is no bucket nobodys" in said(caught)
     with pytest.raises(InputError) as caught:
-        check_writable("s3://nobodys/run")
+        check_place("s3://nobodys/run")
     assert "there is no bucket nobodys" in said(caught)
     with pytest.raises(StoppedError) as stopped:
         put("s3://nobodys/run/x", b"")
@@ -88,6 +88,6 @@ def test_what_is_wrong_with_a_store_is_one_line(s3_server: S3Server, tmp_path: A
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(InputError) as caught:
-        check_writable("s3://em-data/run")
+        check_place("s3://em-data/run")
     assert "there are no credentials; give AWS_ACCESS_KEY_ID" in said(caught)
     assert not list(tmp_path.iterdir())
