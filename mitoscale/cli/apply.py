@@ -35,4 +35,4 @@ def apply(run: str) -> None:
     click.echo(f"corrected  {made}, {done.objects} objects touched, {done.blocks} blocks written")
     click.echo(f"labels     {done.labels}")
     click.echo(f"table      {done.table}")
-    click.echo(f"mitoscale report {run} shows them, mitoscale export {run} --edits takes them away", err=True)
+    click.echo(f"next       mitoscale report {run}, or mitoscale export {run} --to corrected.tif --edits", err=True)

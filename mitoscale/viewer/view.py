@@ -101,7 +101,7 @@ def viewer(
     from mitoscale.viewer.editing import LAYER as CORRECTED
     from mitoscale.viewer.editing import Edits
     from mitoscale.viewer.meshes import Meshes, mesh_of_changed
-    from mitoscale.viewer.origin import Origin
+    from mitoscale.viewer.page import Page
     from mitoscale.viewer.picks import Picks
     from mitoscale.viewer.server import Command, rules
 
@@ -123,7 +123,8 @@ def viewer(
             raise InputError(f"port {port} of {bind} cannot be used ({error.strerror}); give another {cure}") from error
         stack.callback(neuroglancer.stop)
         server = neuroglancer.server.global_server
-        path, origin, detections = f"/mitoscale/{shown.token}", Origin(shown, server.server_url), Detections(plan.run)
+        path, detections = f"/mitoscale/{shown.token}", Detections(plan.run)
+        page = Page(shown, server.server_url, plan.region.shape[1:])
         root = f"{server.server_url}{path}"
         image = layers.zarr_address(root, "image", folders["image"]) if "image" in folders else ""
         labels = layers.zarr_address(root, "labels", folders["labels"]) if "labels" in folders else ""
@@ -153,13 +154,13 @@ def viewer(
             state.position = middle[::-1]
             state.cross_section_depth = 1  # detections of this slice alone, not a trail of its neighbours
             _, height, width = plan.region.shape
-            state.cross_section_scale = max(height / 350, width / 470)  # the whole slice in a quarter of a small window
+            state.cross_section_scale = max(height / 350, width / 470)  # until the page tells how large it is
             state.projection_scale = max(plan.region.shape[1:]) * 1.5
         made = Meshes(plan, lambda label: tables().box(label))
         meshes: dict[str, Callable[[int], bytes | None]] = {"mesh": made.of}
         edits = None
         if editable and labels and len(objects):
-            edits = Edits(plan, shown, LABELS, lambda: f"precomputed://{origin.now}{path}/mesh_corrected")
+            edits = Edits(plan, shown, LABELS, lambda: f"precomputed://{page.now}{path}/mesh_corrected")
         commands: dict[str, Command] = edits.commands() if edits else {}
         if edits:
             now = edits  # for the closure: a mesh of what was not changed is the run's own
@@ -167,7 +168,7 @@ def viewer(
                 mesh_of_changed(now.corrected, label) if label in now.corrected.touched else made.of(label)
             )
         picks = Picks(shown, (CORRECTED, LABELS), tables, edits.row if edits else lambda label: {})
-        commands |= picks.commands() | origin.commands()
+        commands |= picks.commands() | page.commands()
         frame = urlsplit(shown.get_viewer_url()).path
 
         def lists() -> dict[str, list[Place]]:

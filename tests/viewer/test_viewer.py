@@ -194,6 +194,9 @@ def test_behind_a_tunnel_everything_comes_from_where_the_page_did(plan: RunPlan,
         assert "cluster.example" not in json.dumps(view.state.to_json())
         with pytest.raises(urllib.error.HTTPError, match="400"):
             post(view, "here", origin="http://elsewhere/path|zarr3:")
+        for width in (1000, 3000):  # the second page that opens does not change what the first one shows
+            post(view, "size", width=width, height=800)
+            assert view.state.cross_section_scale == pytest.approx(128 / (0.93 * 376))
 
 
 def test_a_run_at_work_shows_what_is_done(mitoscale: Call, stack: Stack, tmp_path: Path) -> None:
