@@ -14,8 +14,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+NOT_IMPLEMENTED = ("501 Not Implemented", "NotImplemented", "A header you provided implies functionality that is not implemented.")
+DENIED = ("403 Forbidden", "AccessDenied", "Access Denied")
 SLOW_DOWN = ("503 Slow Down", "SlowDown", "Please reduce your request rate.")
 BROKEN = ("500 Internal Server Error", "InternalError", "We encountered an internal error. Please try again.")
+
+_ANSWERS = {"slow down": SLOW_DOWN, "broken": BROKEN, "denied": DENIED}
 
 ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "me", "AWS_SECRET_ACCESS_KEY": "never-written-down", "AWS_DEFAULT_REGION": "us-east-1"}
 """Credentials that the server takes, as all are."""
@@ -36,7 +40,9 @@ class S3Server:
 
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self.rates: dict[str, float] = {}
-        """How often a request ends otherwise, by fault: ``slow down``, ``broken``, ``answer lost``, ``late``."""
+        """How often a request ends otherwise, by fault: ``slow down``, ``broken``, ``denied``, ``answer lost``, ``late``."""
+        self.conditions = True
+        """Whether it knows conditional writes."""
         self.next: list[str] = []
         """Faults of the next requests, whatever the rates say."""
         self.counts: Counter[str] = Counter()
@@ -65,15 +71,18 @@ class S3Server:
         self._server.server_close()
 
     def _answer(self, request: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        if not self.conditions and request["REQUEST_METHOD"] == "PUT" and {"HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH"} & request.keys():
+            request["wsgi.input"].read(int(request.get("CONTENT_LENGTH") or 0))
+            return _failure(NOT_IMPLEMENTED, start)
         fault = self._fault()
         with self._lock:
             self.counts[request["REQUEST_METHOD"]] += 1
             self.counts[fault] += bool(fault)
         if fault == "late":
             time.sleep(0.3)
-        if fault in ("slow down", "broken"):
+        if fault in _ANSWERS:
             request["wsgi.input"].read(int(request.get("CONTENT_LENGTH") or 0))
-            return _failure(SLOW_DOWN if fault == "slow down" else BROKEN, start)
+            return _failure(_ANSWERS[fault], start)
         if fault == "answer lost":
             list(self._moto(request, lambda *_: lambda _: None))
             return _failure(BROKEN, start)

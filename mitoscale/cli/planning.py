@@ -19,7 +19,7 @@ from mitoscale.pipeline.calibration import calibrate, measured
 from mitoscale.stages.source import open_source
 from mitoscale.storage.addresses import join
 from mitoscale.storage.layout import free_bytes
-from mitoscale.storage.stored_files import is_file
+from mitoscale.storage.run_places import holds_run
 
 LARGER = {"1 TB": 1e12, "10 TB": 1e13, "100 TB": 1e14}
 """Bytes of the volumes that are told as well."""
@@ -67,7 +67,7 @@ def planned(src: str, blocks: int, into: str, request: RunRequest, cluster: Clus
     InputError
         If the run cannot fit.
     """
-    if is_file(join(src, "run.json")):
+    if holds_run(src):
         there = load(src)
         plan, costs = there.plan, measured(there)
     else:

@@ -17,10 +17,10 @@ from mitoscale.storage.addresses import absolute
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.ome import is_ome_zarr
 from mitoscale.storage.run_json import read_plan
+from mitoscale.storage.run_places import holds_run
 from mitoscale.storage.sources.kinds import look_at, open_reader
 from mitoscale.storage.sources.ome_zarr import attributes_of
 from mitoscale.storage.sources.reader import Reader
-from mitoscale.storage.stored_files import is_file
 
 _DONE, _NOT_DONE = 1, 2
 """What the ledger says of a block's labels."""
@@ -98,7 +98,7 @@ def open_labels(path: str, reading: Reading | None = None, *, real: bool = False
         If there is nothing there that holds labels, or a run has not finished them.
     """
     named, region = path, None
-    if is_file(RunFolder(path).run_json):
+    if holds_run(path):
         path, region = _labels_of_run(path)
     reader = open_reader(path, reading, labels=True)
     if np.dtype(reader.dtype).kind not in ("biuf" if real else "biu"):

@@ -13,6 +13,7 @@ from threading import Lock, RLock, Timer
 
 from mitoscale.core.errors import StoppedError
 from mitoscale.storage.addresses import join
+from mitoscale.storage.object_store import look, put_if
 from mitoscale.storage.stored_files import names_in, read, remove_tree
 
 _PUT_SECONDS = 1.0
@@ -36,7 +37,8 @@ class Segments:
         self._address = address
         names = _names(address)
         self._number = int(names[-1].removesuffix(_ENDING)) if names else 0
-        self._text = (read(join(address, names[-1])) or b"") if names else b""
+        data, self._version = look(join(address, _name(self._number)))
+        self._text = data or b""
         self._put_at = 0.0
         self._whole = True
         self._busy = RLock()
@@ -56,6 +58,7 @@ class Segments:
             if len(self._text) >= _LARGEST:
                 self.put()
                 self._number, self._text = self._number + 1, b""
+                self._version = look(join(self._address, _name(self._number))).version
             self._text += line + b"\n"
             self._whole = False
             if time.monotonic() - self._put_at > _PUT_SECONDS:
@@ -66,16 +69,31 @@ class Segments:
                 self._timer.start()
 
     def put(self) -> None:
-        """Put what is not there yet."""
-        from mitoscale.storage.object_store import put
+        """Put what is not there yet.
 
+        Raises
+        ------
+        StoppedError
+            If the store cannot be written, or another process appends too: nothing of its lines is written over.
+        """
         with self._busy:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
             if not self._whole:
-                put(join(self._address, _name(self._number)), self._text)
+                self._put_last()
                 self._whole, self._put_at = True, time.monotonic()
+
+    def _put_last(self) -> None:
+        last = join(self._address, _name(self._number))
+        version = put_if(last, self._text, self._version)
+        if version is None:  # or it is there though the store said it failed, and was refused when it was tried again
+            data, version = look(last)
+            if data != self._text:
+                raise StoppedError(
+                    f"another process writes to {self._address}; wait for its end, then start the same command again"
+                )
+        self._version = version
 
     def _put_later(self) -> None:
         with suppress(StoppedError):  # whoever puts next is told
@@ -114,8 +132,6 @@ def segments_of(address: str, *, from_the_end: bool = False) -> Iterator[bytes]:
 
 def segments_version(address: str) -> tuple[object, ...]:
     """Tells the states of lines apart."""
-    from mitoscale.storage.object_store import look
-
     _put_own(address)
     names = _names(address)
     return (len(names), look(join(address, names[-1]), slice(0, 1)).version) if names else ()

@@ -128,9 +128,13 @@ def put_if(address: str, data: bytes | None, version: bytes) -> bytes | None:
     StoppedError
         If the store cannot be written.
     """
-    store, key = _opened(address, conditional=True)
     with _failing(address, "written"):
-        generation: bytes = store.write(key, data, if_equal=version).result().generation
+        try:
+            store, key = _opened(address, conditional=True)
+            generation: bytes = store.write(key, data, if_equal=version).result().generation
+        except NotImplementedError:
+            store, key = _opened(address)  # a store without such writes: tensorstore looks first, which two could do at once
+            generation = store.write(key, data, if_equal=version).result().generation
     return generation or None
 
 
@@ -216,9 +220,7 @@ def _failing(address: str, doing: Literal["read", "written"]) -> Iterator[None]:
 def _opened(address: str, *, conditional: bool = False) -> tuple[Any, str]:
     """The bucket's store, and the name in it."""
     bucket, _, key = address.partition("://")[2].partition("/")
-    spec = kvstore(f"{address.partition('://')[0]}://{bucket}/") | {"path": ""}
-    if conditional:  # else tensorstore asks first and writes then, which two can do at once
-        spec["use_conditional_write"] = True
+    spec = kvstore(f"{address.partition('://')[0]}://{bucket}/") | {"path": "", "use_conditional_write": conditional}
     return _store(json.dumps(spec)), key
 
 

@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
-from mitoscale.core.errors import InputError
-from mitoscale.storage.addresses import is_remote
+import os
+
+from mitoscale.core.errors import InputError, StoppedError
+from mitoscale.storage.addresses import is_remote, join
 from mitoscale.storage.layout import check_writable
+
+_SCHEME = "s3://"
+"""Of addresses where runs can lie."""
+
+
+def holds_run(path: str) -> bool:
+    """Whether a run, and not a volume, lies at a path or address; what cannot be read, or holds none, is looked at as a volume."""
+    file = join(path, "run.json")
+    if not is_remote(path):
+        return os.path.isfile(file)
+    if not path.startswith(_SCHEME):
+        return False
+    from mitoscale.storage.object_store import look
+
+    try:
+        return look(file).data is not None
+    except StoppedError:  # of what is not there, stores that may not be listed say that it may not be read
+        return False
 
 
 def check_reached(address: str) -> None:
@@ -44,7 +64,7 @@ def check_place(path: str) -> None:
 
 
 def _check_address(address: str) -> None:
-    if not address.startswith("s3://"):
+    if not address.startswith(_SCHEME):
         raise InputError(f"{address} can be read from, but no run can lie there; give a folder, or an s3:// address")
     if not address.partition("://")[2].partition("/")[2]:
         raise InputError(f"{address} names a whole bucket; give a name in it for the run, such as {address}/RUN")

@@ -15,6 +15,7 @@ from mitoscale.core.settings import STAGES
 from mitoscale.ops.phantom import make_phantom
 from mitoscale.pipeline import load
 from mitoscale.storage import arrays, object_store
+from mitoscale.storage.arrays import open_array
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.ledger import Ledger
 from mitoscale.storage.object_store import look, names_below, put, remove
@@ -98,6 +99,14 @@ def test_a_finished_run_is_not_done_again(in_store: str, mitoscale: Call, small:
     assert ended.code == 0 and "Mvoxel/s" not in ended.out, ended.err
     written = s3_server.counts["PUT"] - before["PUT"]
     assert written < 8, "its settings, the lock and a probe alone"
+
+
+def test_from_store_to_store(in_store: str, mitoscale: Call, on_disk: str) -> None:
+    ended = mitoscale("convert", f"{in_store}/volume.zarr", "s3://em-data/again", "--block", "16,64,64", "--workers", "1")
+    assert ended.code == 0, ended.err
+    assert sums("s3://em-data/again", "convert").keys() == sums(on_disk, "convert").keys()
+    levels = [open_array(f"{run}/volume.zarr/0").read_all() for run in ("s3://em-data/again", on_disk)]
+    np.testing.assert_array_equal(*levels)
 
 
 def test_what_is_told_of_a_run(in_store: str, mitoscale: Call, tmp_path: Path) -> None:

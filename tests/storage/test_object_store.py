@@ -10,7 +10,8 @@ import pytest
 from mitoscale.core.errors import InputError, StoppedError
 from mitoscale.storage import object_store
 from mitoscale.storage.object_store import check_reached, is_there, look, names_below, pieces, put, put_if, remove
-from mitoscale.storage.run_places import check_place
+from mitoscale.storage.run_places import check_place, holds_run
+from mitoscale.storage.stored_files import write
 from s3_server import S3Server
 
 CONTENT = bytes(range(256)) * 40
@@ -60,12 +61,29 @@ def test_of_many_who_replace_the_same_version_one_does(s3_server: S3Server) -> N
     assert look("s3://em-data/owner").data is None
 
 
+def test_a_store_without_conditional_writes_is_looked_at_first(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3_server, "conditions", False)
+    made = put_if("s3://em-data/looked", b"1", look("s3://em-data/looked").version)
+    assert made and put_if("s3://em-data/looked", b"2", look("s3://em-data/other").version) is None
+    assert put_if("s3://em-data/looked", b"3", made) and look("s3://em-data/looked").data == b"3"
+
+
 def test_a_store_that_is_busy_is_asked_again(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(s3_server, "rates", {"slow down": 0.2, "broken": 0.1, "answer lost": 0.1})
     for number in range(12):
         put("s3://em-data/busy", b"%d" % number)
         assert look("s3://em-data/busy").data == b"%d" % number
     assert s3_server.counts["slow down"] and s3_server.counts["broken"] and s3_server.counts["answer lost"]
+
+
+def test_where_a_run_lies(s3_server: S3Server, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not holds_run("s3://em-data/a-run") and not holds_run(str(tmp_path)) and not holds_run("https://127.0.0.1:9/run")
+    for place in ("s3://em-data/a-run", str(tmp_path)):
+        write(f"{place}/run.json", b"{}")
+        assert holds_run(place)
+    assert not holds_run("s3://nobodys/run")
+    monkeypatch.setattr(s3_server, "next", ["denied"])
+    assert not holds_run("s3://em-data/a-run"), "a volume may lie there that may not be listed"
 
 
 def said(error: Any) -> str:

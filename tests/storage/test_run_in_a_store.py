@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import zarr
 
-from mitoscale.core.errors import InputError
+from mitoscale.core.errors import InputError, StoppedError
 from mitoscale.core.event import Event
 from mitoscale.core.geometry import Region
 from mitoscale.core.grid import BlockGrid
@@ -194,6 +194,23 @@ def test_lines_are_put_though_none_follows(place: str) -> None:
     segments._timer.join()
     assert (look(f"{path}/000000.jsonl").data or b"").count(b"\n") == 2
     ledger.close()
+
+
+def test_two_who_append_do_not_write_over_each_other(place: str, s3_server: S3Server) -> None:
+    path = RunFolder(place).ledger("detect")
+    ledger = Ledger(path)
+    ledger.append(RESULT, token="t")
+    put(f"{path}/000000.jsonl", (look(f"{path}/000000.jsonl").data or b"") + b"of another process\n")
+    with pytest.raises(StoppedError, match=r"^another process writes to s3://em-data/.*/ledger/detect; wait for its end"):
+        ledger.append(RESULT, token="t")
+        ledger.close()
+    assert b"of another process" in (look(f"{path}/000000.jsonl").data or b"")
+    ledger = Ledger(path)
+    ledger.append(RESULT, token="t")
+    ledger.append(RESULT, token="t")
+    s3_server.next.append("answer lost")
+    ledger.close()
+    assert (look(f"{path}/000000.jsonl").data or b"").count(b"\n") == 4 and not s3_server.next
 
 
 def test_events(place: str) -> None:
