@@ -8,7 +8,7 @@ from pathlib import Path
 from mitoscale.core.edit import in_force
 from mitoscale.core.errors import InputError
 from mitoscale.core.plan import RunPlan
-from mitoscale.corrections.labels import corrected_labels, digest_of, is_current, write_corrected
+from mitoscale.corrections.labels import corrected_labels, digest_of, is_current, remove_leftovers, write_corrected
 from mitoscale.corrections.replay import Applied, Corrections
 from mitoscale.corrections.tables import objects_path
 from mitoscale.storage.edit_log import EditLog
@@ -53,6 +53,7 @@ def apply_edits(plan: RunPlan, labels: str) -> Written:
         edits = in_force(log.read())
         if not edits and not log.path.exists():
             raise InputError(f"{plan.run} has no corrections; make some with mitoscale edit or mitoscale view")
+        remove_leftovers(plan)
         corrected, digest = Corrections.of(plan, edits), digest_of(edits, labels)
         there = is_current(plan, digest) and Path(objects_path(plan)).is_file()
         blocks = 0 if there else write_corrected(plan, corrected, digest)

@@ -66,6 +66,12 @@ def is_current(plan: RunPlan, digest: str) -> bool:
     return False
 
 
+def remove_leftovers(plan: RunPlan) -> None:
+    """Remove what a writing left that was killed; the caller holds the corrections."""
+    for left in Path(plan.labels).parent.glob(f".{NAME}.*"):
+        remove_tree(str(left))
+
+
 def write_corrected(plan: RunPlan, corrected: Corrections, digest: str) -> int:
     """Write the corrected labels and tables; returns how many blocks changed.
 
@@ -87,8 +93,6 @@ def write_corrected(plan: RunPlan, corrected: Corrections, digest: str) -> int:
         If they cannot be written; what was there before stays.
     """
     final = corrected_labels(plan)
-    for left in Path(final).parent.glob(f".{NAME}.*"):  # of one that was killed
-        remove_tree(str(left))
     aside = str(Path(final).with_name(f".{NAME}.{uuid.uuid4().hex[:8]}"))
     blocks = list(_touched(plan, corrected))
     try:

@@ -32,7 +32,7 @@ def corrects_until(run, moment):
     def watch(event, arguments):
         nonlocal seen
         seen += event in changes or (event == "open" and isinstance(arguments[1], str) and bool(set("wxa+") & set(arguments[1])))
-        if seen == moment:
+        if seen == moment and event != "os.kill":
             os.kill(os.getpid(), signal.SIGKILL)
     sys.addaudithook(watch)
     plan = load(run).plan
