@@ -125,8 +125,6 @@ def _content(request: Request, there: pipeline.Run, kind: Kind) -> Content:
         raise InputError(f"{run} was made without --mask: it has no cells")
     folder = RunFolder(plan.run)
     group, objects = plan.labels, folder.objects
-    if request.edits and is_remote(plan.run):
-        raise InputError(f"--edits: {run} lies in an object store, where there are no corrections; leave it away")
     if request.edits:
         group, objects = current_corrections(plan, pipeline.closing_of(there, "relabel"))
         if request.table in ("detections", "edges", "cells"):

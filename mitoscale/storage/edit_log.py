@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from mitoscale.core.edit import Edit
 from mitoscale.core.errors import InputError, StoppedError
+from mitoscale.storage.addresses import is_remote
 from mitoscale.storage.exclusive import exclusively
 from mitoscale.storage.lines import lines_of, open_to_append
 
@@ -24,9 +25,16 @@ class EditLog:
         The run folder.
     volume : str
         Fingerprint of its volume: corrections of another one are refused.
+
+    Raises
+    ------
+    InputError
+        If it lies in an object store.
     """
 
     def __init__(self, run: str, volume: str) -> None:
+        if is_remote(run):
+            raise InputError(f"corrections are kept with runs on a disk; copy {run} to a folder first")
         self.path = Path(run, "edits.jsonl")
         self._volume = volume
         self._lock = Path(run, ".edits.lock")

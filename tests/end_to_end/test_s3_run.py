@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from commands import Call, Stack, labels_of
 
+from mitoscale.core.errors import InputError
 from mitoscale.core.settings import STAGES
 from mitoscale.ops.phantom import make_phantom
 from mitoscale.pipeline import load
@@ -116,6 +117,7 @@ def test_what_is_told_of_a_run(in_store: str, mitoscale: Call, tmp_path: Path) -
     assert planned.code == 0 and "calibrated on 2 blocks" in planned.out, planned.err
     assert mitoscale("export", in_store, "--to", str(tmp_path / "labels.tif")).code == 0
     assert mitoscale("export", in_store, "--to", str(tmp_path / "objects.csv")).code == 0
+    refused(mitoscale("export", in_store, "--to", str(tmp_path / "c.tif"), "--edits"), "corrections are kept with runs on a disk")
     evaluated = mitoscale("evaluate", in_store, in_store)
     assert evaluated.code == 0, evaluated.err
 
@@ -125,6 +127,8 @@ def test_opened_from_python(in_store: str, on_disk: str) -> None:
 
     there, here = mitoscale.open_run(in_store), mitoscale.open_run(on_disk)
     assert there.objects.equals(here.objects)
+    with pytest.raises(InputError, match="corrections are kept with runs on a disk; copy s3://em-data"):
+        there.objects_corrected  # noqa: B018 - a property
     for name in ("labels", "image", "foreground"):
         np.testing.assert_array_equal(getattr(there, name)[0].compute(), getattr(here, name)[0].compute())
 
