@@ -25,7 +25,7 @@ def edit(run: str) -> None:
 
     Corrections are kept by place: after RUN was done again with --redo they are made on the new labels, and those that no
     longer fit are told. Labels are those of tables/objects.csv; what a split or an add made is called as it was told. Voxels are
-    z,y,x from 0, as in the tables; mitoscale view shows x, y, z of the pointer's place at its top.
+    z,y,x from 0, as in the tables; mitoscale view shows x, y, z of its middle at the top.
 
     \b
     Example:  mitoscale edit RUN merge 12 40

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from mitoscale.core.plan import RunPlan
@@ -11,6 +9,7 @@ from mitoscale.core.quantities import volume_text
 from mitoscale.report.content import Part, Table
 from mitoscale.stages.earlier_outputs import read_written_table
 from mitoscale.storage.layout import RunFolder
+from mitoscale.storage.stored_files import is_file
 
 _LISTED = 25
 
@@ -34,7 +33,7 @@ def cells_of(plan: RunPlan) -> Part | None:
         If the table is missing or damaged though there was a mask.
     """
     folder = RunFolder(plan.run)
-    if plan.settings.detect.mask is None or not Path(folder.cells).is_file():
+    if plan.settings.detect.mask is None or not is_file(folder.cells):
         return None
     cells = read_written_table(folder.cells, stage="measure", task="")
     count, found = len(cells["cell"]), cells["mitochondria"]
