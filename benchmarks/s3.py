@@ -29,7 +29,6 @@ from mitoscale.pipeline import load
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.events import EventLog
 from mitoscale.storage.layout import RunFolder
-from mitoscale.storage.ledger import Ledger
 from mitoscale.storage.object_store import names_below
 from mitoscale.storage.tables import read_table
 from s3_server import S3Server, serving
@@ -111,7 +110,6 @@ class Comparison:
             "kills": kills,
             "killed_in": {stage: moments.count(stage) for stage in sorted(set(moments))},
             "faults": {name: self.server.counts[name] for name in RATES},
-            "tasks_done_twice": self._twice(hurt),
             "same": {"in the store": same(disk, quiet), "after kills and faults": same(disk, hurt)},
         }
 
@@ -135,22 +133,15 @@ class Comparison:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 moments.append(self._stage_at_work(run))
-                more = more if moments[-1] == "before any" else []
+                more = more if moments[-1] == "start-up" else []
         while self._begin(run, *more).wait():  # 4: the store was away for too long
             more = []
         return moments
 
     def _stage_at_work(self, run: str) -> str:
+        """The stage that was begun and not ended; start-up: none was, libraries and workers were still starting."""
         told = [event for event in EventLog(RunFolder(run).events).read() if event.kind in ("started", "ended")]
-        return told[-1].stage if told and told[-1].kind == "started" else "before any" if not told else "between"
-
-    def _twice(self, run: str) -> int:
-        """Tasks with more than one line in a ledger."""
-        plan, twice = load(run).plan, 0
-        for stage in STAGES:
-            names = [e.name for e in Ledger(RunFolder(run).ledger(stage)).lines(plan.settings.token(stage))]
-            twice += len([name for name in names if name != "finished"]) - len({name for name in names if name != "finished"})
-        return twice
+        return told[-1].stage if told and told[-1].kind == "started" else "start-up"
 
     def _begin(self, run: str, *more: str) -> subprocess.Popen[bytes]:
         detector = ["--detector", "chaos_detector:detector", "--detector-option", f"folder={self.scratch}"]
@@ -205,7 +196,6 @@ def table(result: Mapping[str, Any]) -> str:
         "requests": f"{requests}; {result['requests_a_block']} a block",
         "kills": f"{result['kills']}: " + ", ".join(f"{count} in {stage}" for stage, count in result["killed_in"].items()),
         "faults of the store": ", ".join(f"{count} {name}" for name, count in result["faults"].items()),
-        "tasks that were done twice": result["tasks_done_twice"],
         "labels and tables": ", ".join(f"{'the same' if same else 'OTHERS'} {place}" for place, same in result["same"].items()),
     }
     return "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows.items())])
