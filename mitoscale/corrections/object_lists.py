@@ -58,7 +58,7 @@ class ObjectLists:
         Parameters
         ----------
         gone : iterable of int
-            Objects that are not listed: a correction has removed them.
+            Objects that are not listed: a correction has removed or changed them, and they are no longer as the table says.
         """
         removed = np.fromiter(gone, np.uint64)
         if len(removed):

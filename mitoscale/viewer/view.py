@@ -173,7 +173,7 @@ def viewer(
 
         def lists() -> dict[str, list[Place]]:
             changed = edits.changed() if edits else []
-            return tables().lists(edits.gone if edits else ()) | ({"corrected": changed} if changed else {})
+            return tables().lists(edits.corrected.touched if edits else ()) | ({"corrected": changed} if changed else {})
 
         answers = rules(shown.token, plan, folders, lists, detections, meshes, commands, frame)
         server.loop.call_soon_threadsafe(server.app.add_handlers, ".*", answers)
