@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from mitoscale.ops.phantom import make_phantom
 from mitoscale.storage.tiff_writing import write_tiff
@@ -24,6 +25,10 @@ from commands import SHAPE, Call, Finished, Stack, call, counting_scans, this_pr
 for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _usual)
+
+# How long an example takes says nothing on a busy machine.
+settings.register_profile("any-machine", deadline=None)
+settings.load_profile("any-machine")
 
 # Doctests are looked for in every module, but several modules named conftest cannot be imported side by side.
 collect_ignore_glob = ["conftest.py", "*/conftest.py"]

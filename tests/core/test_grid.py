@@ -30,7 +30,7 @@ def grids(draw: st.DrawFn) -> BlockGrid:
 
 
 @given(grids())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_cores_tile_the_region_once(grid: BlockGrid) -> None:
     written = np.zeros(VOLUME, int)
     for block in grid.blocks():
@@ -42,7 +42,7 @@ def test_cores_tile_the_region_once(grid: BlockGrid) -> None:
 
 
 @given(grids())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_cores_lie_on_one_lattice_and_halos_in_the_region(grid: BlockGrid) -> None:
     for block in grid.blocks():
         for axis in range(3):
@@ -55,7 +55,7 @@ def test_cores_lie_on_one_lattice_and_halos_in_the_region(grid: BlockGrid) -> No
 
 
 @given(grids())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_names_and_numbers_lead_back_to_the_block(grid: BlockGrid) -> None:
     blocks = list(grid.blocks())
     assert [grid.number(b.index) for b in blocks] == list(range(len(grid)))
@@ -65,7 +65,7 @@ def test_names_and_numbers_lead_back_to_the_block(grid: BlockGrid) -> None:
 
 
 @given(grids())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_each_pair_of_neighbours_has_one_face(grid: BlockGrid) -> None:
     blocks = list(grid.blocks())
     neighbours = {
@@ -84,7 +84,7 @@ def test_each_pair_of_neighbours_has_one_face(grid: BlockGrid) -> None:
 
 
 @given(grids(), st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_part_of_the_volume_has_the_same_blocks(grid: BlockGrid, data: st.DataObject) -> None:
     """A block's name means the same place, whatever region is worked on."""
     whole = BlockGrid(region=Region.of_shape(VOLUME), core_shape=grid.core_shape, margin=grid.margin)

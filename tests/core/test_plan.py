@@ -40,7 +40,6 @@ def plan_of(shape: Triple, spacing: Spacing, core: Triple, margin: Triple | None
 
 
 @given(SHAPES, SPACINGS, CORES)
-@settings(deadline=None)
 def test_each_level_is_legal(shape: Triple, spacing: Spacing, core: Triple) -> None:
     spec = plan_of(shape, spacing, core).spec
     assert 1 <= len(spec.factors) <= MAX_LEVELS
@@ -69,7 +68,7 @@ def test_voxels_become_isotropic_before_all_axes_halve() -> None:
 
 
 @given(st.tuples(*[st.integers(1, 60)] * 3), SPACINGS, st.tuples(*[st.integers(4, 40)] * 3), st.data())
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_every_read_region_fits_its_slot(shape: Triple, spacing: Spacing, core: Triple, data: st.DataObject) -> None:
     margin = data.draw(st.none() | st.tuples(*[st.integers(0, 50)] * 3))
     start = tuple(data.draw(st.integers(0, n - 1)) for n in shape)

@@ -21,7 +21,7 @@ def grids(draw: st.DrawFn) -> BlockGrid:
 
 
 @given(grids(), st.integers(1, 40))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_each_task_is_in_one_cell(grid: BlockGrid, most: int) -> None:
     cells = Cells.fitting(grid, most)
     assert cells.blocks().size <= most

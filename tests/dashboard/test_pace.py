@@ -12,7 +12,7 @@ from mitoscale.dashboard.pace import LATEST, MOST_STRETCHES, Pace
 @given(
     st.lists(st.tuples(st.sampled_from(["detect", "segment"]), st.floats(0.001, 30)), min_size=1, max_size=60), st.integers(1, 30)
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_what_is_heard_is_kept_in_few_stretches(heard: list[tuple[str, float]], times: int) -> None:
     pace, now, stage = Pace(), 0.0, ""
     for name, seconds in heard * times:

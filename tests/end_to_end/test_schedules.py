@@ -60,7 +60,7 @@ def assert_same(run: str, undisturbed: str) -> None:
         np.testing.assert_array_equal(values, theirs[name])
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1))
 def test_twenty_random_schedules(seed: int, undisturbed: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Tasks in any order, some done twice, and a client that stops and is started again."""

@@ -44,7 +44,7 @@ def flat(scores: dict[str, Any]) -> dict[str, float]:
     return nested | {k: v for k, v in scores.items() if not isinstance(v, dict)}
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(prediction=masks | labels, truth=masks | labels, block=BLOCKS, min_truth=st.integers(0, 4))
 def test_any_blocks_give_what_the_whole_gives(
     prediction: np.ndarray, truth: np.ndarray, block: tuple[int, int, int], min_truth: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.optimize import linear_sum_assignment
@@ -29,7 +29,6 @@ def most_matches(prediction: np.ndarray, truth: np.ndarray, threshold: float) ->
     return int(good[linear_sum_assignment(good, maximize=True)].sum())
 
 
-@settings(deadline=None)
 @given(prediction=labels, truth=labels)
 def test_counts_equal_the_best_assignment(prediction: np.ndarray, truth: np.ndarray) -> None:
     # Labels 0..4 make no mask unless few are drawn: a fifth label keeps both what they are.
@@ -48,7 +47,6 @@ def test_counts_equal_the_best_assignment(prediction: np.ndarray, truth: np.ndar
     assert scores["fn50"] == scores["n_true"] - scores["tp50"] >= 0
 
 
-@settings(deadline=None)
 @given(truth=labels)
 def test_labels_against_themselves_are_perfect(truth: np.ndarray) -> None:
     for score in (object_scores_3d, object_scores_2d):

@@ -26,7 +26,7 @@ from mitoscale.storage.run_json import read_plan
 PART = Region(start=(1, 8, 60), stop=(7, 41, 200))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(plane=hnp.arrays(np.uint32, hnp.array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.integers(0, 3)))
 def test_masks_are_those_of_the_reference(plane: np.ndarray) -> None:
     masks = list(slice_masks(plane))

@@ -23,7 +23,7 @@ from mitoscale.export.tiff import write_file, write_folder
 from mitoscale.storage.stored_files import remove_tree
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(where=shapes_and_regions(), first=st.integers(0, 2), seed=st.integers(0, 99))
 def test_voxels_of_any_region_and_level(where: tuple[tuple[int, int, int], Region], first: int, seed: int) -> None:
     shape, region = where

@@ -22,7 +22,7 @@ from mitoscale.core.geometry import Region
 from mitoscale.export import chunk_copy, mrc_file, n5_pyramid, zarr_v2
 from mitoscale.storage.sources.kinds import open_reader
 
-few = settings(max_examples=6, deadline=None)
+few = settings(max_examples=6)
 
 
 @few

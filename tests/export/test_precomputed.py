@@ -32,7 +32,7 @@ PART = Region(start=(1, 8, 60), stop=(7, 41, 200))
 NM = (20.0, 10.0, 10.0)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(where=shapes_and_regions(), first=st.integers(0, 2), dtype=st.sampled_from(["uint32", "uint64"]))
 def test_voxels_as_tensorstore_reads_them(where: tuple[tuple[int, int, int], Region], first: int, dtype: str) -> None:
     shape, region = where

@@ -116,7 +116,7 @@ def test_thin_slices_are_seen_in_four_orientations_and_averaged(small: UNet) -> 
     np.testing.assert_allclose(found, expected, atol=0.01)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 90), st.integers(0, 90), st.sampled_from([1.0, 0.8, 1.7]), st.sampled_from([THIN, THICK]))
 def test_two_blocks_say_the_same_of_a_place(y: int, x: int, ratio: float, spacing: Spacing) -> None:
     """Wherever their cores begin and whatever their neighbours are: windows lie on one lattice."""

@@ -42,7 +42,7 @@ def test_pairs_can_be_added_between_joins() -> None:
 PAIRS = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)).filter(lambda p: p[0] != p[1]), max_size=30)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(PAIRS, st.data())
 def test_invariants(pairs: list[tuple[int, int]], data: st.DataObject) -> None:
     """Nothing that still attracts is left apart; the background is alone; the order in which pairs are said does not matter."""

@@ -26,7 +26,7 @@ def groups(array: np.ndarray, factor: tuple[int, int, int]) -> dict[tuple[int, .
 
 
 @given(st.sampled_from(["uint8", "uint16", "int16", "float32"]), SHAPES, FACTORS, st.integers(0, 1000))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_mean_of_the_voxels_that_exist(dtype: str, shape: tuple[int, int, int], factor: tuple[int, int, int], seed: int) -> None:
     image = (np.random.default_rng(seed).random(shape) * 300 - (0 if dtype[0] == "u" else 150)).astype(dtype)
     coarse = mean_downsample(image, factor)
@@ -38,7 +38,7 @@ def test_mean_of_the_voxels_that_exist(dtype: str, shape: tuple[int, int, int], 
 
 
 @given(arrays.arrays(np.uint32, SHAPES, elements=st.integers(0, 3)), FACTORS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_mode_of_the_voxels_that_exist(labels: np.ndarray, factor: tuple[int, int, int]) -> None:
     coarse = mode_downsample(labels, factor)
     assert coarse.dtype == labels.dtype
@@ -49,7 +49,7 @@ def test_mode_of_the_voxels_that_exist(labels: np.ndarray, factor: tuple[int, in
 
 
 @given(arrays.arrays(np.uint64, (8, 8, 8), elements=st.integers(0, 5)))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_blocks_downsample_like_the_whole(labels: np.ndarray) -> None:
     for operation in (mean_downsample, mode_downsample):
         halves = [operation(labels[:4], (2, 2, 2)), operation(labels[4:], (2, 2, 2))]

@@ -176,7 +176,7 @@ def test_wrong_faces_are_refused() -> None:
             face_edges(empty(), empty(), 2, plane)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(LABELS, LABELS, st.integers(0, 2))
 def test_invariants(low: np.ndarray, high: np.ndarray, axis: int) -> None:
     """Pairs are unique, sorted and overlap; input is left alone; both sides are treated alike."""

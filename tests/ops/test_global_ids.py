@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mitoscale.core.errors import InputError
@@ -70,7 +70,6 @@ def graphs(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     return raw, raw[np.array(edges, np.int64).reshape(-1, 2)]
 
 
-@settings(deadline=None)
 @given(graphs(), st.randoms(use_true_random=False))
 def test_merge_is_plain_components_whatever_the_order(graph: tuple[np.ndarray, np.ndarray], random: object) -> None:
     raw, edges = graph
@@ -90,7 +89,6 @@ def test_merge_is_plain_components_whatever_the_order(graph: tuple[np.ndarray, n
     np.testing.assert_array_equal(merge(raw, edges[order][:, ::-1]), labels)
 
 
-@settings(deadline=None)
 @given(graphs())
 def test_merging_in_two_steps_is_merging_at_once(graph: tuple[np.ndarray, np.ndarray]) -> None:
     raw, edges = graph

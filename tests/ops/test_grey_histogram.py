@@ -22,7 +22,7 @@ volumes = st.sampled_from(DTYPES).flatmap(
 )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(volumes, st.integers(0, 6), st.integers(0, 6))
 def test_parts_add_up_to_the_whole(volume: np.ndarray, z: int, y: int) -> None:
     whole = Histogram.of(volume)
@@ -33,7 +33,7 @@ def test_parts_add_up_to_the_whole(volume: np.ndarray, z: int, y: int) -> None:
     assert whole.counts.sum() == volume.size
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(volumes)
 def test_bins_keep_the_order_and_the_values(volume: np.ndarray) -> None:
     grey = np.sort(volume.ravel())

@@ -220,7 +220,7 @@ def test_from_isotropic_to_twelve_times_thicker_slices(ratio: int) -> None:
     assert pairs.shape[1] == 3
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(STACKS, st.integers(0, 3))
 def test_invariants(labels: np.ndarray, max_gap: int) -> None:
     """Masks are never cut or lost; fragments go by their first voxel; the masks' own numbers do not matter."""
@@ -235,7 +235,7 @@ def test_invariants(labels: np.ndarray, max_gap: int) -> None:
     np.testing.assert_array_equal(link(renamed, NM, max_gap=max_gap), fragments)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(STACKS.map(lambda a: a[:2]))
 def test_touching_masks_of_a_slice_never_join_unless_one_mask_holds_both(labels: np.ndarray) -> None:
     fragments = link(labels, NM)

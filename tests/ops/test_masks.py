@@ -68,7 +68,7 @@ def test_nothing_to_suppress() -> None:
     assert suppress([], iou=0.7, iom=0.8) == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 20))
 def test_suppress_is_the_plain_greedy_choice(seed: int, count: int) -> None:
     rng = np.random.default_rng(seed)
@@ -158,7 +158,7 @@ def test_claimed_crumbs_are_given_up() -> None:
     assert (fill_unclaimed(labels, profiles, least=3)[2, 2:5] == 1).all()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(LABELS, LABELS)
 def test_nothing_claimed_and_no_foreground_is_lost(labels: np.ndarray, profiles: np.ndarray) -> None:
     """Masks never lower recall, and an unclaimed profile is never cut in two."""

@@ -79,7 +79,7 @@ def assert_same(a: Columns, b: Columns) -> None:
 small = st.integers(1, 6)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     labels=st.tuples(small, small, small).flatmap(lambda s: arrays(np.uint32, s, elements=st.integers(0, 3))),
     core=st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 4)),

@@ -29,7 +29,7 @@ def found(plane: np.ndarray) -> np.ndarray:
     return padding_pixels(plane, pixels(cells, plane.shape), values, border)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(1, 40), st.integers(1, 40), st.sampled_from(["uint8", "int16", "float32"]))
 def test_flat_cells_are_those_of_one_value(height: int, width: int, dtype: str) -> None:
     image = np.zeros((3, height, width), dtype)

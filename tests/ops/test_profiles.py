@@ -80,7 +80,7 @@ def test_a_detection_measures_its_profile() -> None:
     }
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     arrays.arrays(np.float32, st.tuples(st.integers(1, 25), st.integers(1, 25)), elements=st.sampled_from([0.0, 0.4, 1])),
     st.floats(1, 12),
@@ -119,7 +119,7 @@ def test_ties_go_to_the_smaller_coordinates() -> None:
 
 @pytest.mark.parametrize("distance", [1.0, 30.0, 200.0])
 @given(data=st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_deduplicate_is_the_plain_greedy_choice(distance: float, data: st.DataObject) -> None:
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     points = rng.integers(0, 100, (data.draw(st.integers(1, 40)), 3)).astype(float)

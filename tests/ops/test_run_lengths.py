@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -13,7 +13,6 @@ from mitoscale.ops.run_lengths import renamed, run_lengths, sizes
 LABELS = hnp.arrays(np.uint32, hnp.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=6), elements=st.integers(0, 3))
 
 
-@settings(deadline=None)
 @given(LABELS)
 def test_stretches_put_together_are_the_volume(labels: np.ndarray) -> None:
     lengths, values = run_lengths(labels)
@@ -22,7 +21,6 @@ def test_stretches_put_together_are_the_volume(labels: np.ndarray) -> None:
     assert (values[1:] != values[:-1]).all()
 
 
-@settings(deadline=None)
 @given(LABELS, st.integers(0, 2**32))
 def test_over_a_stretch_no_array_changes(first: np.ndarray, seed: int) -> None:
     second = np.random.default_rng(seed).integers(0, 3, first.shape)
@@ -31,7 +29,6 @@ def test_over_a_stretch_no_array_changes(first: np.ndarray, seed: int) -> None:
     assert (np.repeat(b, lengths) == second.ravel()).all()
 
 
-@settings(deadline=None)
 @given(LABELS)
 def test_sizes_and_new_names_are_those_of_voxels(labels: np.ndarray) -> None:
     assert sizes(labels, 5).tolist() == np.bincount(labels.ravel(), minlength=5).tolist()

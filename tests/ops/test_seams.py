@@ -46,7 +46,7 @@ def test_nothing_faces_nothing() -> None:
         contacts(np.zeros((2, 2), np.uint32), np.zeros((2, 3), np.uint32))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(PLANES, PLANES)
 def test_invariants(before: np.ndarray, behind: np.ndarray) -> None:
     """Each pair that meets is listed once, at a pixel that both cover; the other way round it is the same."""
@@ -70,7 +70,7 @@ def test_the_interval_holds_the_rate(part: int, whole: int) -> None:
     assert interval(part * 100, whole * 100)[1] <= high
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(LABELS, LABELS, st.integers(0, 2))
 def test_a_meeting_point_is_in_both_fragments_and_as_near_to_the_face_as_any(low: np.ndarray, high: np.ndarray, axis: int) -> None:
     low, high = (np.pad(labels, ((0, 0), (0, 0), (0, 1))) for labels in (low, high))  # no stretch goes on in the next row

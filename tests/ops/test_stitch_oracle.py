@@ -19,7 +19,7 @@ from synthetic.perturb import Mistakes, perturb
 from synthetic.scene import make_scene
 
 Fragments = dict[Triple, np.ndarray]
-SMALL = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SMALL = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 
 
 def oracle(truth: np.ndarray, grid: BlockGrid, seed: int = 0) -> Fragments:

@@ -47,7 +47,7 @@ def merge_in_super_blocks(grid: BlockGrid, raw: np.ndarray, edges: np.ndarray, e
     return labels
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     counts=st.tuples(st.integers(1, 5), st.integers(1, 5), st.integers(1, 5)),
     edge=st.integers(1, 4),

@@ -15,7 +15,7 @@ LABELS = arrays.arrays(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(LABELS)
 def test_touching_pairs_are_those_of_a_plain_search(fragments: np.ndarray) -> None:
     expected = set()

@@ -136,7 +136,7 @@ def test_montage_places_pictures_in_rows() -> None:
             montage(pictures, columns)
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(st.lists(st.floats(1e3, 1e12), min_size=1, max_size=30))
 def test_histogram_draws_any_volumes(volumes: list[float]) -> None:
     svg = volume_histogram(np.array(volumes)).decode()

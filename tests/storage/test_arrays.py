@@ -46,7 +46,7 @@ def test_zarr_python_reads_what_is_written(path: str) -> None:
     np.testing.assert_array_equal(open_array(path).read_all(), data)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.data())
 def test_any_region_is_a_slice_of_the_whole(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     path = str(tmp_path_factory.mktemp("any") / "a.zarr")

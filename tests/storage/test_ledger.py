@@ -50,7 +50,7 @@ def test_other_tokens_do_not_count(path: Path) -> None:
     ledger.close()
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("tu"), st.sampled_from(["done", "quarantined"])), max_size=20))
 def test_the_latest_lines_one_by_one_are_all_entries(path: Path, lines: list[tuple[str, str, str]]) -> None:
     path.unlink(missing_ok=True)
@@ -64,7 +64,7 @@ def test_the_latest_lines_one_by_one_are_all_entries(path: Path, lines: list[tup
     ledger.close()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(1, 6), st.integers(0, 400))
 def test_a_torn_end_costs_only_its_own_lines(path: Path, count: int, lost: int) -> None:
     path.unlink(missing_ok=True)

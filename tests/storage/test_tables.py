@@ -18,7 +18,7 @@ from mitoscale.storage.tables import appending, read_rows, read_table, table_met
 DTYPES = ["bool", "uint8", "int32", "uint32", "int64", "uint64", "float32", "float64"]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data(), st.lists(st.sampled_from(DTYPES), min_size=1, max_size=4), st.integers(0, 9))
 def test_columns_come_back_as_they_were(tmp_path: Path, data: st.DataObject, dtypes: list[str], length: int) -> None:
     columns = {f"c{n}": data.draw(hnp.arrays(dtype, length)) for n, dtype in enumerate(dtypes)}

@@ -79,7 +79,7 @@ def test_every_layout_reads_the_same(tmp_path: Path, layout: str, dtype: str) ->
     check_finite(source)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data(), st.sampled_from(sorted(LAYOUTS)))
 def test_any_region_is_a_slice_of_the_whole(tmp_path: Path, data: st.DataObject, layout: str) -> None:
     file = tmp_path / f"{layout}.tif"
@@ -181,7 +181,7 @@ def test_damaged_files(tmp_path: Path) -> None:
     refused(str(tmp_path / "junk.tif"), "junk.tif")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(position=st.integers(0, 700), value=st.integers(0, 255))
 def test_a_flipped_header_byte_never_crashes(tmp_path: Path, position: int, value: int) -> None:
     content = bytearray(Path(save(tmp_path / "good.tif", volume()[:2, :20, :20], compression="zlib")).read_bytes())

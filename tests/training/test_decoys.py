@@ -21,7 +21,7 @@ def some_body(seed: int, size: int = 96, offsets: np.ndarray = OFFSETS) -> tuple
             return body, rng
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.sampled_from(["made up", "donor"]), st.booleans())
 def test_only_its_own_box_changes_and_never_a_mitochondrion(seed: int, kind: str, thick: bool) -> None:
     offsets = OFFSETS * 0 if thick else OFFSETS

@@ -36,7 +36,7 @@ def test_a_patch_at_native_scale_is_the_volume_itself() -> None:
     assert (first.profiles == profiles_of(whole.labels[0, :32, :32])).all() and first.profiles.dtype == np.uint16
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(height=st.integers(20, 90), width=st.integers(60, 110), size=st.sampled_from([24, 32, 64]), scale=st.floats(0.6, 2.5))
 def test_image_and_truth_stay_in_step_and_nothing_is_left_out(height: int, width: int, size: int, scale: float) -> None:
     whole = volume((1, height, width))

@@ -28,7 +28,7 @@ def of_type(kind: str, dtype: str) -> str:
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_every_kind_is_voxel_exact(kind: str, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     shape = data.draw(st.tuples(st.integers(1, 9), st.integers(1, 21), st.integers(1, 23)), "shape")
