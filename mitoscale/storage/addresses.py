@@ -13,9 +13,9 @@ PROBE = ".mitoscale-probe"
 """Name of an object that is put for a moment, to see whether a store can be written."""
 
 
-def is_remote(path: str) -> bool:
+def is_remote(path: str | os.PathLike[str]) -> bool:
     """Whether a path is an address and not a local path."""
-    return path.startswith(SCHEMES)
+    return os.fspath(path).startswith(SCHEMES)
 
 
 def absolute(path: str) -> str:
