@@ -32,6 +32,8 @@ from mitoscale.core.volume import VolumeSpec
 from mitoscale.ops.boundaries import boundaries, merge_boundaries
 from mitoscale.ops.object_table import finish_objects
 from mitoscale.ops.objects import merge_objects, partial_objects
+from mitoscale.pipeline.run import Run
+from mitoscale.pipeline.state import inputs_digest
 from mitoscale.report.build import Report
 from mitoscale.stages.grey_statistics import keep, read_grey
 from mitoscale.storage.arrays import open_array
@@ -155,7 +157,8 @@ def write_ledgers(plan: RunPlan) -> None:
             result = BlockResult(name=key.name, checksum="0" * 32, counts=counts, seconds=seconds)
             ledger.append(result, token=token, inputs="0" * 16)
         closing = {**counts, "objects": 1.0, "largest_dropped_nm3": 0.0, "dropped": 0.0}
-        ledger.append(BlockResult(name="finished", counts=closing, seconds={"wall": 100.0}), token=token)
+        inputs = inputs_digest(Run(plan=plan), stage) or ""
+        ledger.append(BlockResult(name="finished", counts=closing, seconds={"wall": 100.0}), token=token, inputs=inputs)
         ledger.close()
 
 

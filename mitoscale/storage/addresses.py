@@ -8,7 +8,6 @@ import posixpath
 SCHEMES = ("s3://", "gs://", "https://", "http://")
 """Addresses that are read."""
 
-
 PROBE = ".mitoscale-probe"
 """Name of an object that is put for a moment, to see whether a store can be written."""
 

@@ -48,7 +48,7 @@ def exclusively(path: str | Path, busy: str) -> Iterator[None]:
     StoppedError
         If the file cannot be made.
     """
-    if is_remote(str(path)):
+    if is_remote(path):
         from mitoscale.storage.owner_object import owned_object
 
         with owned_object(f"{path}{_OWNER}", busy):
@@ -81,7 +81,7 @@ def is_held(path: str | Path) -> bool:
     path : str or Path
         As given to :func:`exclusively`.
     """
-    if is_remote(str(path)):
+    if is_remote(path):
         from mitoscale.storage import owner_object
 
         return owner_object.is_owned(f"{path}{_OWNER}")

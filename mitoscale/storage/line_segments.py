@@ -16,6 +16,7 @@ from mitoscale.storage.addresses import join
 from mitoscale.storage.object_store import look, put_if
 from mitoscale.storage.stored_files import names_in, read, remove_tree
 
+_ENDING = ".jsonl"
 _PUT_SECONDS = 1.0
 _LARGEST = 2**18
 """Bytes from which on a segment is followed by another."""
@@ -145,9 +146,6 @@ def _put_own(address: str) -> None:
 
 def _names(address: str) -> list[str]:
     return sorted(name for name in names_in(address) if name.endswith(_ENDING))
-
-
-_ENDING = ".jsonl"
 
 
 def _name(number: int) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region
 from mitoscale.storage.layout import RunFolder
-from mitoscale.storage.tables import read_table, row_count
+from mitoscale.storage.tables import batches_of, row_count
 
 
 class Detections:
@@ -46,8 +46,8 @@ class Detections:
     def _read(self) -> np.ndarray:
         """(3, N) float32 z, y, x, sorted by z: whole slices up to 2^24 are exact."""
         try:
-            table = read_table(self._path, ("z", "y", "x"))
+            pieces = [np.stack([rows[a].astype(np.float32) for a in "zyx"]) for rows in batches_of(self._path, ("z", "y", "x"))]
         except InputError:
-            return np.zeros((3, 0), np.float32)
-        order = np.argsort(table["z"], kind="stable")
-        return np.stack([table[a].astype(np.float32)[order] for a in "zyx"])
+            pieces = []
+        points = np.concatenate([np.zeros((3, 0), np.float32), *pieces], axis=1)
+        return points[:, np.argsort(points[0], kind="stable")]
