@@ -20,7 +20,7 @@ from by_hand import PATHS, ROOT, make_certificates
 from commands import Ended, Stack, begin, finish, labels_of, renamed
 from slurm_daemons import said, slurm, why_not
 
-from mitoscale.cli.demo import _BLOCK, _OBJECTS, _SHAPE, SEED
+from mitoscale.cli.demo import _OBJECTS, _SHAPE, SEED
 from mitoscale.cluster.bundle import StageTasks
 from mitoscale.cluster.cluster_file import load_cluster
 from mitoscale.cluster.clusters import Cluster, start
@@ -32,6 +32,10 @@ from mitoscale.core.result import BlockResult
 from mitoscale.ops.phantom import make_phantom
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.tiff_writing import write_tiff
+
+BLOCK = (16, 176, 176)
+"""Half the demo's blocks, so that enough are left when a job is cancelled: two workers have 18 s of work and more than they need
+alone for longer than the autoscaler's round."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why_not()), reason=f"no SLURM here: {why_not()}")]
 
@@ -89,7 +93,7 @@ def test_a_run_of_the_demos_size_survives_scancel(conf: str, tmp_path: Path) -> 
     )
     options = ["--detector", "known_truth:detector", "--detector-option", f"truth={truth}", "--min-volume", "0"]
     options += ["--segmenter", "known_truth:segmenter", "--segmenter-option", f"truth={truth}", "--segmenter-option", "seconds=3"]
-    process = begin("run", image, run, *options, "--block", ",".join(map(str, _BLOCK)), "--cluster", file)
+    process = begin("run", image, run, *options, "--block", ",".join(map(str, BLOCK)), "--cluster", file)
     try:
         wait_until(lambda: len(entries(run, "segment")) >= 2)
         victim = said(conf, "squeue", "-h", "-o", "%i", "-p", "gpu", "-t", "R").split()[0]
