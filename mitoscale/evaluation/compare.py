@@ -86,7 +86,7 @@ class _Slices:
     """Some slices, and what SAM is asked about them."""
 
     image: np.ndarray
-    """(Z, Y, X) uint8, normalised."""
+    """(Z, Y, X) uint8, normalised, with tissue mirrored into padding."""
     foreground: np.ndarray
     """(Z, Y, X) float32."""
     found: Profiles
@@ -183,14 +183,17 @@ def compare(
         part = _slab(region, first, min(first + _SLICES_AT_ONCE, region.shape[0]))
         read = part.expanded((margin[0], 0, 0), within=whole)
         began = time.perf_counter()
-        foreground = network.foreground(volume.read(read), read)[part.within(read)]
+        seen, padding = volume.read_tissue(read)
+        own = part.within(read)
+        seen_here, padding_here = seen[own], padding[own]
+        foreground = np.where(padding_here, 0, network.foreground(seen, read)[own])
         found = fusion.profiles(foreground)
         shared = time.perf_counter() - began
         prompts = [prompts_from_profiles(plane) for plane in found.labels]
-        slices = _Slices(image=image[part.within(region)], foreground=foreground, found=found, prompts=prompts, region=part)
+        slices = _Slices(image=seen_here, foreground=foreground, found=found, prompts=prompts, region=part)
         for stack in stacks.values():
             began = time.perf_counter()
-            stack.labels.append(stack.ask(slices))
+            stack.labels.append(np.where(padding_here, 0, stack.ask(slices)))
             stack.seconds += shared + time.perf_counter() - began
             done += part.shape[0]
             observer(done, total)

@@ -9,8 +9,9 @@ import numpy as np
 from mitoscale.core.geometry import Region, Spacing
 from mitoscale.core.normalisation import Normalisation
 from mitoscale.core.source_choices import Reading
-from mitoscale.ops.grey_histogram import Histogram
-from mitoscale.stages.grey_statistics import grey_of
+from mitoscale.ops.grey_histogram import Histogram, values_of
+from mitoscale.ops.slice_padding import padding_of_slices, without_padding
+from mitoscale.stages.grey_statistics import grey_of, tissue_of
 from mitoscale.stages.source import Source, open_source
 from mitoscale.storage.sources.kinds import open_reader
 from mitoscale.storage.sources.reader import Reader
@@ -29,6 +30,8 @@ class GreyVolume:
     """Where the voxels are."""
     normalisation: Normalisation
     """From percentiles of sampled slices."""
+    padding_values: tuple[float, ...] = ()
+    """Grey values that padding has in them."""
 
     @property
     def spacing(self) -> Spacing:
@@ -39,11 +42,31 @@ class GreyVolume:
         """(Z, Y, X) uint8, normalised."""
         return self.normalisation.apply(self.reader.read(region))
 
+    def read_tissue(self, region: Region) -> tuple[np.ndarray, np.ndarray]:
+        """Slices as a run of this region alone shows them to its networks.
+
+        Parameters
+        ----------
+        region : Region
+            What is read; its edges count as the border of the volume.
+
+        Returns
+        -------
+        (Z, Y, X) uint8
+            Normalised, with tissue mirrored into padding.
+        (Z, Y, X) bool
+            Padding: nothing is to be found there.
+        """
+        image = self.reader.read(region)
+        padding, _ = padding_of_slices(image, self.padding_values)
+        return without_padding(self.normalisation.apply(image), padding), padding
+
 
 def open_grey(path: str, voxel_size: Spacing | None, *, invert: bool = False, reading: Reading | None = None) -> GreyVolume:
     """Open a volume of any kind.
 
-    Percentiles come from 16 slices evenly spread over the volume, so that a terabyte opens as quickly as a crop.
+    Percentiles come from 16 slices evenly spread over the volume, so that a terabyte opens as quickly as a crop; padding does not
+    count.
 
     Parameters
     ----------
@@ -64,10 +87,12 @@ def open_grey(path: str, voxel_size: Spacing | None, *, invert: bool = False, re
     source = open_source(path, voxel_size, reading)
     reader = open_reader(path, reading)
     depth, height, width = source.shape
-    parts = []
+    parts, padding = [], np.zeros(0, np.int64)
     for z in sorted({i * (depth - 1) // max(_SAMPLED - 1, 1) for i in range(_SAMPLED)}):
         y, x = (max(0, (n - _EDGE) // 2) for n in (height, width))
         plane = reader.read(Region(start=(z, y, x), stop=(z + 1, min(y + _EDGE, height), min(x + _EDGE, width))))
         parts.append(Histogram.of(plane))
-    grey = grey_of(Histogram.total(parts, source.dtype), path, invert=invert)
-    return GreyVolume(source=source, reader=reader, normalisation=grey.normalisation)
+        padding = np.union1d(padding, padding_of_slices(plane)[1])
+    grey = grey_of(tissue_of(Histogram.total(parts, source.dtype), padding), path, invert=invert)
+    values = tuple(map(float, values_of(padding, source.dtype)))
+    return GreyVolume(source=source, reader=reader, normalisation=grey.normalisation, padding_values=values)

@@ -59,6 +59,20 @@ def grey_of(
     )
 
 
+def tissue_of(whole: Histogram, padding: np.ndarray) -> Histogram:
+    """The grey values of tissue: those of padding are left out, unless nothing else is there, as in a drawing.
+
+    Parameters
+    ----------
+    whole : Histogram
+        Of a volume, or of a part that stands for it.
+    padding : (B,) int64
+        Bins of the grey values that padding has.
+    """
+    tissue = whole.without(padding)  # all of their value: the edge of padding lies within cells
+    return tissue if len(tissue.bins) > 1 else whole
+
+
 def write_part(plan: RunPlan, task: str, core: Region, image: np.ndarray) -> None:
     """Keep what a convert task counts.
 
@@ -108,10 +122,10 @@ def gather(plan: RunPlan, tasks: Collection[str]) -> VolumeGrey:
         return Histogram(dtype, columns["bin"], columns["count"])
 
     whole, padding = Histogram.total(map(part, tasks), dtype), gather_padding(plan, tasks)
-    tissue = whole.without(padding.bins)  # all of their value: the edge of padding lies within cells
-    known = len(tissue.bins) > 1  # else it is no volume with tissue in it, but a drawing
+    tissue = tissue_of(whole, padding.bins)
+    known = tissue is not whole
     name = f"convert: {settings.source}"
-    grey = grey_of(tissue if known else whole, name, percentiles=settings.percentiles, invert=settings.invert)
+    grey = grey_of(tissue, name, percentiles=settings.percentiles, invert=settings.invert)
     if known and padding.digest:
         there = ~np.isin(np.arange(plan.region.start[0], plan.region.stop[0]), settings.missing)
         share = int(padding.pixels[there].sum()) / plan.region.size

@@ -13,7 +13,8 @@ from mitoscale.core.source_choices import Reading
 from mitoscale.evaluation.truth import CURE, above, check_background, check_lowest, open_truth
 from mitoscale.ops.grey_histogram import Histogram
 from mitoscale.ops.instances import components, connected_parts, instances, is_grey_image, is_grey_mask, is_two_valued
-from mitoscale.stages.grey_statistics import grey_of
+from mitoscale.ops.slice_padding import padding_of_slices, without_padding
+from mitoscale.stages.grey_statistics import grey_of, tissue_of
 from mitoscale.stages.source import Source, open_source
 from mitoscale.storage.sources.kinds import open_reader
 from mitoscale.storage.sources.reader import PartialSpacing
@@ -32,7 +33,7 @@ class AnnotatedVolume:
     """A whole annotated volume."""
 
     image: np.ndarray
-    """(Z, Y, X) uint8 normalised."""
+    """(Z, Y, X) uint8 normalised, with tissue mirrored into padding."""
     truth: np.ndarray
     """(Z, Y, X) integer: two-valued, or instances."""
     spacing: Spacing
@@ -41,6 +42,8 @@ class AnnotatedVolume:
     """SHA-256 of image and truth."""
     unknown: np.ndarray | None = None
     """(Z, Y, X) bool: what nobody has annotated, 0 in ``truth``; such a volume may be without a mitochondrion."""
+    padding: np.ndarray | None = None
+    """(Z, Y, X) bool: where there is no tissue, which teaches nothing either; None: tissue everywhere."""
     labelled: bool = False
     """Whether each value is known to be an object; else one value besides 0 is a mask."""
     notes: tuple[str, ...] = ()
@@ -99,8 +102,9 @@ class AnnotatedVolume:
             _, compact = np.unique(np.append(0, labels), return_inverse=True)  # 0 stays 0
             labels = compact[1:].reshape(labels.shape)
         labels = labels.astype(np.int32)
-        if self.unknown is not None:
-            labels[self.unknown[start:stop]] = UNLABELLED
+        for untaught in (self.unknown, self.padding):
+            if untaught is not None:
+                labels[untaught[start:stop]] = UNLABELLED
         if border:
             inner = labels[:, border:-border, border:-border]
             if not inner.any():
@@ -152,7 +156,7 @@ def read_annotated(
     labels_source = open_truth(truth, threshold, reading.of_truth(truth_dtype))
     if voxel_size is None:
         _check_spacing(truth, labels_source.reader.spacing, source.spacing, volume)
-    image = _normalised(source, invert, normalised)
+    image, padding = _normalised(source, invert, normalised)
     labels = labels_source.read(labels_source.cropped(None))
     if labels.shape != image.shape:
         raise InputError(f"{truth} has shape {labels.shape}, {volume} has {image.shape}: they must be the same")
@@ -184,6 +188,7 @@ def read_annotated(
         spacing=source.spacing,
         digest=digest.hexdigest(),
         unknown=unknown,
+        padding=padding,
         labelled=labels_source.labelled and threshold is None,
         notes=source.notes,
     )
@@ -215,7 +220,7 @@ def read_grey(
     Returns
     -------
     (Z, Y, X) uint8
-        Grey values.
+        Grey values, with tissue mirrored into padding.
     (z, y, x)
         Voxel size in nm.
 
@@ -225,17 +230,20 @@ def read_grey(
         If it cannot be read, has no contrast, or is said to be normalised and is not uint8.
     """
     source = open_source(volume, voxel_size, reading)
-    return _normalised(source, invert, normalised), source.spacing
+    return _normalised(source, invert, normalised)[0], source.spacing
 
 
-def _normalised(source: Source, invert: bool, already: bool) -> np.ndarray:
-    """(Z, Y, X) uint8 of the whole volume."""
+def _normalised(source: Source, invert: bool, already: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    """(Z, Y, X) uint8 of the whole volume with tissue mirrored into padding, and (Z, Y, X) bool where that is; None: nowhere."""
     image = open_reader(source.path, source.reading).read(Region.of_shape(source.shape))
     if already:
         if image.dtype != np.uint8 or invert:
             raise InputError(f"{source.path} is {image.dtype}; what is normalised already is uint8 and not to be inverted")
-        return image
-    return grey_of(Histogram.of(image), source.path, invert=invert).normalisation.apply(image)
+        return image, None
+    padding, bins = padding_of_slices(image)
+    grey = grey_of(tissue_of(Histogram.of(image), bins), source.path, invert=invert)
+    normalised = grey.normalisation.apply(image)
+    return (without_padding(normalised, padding), padding) if padding.any() and not padding.all() else (normalised, None)
 
 
 def _check_spacing(truth: str, there: PartialSpacing, spacing: Spacing, volume: str) -> None:
