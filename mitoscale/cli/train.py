@@ -27,6 +27,14 @@ _TOLD = ("truth", "voxel_size", "truth_threshold", "invert", "slices", "tune")
 @click.option("--phantoms", type=click.IntRange(min=0), default=6, show_default=True, help="Phantoms to mix in.")
 @click.option("--phantom-share", type=Amount(0, 0.9), default=0.35, show_default=True, help="Their part of the crops.")
 @click.option(
+    "--scenes",
+    type=click.IntRange(min=0, max=1000),
+    default=0,
+    show_default=True,
+    help="Drawn scenes to mix in: neuropil, muscle and cell bodies, each another look and microscope.",
+)
+@click.option("--scene-share", type=Amount(0.01, 0.9), default=0.35, show_default=True, help="Their part of the crops.")
+@click.option(
     "--varied",
     type=Amount(0, 1),
     default=0.0,

@@ -182,6 +182,10 @@ class TrainSettings(LearnSettings):
     """Phantoms mixed in."""
     phantom_share: float = 0.35
     """Their part of the crops."""
+    scenes: int = Field(0, ge=0, le=1000)
+    """Drawn scenes of other tissues mixed in."""
+    scene_share: float = Field(0.35, gt=0, le=0.9)
+    """Their part of the crops."""
     init: str | None = None
     """Weights to start from."""
     mistakes: bool = True
@@ -199,6 +203,13 @@ class TrainSettings(LearnSettings):
             raise InputError("--preset report learns from one volume: name it and its truth instead of a list")
         if self.crop is not None and (self.preset == "report" or self.model == "sam" or self.crop % 32 or self.crop < 64):
             raise InputError(f"--crop {self.crop} is for the default U-Net alone, and must be a multiple of 32, at least 64")
+        if self.scenes and self.preset == "report":
+            raise InputError(f"--scenes {self.scenes} is for the default preset: --preset report learns from one volume")
+        if self.scenes and self.phantoms and self.scene_share + self.phantom_share > 0.95:
+            raise InputError(
+                f"--scene-share {self.scene_share:g} and --phantom-share {self.phantom_share:g} leave too little for real volumes: "
+                "their sum must be at most 0.95"
+            )
         if self.keep_init and self.init is None:
             raise InputError(f"--keep-init {self.keep_init:g} keeps a part of the weights of --init, which is missing: give it too")
         return self

@@ -72,6 +72,8 @@ def _train(settings: TrainSettings, report: Report) -> dict[str, Any]:
     record = volumes.record | {
         "phantoms": settings.phantoms if settings.preset == "default" else 0,
         "phantom_share": settings.phantom_share,
+        "scenes": settings.scenes,
+        "scene_share": settings.scene_share,
         "varied": settings.varied,
         "software": software(),
     }

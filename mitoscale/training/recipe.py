@@ -21,6 +21,7 @@ from mitoscale.training import unet as unet_training
 from mitoscale.training.loop import Schedule, Task
 from mitoscale.training.prefetch import spare_processes, usable_processes
 from mitoscale.training.samples import Annotated
+from mitoscale.training.scenes import training_scenes
 
 Network = TypeVar("Network", unet.UNet, sam.Sam)
 
@@ -94,10 +95,14 @@ def plan_training(settings: TrainSettings, learnt: list[Annotated], tuning: list
     if settings.preset == "report":
         return _report_plan(settings, learnt[0], tuning[0] if tuning else None)
     volumes = learnt
+    drawn: list[Annotated] = []
     if settings.phantoms:
-        phantoms = training_phantoms(settings.phantoms, settings.phantom_share, usable_processes(settings.threads))
-        real = (1 - settings.phantom_share) / sum(v.share for v in learnt)
-        volumes = [*(replace(v, share=v.share * real) for v in learnt), *phantoms]
+        drawn += training_phantoms(settings.phantoms, settings.phantom_share, usable_processes(settings.threads))
+    if settings.scenes:
+        drawn += training_scenes(settings.scenes, settings.scene_share, usable_processes(settings.threads))
+    if drawn:
+        real = (1 - sum(v.share for v in drawn)) / sum(v.share for v in learnt)
+        volumes = [*(replace(v, share=v.share * real) for v in learnt), *drawn]
     batch = settings.batch or _BATCH[settings.model]
     patience = _PATIENCE if settings.patience is None else settings.patience or None
     steps = settings.steps or _STEPS

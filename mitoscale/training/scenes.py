@@ -1,0 +1,70 @@
+"""Scenes to train on: drawn tissues of random presets, normalised like volumes that are read."""
+
+from __future__ import annotations
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+
+import numpy as np
+
+from mitoscale.ops.grey_histogram import Histogram
+from mitoscale.ops.scenes.presets import PRESETS
+from mitoscale.ops.scenes.scene import make_scene
+from mitoscale.stages.grey_statistics import grey_of
+from mitoscale.training.crop import Annotated
+
+FIRST_SEED = 20_000
+"""Seed of the first scene; the next one has the next."""
+
+_STACK = (24, 320, 320)
+_SINGLE = (1, 640, 640)
+_TRIES = 4
+
+
+def training_scenes(count: int, share: float, processes: int = 1) -> list[Annotated]:
+    """Scenes to train on beside real volumes: always the same ones for a count.
+
+    Parameters
+    ----------
+    count : int
+        How many.
+    share : float
+        Their part of the crops in all, where the real volumes' parts add up to ``1 - share``.
+    processes : int
+        How many are made at a time, each in a process of its own.
+    """
+    seeds = range(FIRST_SEED, FIRST_SEED + count)
+    if processes > 1 and count > 1:
+        with ProcessPoolExecutor(min(processes, count), multiprocessing.get_context("spawn")) as pool:
+            parts = list(pool.map(one_scene, seeds, [share / count] * count))
+    else:
+        parts = [one_scene(seed, share / count) for seed in seeds]
+    return parts
+
+
+def one_scene(seed: int, share: float) -> Annotated:
+    """A scene of a random preset: a third are single pictures, the rest stacks.
+
+    Parameters
+    ----------
+    seed : int
+        The same seed gives the same scene.
+    share : float
+        How often it is drawn from.
+    """
+    rng = np.random.default_rng(seed)
+    weights = np.array([p.weight for p in PRESETS.values()])
+    name = str(rng.choice(list(PRESETS), p=weights / weights.sum()))
+    shape = _SINGLE if rng.random() < 1 / 3 else _STACK
+    for attempt in range(_TRIES):  # where chance has left no room for mitochondria, another one
+        scene = make_scene(PRESETS[name], shape, seed + attempt * 100_000)
+        if scene.labels.any():
+            break
+    grey = grey_of(Histogram.of(scene.image), f"scene {name}")
+    return Annotated(
+        image=grey.normalisation.apply(scene.image),
+        labels=scene.labels.astype(np.int32),
+        spacing=scene.spacing,
+        share=share,
+        name=name,
+    )
