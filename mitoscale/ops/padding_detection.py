@@ -56,8 +56,9 @@ def flat_runs(image: np.ndarray) -> Runs:
         if not also.any():  # as in all slices without padding
             continue
         y, x = y[also], x[also]
-        kept = (cells[y, :, x, :] == first[y, x][:, None, None]).all((1, 2))
-        y, x = y[kept], x[kept]
+        if not (also.all() and (plane == plane[0, 0]).all()):  # else all of the slice is flat, which is told sooner
+            kept = (cells[y, :, x, :] == first[y, x][:, None, None]).all((1, 2))
+            y, x = y[kept], x[kept]
         value = bins_of(first[y, x]).astype(np.int64)
         starts = np.ones(len(y), bool)
         starts[1:] = (np.diff(y) != 0) | (np.diff(x) != 1) | (np.diff(value) != 0)
@@ -136,12 +137,21 @@ def padding_pixels(image: np.ndarray, cells: np.ndarray, values: Sequence[float]
     """
     if cells.all():
         return cells
-    near = border | (ndimage.maximum_filter(cells.view(np.uint8), 2 * _REACH + 1, mode="nearest") > 0)
-    same = near & np.isin(image, np.array(values, image.dtype))
+    same = np.isin(image, np.array(values, image.dtype)) & ~cells
+    if not same.any():  # as where padding ends with a cell
+        return cells
+    part = tuple(
+        slice(max(0, int(found[0]) - _REACH), int(found[-1]) + 1 + _REACH)
+        for found in (np.flatnonzero(same.any(axis)) for axis in (1, 0))
+    )
+    near = border[part] | (ndimage.maximum_filter(cells[part].view(np.uint8), 2 * _REACH + 1, mode="nearest") > 0)
+    same = same[part] & near
     if not same.any():
         return cells
-    wide = np.pad(same | cells, 1, mode="edge")
-    return cells | ndimage.binary_opening(wide, np.ones((3, 3)))[1:-1, 1:-1]  # single pixels of tissue may have its value, too
+    wide = np.pad(same | cells[part], 1, mode="edge")
+    result = cells.copy()
+    result[part] |= ndimage.binary_opening(wide, np.ones((3, 3)))[1:-1, 1:-1]  # single pixels of tissue may have its value, too
+    return result
 
 
 def beside(padding: np.ndarray) -> np.ndarray:
@@ -204,6 +214,8 @@ def mirrored(image: np.ndarray, padding: np.ndarray) -> np.ndarray:
     """
     if not padding.any():
         return image
+    if padding.all():
+        return np.full_like(image, _GREY)
     hidden = ndimage.binary_dilation(padding, np.ones((3, 3)), iterations=RIM)
     if hidden.all():
         return np.full_like(image, _GREY)

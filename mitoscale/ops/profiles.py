@@ -42,6 +42,8 @@ def profiles(probability: np.ndarray, threshold: float, min_separation: float, a
     """
     mask = probability >= threshold
     result = np.zeros(mask.shape, np.int32)
+    if not mask.any():
+        return result
     # cc3d 4.1.1 gives wrong components for some 2D bool arrays; uint8 takes another, correct path.
     components = cc3d.connected_components(mask.astype(np.uint8), connectivity=8)
     next_label = 1

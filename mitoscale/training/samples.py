@@ -166,8 +166,9 @@ class CropSampler:
             anywhere: np.ndarray = rng.uniform(0, np.array(volume.image.shape) - 1).round()
             anywhere[0] = slices[rng.integers(len(slices))]
             if volume.labels[tuple(anywhere.astype(int))] != UNLABELLED:
-                break
-        return anywhere
+                return anywhere
+        known = np.argwhere(volume.labels[int(anywhere[0])] != UNLABELLED)
+        return np.array([anywhere[0], *known[rng.integers(len(known))]])
 
     def _grid(self, centre: np.ndarray, spacing: Spacing, rng: np.random.Generator, scale: tuple[float, float]) -> torch.Tensor:
         """(S, S, 2) voxel coordinates (y, x) of each pixel: rotated, flipped and scaled."""

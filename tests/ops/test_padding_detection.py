@@ -6,8 +6,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
-from mitoscale.ops.padding_detection import CELL, flat_plane, flat_runs, mirrored, near_border, padding_cells, padding_pixels
+from mitoscale.ops.padding_detection import (
+    CELL,
+    flat_plane,
+    flat_runs,
+    mirrored,
+    near_border,
+    padding_cells,
+    padding_pixels,
+)
 
 
 def tissue(shape: tuple[int, ...], seed: int = 0, dtype: str = "uint8") -> np.ndarray:
@@ -108,3 +117,18 @@ def test_mirrored_tissue_has_no_edge() -> None:
 
 def test_where_there_is_no_tissue_all_is_grey() -> None:
     assert (mirrored(np.zeros((9, 9), np.uint8), np.ones((9, 9), bool)) == 128).all()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_pixels_of_padding_are_those_of_the_whole_slice_at_once(seed: int) -> None:
+    """Only the part where cells end is looked at; the plain rule over all of the slice finds the same."""
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 9, (150, 170), np.uint8)
+    ragged = int(rng.integers(0, 60))
+    image[:ragged, : int(rng.integers(1, 170))] = image[100:, : int(rng.integers(0, 40))] = 0
+    cells = pixels(padding_cells(flat_plane(flat_runs(image[None]), (19, 22))), image.shape)
+    border = near_border((0, 0), (150, 170), ((0, 150), (0, 170)))
+    near = border | (ndimage.maximum_filter(cells.view(np.uint8), 33, mode="nearest") > 0)
+    wide = np.pad((near & (image == 0)) | cells, 1, mode="edge")
+    wanted = cells | ndimage.binary_opening(wide, np.ones((3, 3)))[1:-1, 1:-1]
+    assert (padding_pixels(image, cells, [0.0], border) == wanted).all()

@@ -96,6 +96,15 @@ def test_what_is_not_annotated_is_seldom_looked_at_and_never_learnt(annotated: A
     assert torch.equal(foreground_loss(other, target, weight), loss), "whatever is answered there"
 
 
+def test_each_crop_is_centred_on_what_is_annotated_however_little_that_is(annotated: Annotated) -> None:
+    wide = ((0, 0), (8, 600), (8, 600))  # one pixel of 50, as where a slice is mostly padding
+    labels = np.pad(annotated.labels, wide, constant_values=UNLABELLED)
+    part = dataclasses.replace(annotated, image=np.pad(annotated.image, wide), labels=labels)
+    draw = CropSampler([part], size=32, pixel_nm=10.0, context_nm=(0.0,), object_share=0.0)
+    known = [(draw.draw(np.random.default_rng(seed)).labels != UNLABELLED).mean() for seed in range(60)]
+    assert min(known) > 0.15
+
+
 def test_a_volume_without_share_only_lends_its_grey_values(annotated: Annotated) -> None:
     unknown = np.broadcast_to(np.int32(UNLABELLED), annotated.labels.shape)
     lender = dataclasses.replace(annotated, image=np.full_like(annotated.image, 250), labels=unknown, share=0.0)
