@@ -5,7 +5,8 @@
 The source is a plain Zarr array of uint8 in chunks of 64 along each edge. Of 8 x 8 chunks along y and x one holds tissue (a
 phantom, mirrored from chunk to chunk along z), so that 1.6 % of the chunks are stored at each size; the others are missing and
 read as padding. Whole runs with a detector of dark voxels and the watershed go from the server to the server, in blocks of the
-default size (64 GiB: 4096 along each edge). Every request is counted at the server, by stage and by what it asks for; ``missing`` ones ask for what is not there.
+default size. 4096 along each edge are 64 GiB. Every request is counted at the server, by stage and by what it asks for; ``missing``
+ones ask for what is not there.
 """
 
 from __future__ import annotations
@@ -168,7 +169,7 @@ def by_stage(seen: list[tuple[float, str, str, bool]], run: str, blocks: int) ->
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--edges", default="1024,2048,4096", help="voxels along each edge of the volumes")
+    parser.add_argument("--edges", default="1024,2048,4096", help="voxels along each edge of the volumes, at least 512")
     parser.add_argument("--block", help="core of a block; without it the default")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path)
