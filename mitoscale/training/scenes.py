@@ -20,6 +20,9 @@ _STACK = (24, 320, 320)
 _SINGLE = (1, 640, 640)
 _TRIES = 4
 
+_GOLDEN = 0.6180339887498949
+"""Multiples of it, less their whole part, are spread evenly over 0..1 from the first few on: a golden-ratio sequence."""
+
 
 def training_scenes(count: int, share: float, processes: int = 1) -> list[Annotated]:
     """Scenes to train on beside real volumes: always the same ones for a count.
@@ -42,19 +45,24 @@ def training_scenes(count: int, share: float, processes: int = 1) -> list[Annota
     return parts
 
 
+def preset_of(seed: int) -> str:
+    """Name of the preset that a seed's scene is of."""
+    weights = np.cumsum([p.weight for p in PRESETS.values()])
+    return list(PRESETS)[int(np.searchsorted(weights / weights[-1], seed * _GOLDEN % 1.0, side="right"))]
+
+
 def one_scene(seed: int, share: float) -> Annotated:
-    """A scene of a random preset: a third are single pictures, the rest stacks.
+    """A scene of one of the presets, each of which comes as often as its weight says: a third are single pictures, the rest stacks.
 
     Parameters
     ----------
     seed : int
-        The same seed gives the same scene.
+        The same seed gives the same scene; seeds that follow each other spread over the presets, however few they are.
     share : float
         How often it is drawn from.
     """
     rng = np.random.default_rng(seed)
-    weights = np.array([p.weight for p in PRESETS.values()])
-    name = str(rng.choice(list(PRESETS), p=weights / weights.sum()))
+    name = preset_of(seed)
     shape = _SINGLE if rng.random() < 1 / 3 else _STACK
     for attempt in range(_TRIES):  # where chance has left no room for mitochondria, another one
         scene = make_scene(PRESETS[name], shape, seed + attempt * 100_000)

@@ -7,6 +7,7 @@ import pytest
 
 from mitoscale.core.errors import InputError
 from mitoscale.core.training_settings import TrainSettings
+from mitoscale.ops.scenes.presets import PRESETS
 from mitoscale.training import scenes
 from mitoscale.training.recipe import plan_training
 from mitoscale.training.samples import Annotated, CropSampler
@@ -34,6 +35,12 @@ def test_scenes_differ_are_normalised_and_share_what_they_are_given() -> None:
         assert volume.image.max() > 240 and volume.image.min() < 15
     again = scenes.training_scenes(2, 0.1)
     assert np.array_equal(again[1].image, made[1].image) and np.array_equal(again[1].labels, made[1].labels)
+
+
+def test_a_few_scenes_show_every_preset_and_the_weighty_ones_more_often() -> None:
+    names = [scenes.preset_of(scenes.FIRST_SEED + i) for i in range(24)]
+    assert set(names) == set(PRESETS)
+    assert max(set(names), key=names.count) == max(PRESETS, key=lambda name: PRESETS[name].weight)
 
 
 def test_a_crop_of_a_scene_can_be_drawn_from_stacks_and_single_pictures() -> None:
