@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -26,8 +27,9 @@ for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIG
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _usual)
 
-# How long an example takes says nothing on a busy machine.
-settings.register_profile("any-machine", deadline=None)
+# How long an example takes says nothing on a busy machine. Where CI is set the examples are always the same ones, so that what
+# passed passes again; elsewhere new ones are tried each time.
+settings.register_profile("any-machine", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("any-machine")
 
 # Doctests are looked for in every module, but several modules named conftest cannot be imported side by side.
