@@ -30,8 +30,8 @@ class GreyVolume:
     """Where the voxels are."""
     normalisation: Normalisation
     """From percentiles of sampled slices."""
-    padding_values: tuple[float, ...] = ()
-    """Grey values that padding has in them."""
+    padding_values: tuple[float, ...] | None
+    """Grey values that padding has in them; None: it is a drawing, in which nothing is padding."""
 
     @property
     def spacing(self) -> Spacing:
@@ -58,6 +58,8 @@ class GreyVolume:
             Padding: nothing is to be found there.
         """
         image = self.reader.read(region)
+        if self.padding_values is None:
+            return self.normalisation.apply(image), np.zeros(image.shape, bool)
         padding, _ = padding_of_slices(image, self.padding_values)
         return without_padding(self.normalisation.apply(image), padding), padding
 
@@ -93,6 +95,7 @@ def open_grey(path: str, voxel_size: Spacing | None, *, invert: bool = False, re
         plane = reader.read(Region(start=(z, y, x), stop=(z + 1, min(y + _EDGE, height), min(x + _EDGE, width))))
         parts.append(Histogram.of(plane))
         padding = np.union1d(padding, padding_of_slices(plane)[1])
-    grey = grey_of(tissue_of(Histogram.total(parts, source.dtype), padding), path, invert=invert)
-    values = tuple(map(float, values_of(padding, source.dtype)))
+    tissue, known = tissue_of(Histogram.total(parts, source.dtype), padding)
+    grey = grey_of(tissue, path, invert=invert)
+    values = tuple(map(float, values_of(padding, source.dtype))) if known else None
     return GreyVolume(source=source, reader=reader, normalisation=grey.normalisation, padding_values=values)

@@ -59,8 +59,10 @@ def grey_of(
     )
 
 
-def tissue_of(whole: Histogram, padding: np.ndarray) -> Histogram:
-    """The grey values of tissue: those of padding are left out, unless nothing else is there, as in a drawing.
+def tissue_of(whole: Histogram, padding: np.ndarray) -> tuple[Histogram, bool]:
+    """The grey values of tissue, those of padding left out, and whether that is so.
+
+    Where one value is left it is a drawing and no volume with tissue in it: all of its values count, and none is padding.
 
     Parameters
     ----------
@@ -70,7 +72,8 @@ def tissue_of(whole: Histogram, padding: np.ndarray) -> Histogram:
         Bins of the grey values that padding has.
     """
     tissue = whole.without(padding)  # all of their value: the edge of padding lies within cells
-    return tissue if len(tissue.bins) > 1 else whole
+    known = len(tissue.bins) > 1
+    return (tissue if known else whole), known
 
 
 def write_part(plan: RunPlan, task: str, core: Region, image: np.ndarray) -> None:
@@ -122,8 +125,7 @@ def gather(plan: RunPlan, tasks: Collection[str]) -> VolumeGrey:
         return Histogram(dtype, columns["bin"], columns["count"])
 
     whole, padding = Histogram.total(map(part, tasks), dtype), gather_padding(plan, tasks)
-    tissue = tissue_of(whole, padding.bins)
-    known = tissue is not whole
+    tissue, known = tissue_of(whole, padding.bins)
     name = f"convert: {settings.source}"
     grey = grey_of(tissue, name, percentiles=settings.percentiles, invert=settings.invert)
     if known and padding.digest:

@@ -65,9 +65,8 @@ def tissue_windows(volume: GreyVolume, context_nm: tuple[float, ...], count: int
         tried += 1
         z, y, x = region.start
         low, high = max(z - reach, 0), min(z + reach + 1, shape[0])
-        around = Region(start=(low, y, x), stop=(high, *region.stop[1:]))
-        if has_tissue(volume.read(around)[z - low]):
-            image, _ = volume.read_tissue(around)
+        image, padding = volume.read_tissue(Region(start=(low, y, x), stop=(high, *region.stop[1:])))
+        if has_tissue(np.where(padding[z - low], 0, image[z - low])):
             found.append(Window(image=image, own=z - low, region=region))
     if len(found) < 2:
         raise InputError(

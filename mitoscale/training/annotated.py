@@ -241,9 +241,9 @@ def _normalised(source: Source, invert: bool, already: bool) -> tuple[np.ndarray
             raise InputError(f"{source.path} is {image.dtype}; what is normalised already is uint8 and not to be inverted")
         return image, None
     padding, bins = padding_of_slices(image)
-    grey = grey_of(tissue_of(Histogram.of(image), bins), source.path, invert=invert)
-    normalised = grey.normalisation.apply(image)
-    return (without_padding(normalised, padding), padding) if padding.any() and not padding.all() else (normalised, None)
+    tissue, known = tissue_of(Histogram.of(image), bins)
+    normalised = grey_of(tissue, source.path, invert=invert).normalisation.apply(image)
+    return (without_padding(normalised, padding), padding) if known and padding.any() else (normalised, None)
 
 
 def _check_spacing(truth: str, there: PartialSpacing, spacing: Spacing, volume: str) -> None:

@@ -10,7 +10,8 @@ import mmap
 import multiprocessing
 import pickle
 import tempfile
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from itertools import count
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -26,6 +27,7 @@ MOST = 16
 _AHEAD = 2
 """Steps that each process makes ahead."""
 
+Made = TypeVar("Made")
 Name = TypeVar("Name", bound=Hashable, contravariant=True)
 Sample = TypeVar("Sample", covariant=True)
 
@@ -45,6 +47,24 @@ def usable_processes(threads: int | None) -> int:
         CPU threads the training may use; None: all.
     """
     return 1 if multiprocessing.current_process().daemon else threads or cpus()
+
+
+def made_in_processes(make: Callable[[int], Made], seeds: Sequence[int], processes: int) -> list[Made]:
+    """What is made from seeds, in their order.
+
+    Parameters
+    ----------
+    make : callable
+        Makes one; picklable.
+    seeds : sequence of int
+        Of each.
+    processes : int
+        How many are made at a time, each in a process of its own.
+    """
+    if processes < 2 or len(seeds) < 2:
+        return [make(seed) for seed in seeds]
+    with ProcessPoolExecutor(min(processes, len(seeds)), multiprocessing.get_context("spawn")) as pool:
+        return list(pool.map(make, seeds))
 
 
 def spare_processes(threads: int | None) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -19,7 +17,7 @@ from mitoscale.training import origin_report_unet
 from mitoscale.training import sam as sam_training
 from mitoscale.training import unet as unet_training
 from mitoscale.training.loop import Schedule, Task
-from mitoscale.training.prefetch import spare_processes, usable_processes
+from mitoscale.training.prefetch import made_in_processes, spare_processes, usable_processes
 from mitoscale.training.samples import Annotated
 from mitoscale.training.scenes import training_scenes
 
@@ -50,11 +48,7 @@ def training_phantoms(count: int, share: float, processes: int = 1) -> list[Anno
         How many are made at a time, each in a process of its own.
     """
     make = partial(make_phantom, (48, 256, 256), objects=32, touching=0.5)
-    if processes > 1 and count > 1:
-        with ProcessPoolExecutor(min(processes, count), multiprocessing.get_context("spawn")) as pool:
-            phantoms = list(pool.map(make, PHANTOM_SEEDS[:count]))
-    else:
-        phantoms = [make(seed) for seed in PHANTOM_SEEDS[:count]]
+    phantoms = made_in_processes(make, PHANTOM_SEEDS[:count], processes)
     return [Annotated(image=p.image, labels=p.labels.astype("int32"), spacing=p.spacing, share=share / count) for p in phantoms]
 
 

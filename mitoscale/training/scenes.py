@@ -1,9 +1,8 @@
-"""Scenes to train on: drawn tissues of random presets, normalised like volumes that are read."""
+"""Scenes to train on: drawn tissues of all presets, normalised like volumes that are read."""
 
 from __future__ import annotations
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from mitoscale.ops.scenes.presets import PRESETS
 from mitoscale.ops.scenes.scene import make_scene
 from mitoscale.stages.grey_statistics import grey_of
 from mitoscale.training.crop import Annotated
+from mitoscale.training.prefetch import made_in_processes
 
 FIRST_SEED = 20_000
 """Seed of the first scene; the next one has the next."""
@@ -36,13 +36,7 @@ def training_scenes(count: int, share: float, processes: int = 1) -> list[Annota
     processes : int
         How many are made at a time, each in a process of its own.
     """
-    seeds = range(FIRST_SEED, FIRST_SEED + count)
-    if processes > 1 and count > 1:
-        with ProcessPoolExecutor(min(processes, count), multiprocessing.get_context("spawn")) as pool:
-            parts = list(pool.map(one_scene, seeds, [share / count] * count))
-    else:
-        parts = [one_scene(seed, share / count) for seed in seeds]
-    return parts
+    return made_in_processes(partial(one_scene, share=share / count), range(FIRST_SEED, FIRST_SEED + count), processes)
 
 
 def preset_of(seed: int) -> str:

@@ -74,6 +74,22 @@ def test_a_border_changes_nothing_inside_and_is_never_learnt(tmp_path: Path) -> 
     assert all((sampler.draw(np.random.default_rng(seed)).labels != UNLABELLED).any() for seed in range(50))
 
 
+def test_a_drawing_has_no_padding(mitoscale: Call, tmp_path: Path) -> None:
+    """Two grey values: what looks like padding is the background, in a run and without one."""
+    truth = np.zeros(SHAPE, bool)
+    truth[:, 20:60, 30:90] = True
+    image = np.where(truth, 200, 0).astype(np.uint8)
+    volume, labels = written(tmp_path, image, truth)
+    run = str(tmp_path / "run")
+    ended = mitoscale("convert", volume, run)
+    assert ended.code == 0, ended.err
+    assert not read_grey(load(run).plan).padding_digest
+    seen, padding = open_grey(volume, NM).read_tissue(WHOLE)
+    pair = read_annotated(volume, labels, NM)
+    assert not padding.any() and pair.padding is None
+    assert np.array_equal(seen > 0, truth) and np.array_equal(pair.image, seen)
+
+
 def test_nothing_but_one_grey_value_is_no_contrast_and_tissue_alone_is_left_as_it_is() -> None:
     image = textured()
     padding, bins = padding_of_slices(image)

@@ -28,8 +28,8 @@ class Muscle(BaseModel):
     """Part of the places between the fibrils where there is no mitochondrion but cytoplasm."""
 
 
-def draw_muscle(canvas: Canvas, tissue: Muscle, look: MitochondrionLook, per_um3: float) -> None:
-    """Draw muscle.
+def draw_muscle(canvas: Canvas, tissue: Muscle, look: MitochondrionLook) -> None:
+    """Draw muscle; its mitochondria fill what the fibrils leave.
 
     Parameters
     ----------
@@ -39,8 +39,6 @@ def draw_muscle(canvas: Canvas, tissue: Muscle, look: MitochondrionLook, per_um3
         How the tissue looks.
     look : MitochondrionLook
         How its mitochondria look.
-    per_um3 : float
-        Not needed here: they fill what the fibrils leave.
     """
     rng = canvas.rng
     z, y, x = canvas.grid(canvas.whole)

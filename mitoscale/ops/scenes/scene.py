@@ -89,7 +89,7 @@ def make_scene(settings: SceneSettings, shape: Triple, seed: int) -> Scene:
     if isinstance(settings.tissue, Neuropil):
         draw_neuropil(canvas, settings.tissue, settings.mitochondria, per_um3)
     elif isinstance(settings.tissue, Muscle):
-        draw_muscle(canvas, settings.tissue, settings.mitochondria, per_um3)
+        draw_muscle(canvas, settings.tissue, settings.mitochondria)
     else:
         draw_cell_body(canvas, settings.tissue, settings.mitochondria, per_um3)
     image = expose(canvas, settings.microscope)
