@@ -10,7 +10,7 @@ from typing import Any
 
 from mitoscale.cluster.address import running_scheduler
 from mitoscale.cluster.cluster_file import load_cluster
-from mitoscale.cluster.configuration import configuration
+from mitoscale.cluster.configuration import applied, configuration
 from mitoscale.cluster.connection import Connection
 from mitoscale.cluster.executor import DaskExecutor
 from mitoscale.cluster.groups import GroupName
@@ -100,14 +100,12 @@ def start(settings: ClusterSettings) -> Iterator[Cluster]:
     InputError
         If it cannot be started as the settings say.
     """
-    import dask
-
     from mitoscale.cluster.plugin import WorkerSetup
 
     with (
         interruptible(),
         tempfile.TemporaryDirectory(prefix="mitoscale-", ignore_cleanup_errors=True) as scratch,
-        dask.config.set({"temporary-directory": scratch, **configuration(settings)}),  # else Dask leaves a folder of its own
+        applied({"temporary-directory": scratch, **configuration(settings)}),  # else Dask leaves a folder of its own
         _KINDS[settings.kind](settings) as connection,
     ):
         client = connection.client

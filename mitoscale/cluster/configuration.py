@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from mitoscale.cluster.groups import Group
@@ -70,6 +72,38 @@ def configuration(settings: ClusterSettings) -> dict[str, Any]:
         **{f"distributed.nanny.pre-spawn-environ.{k}": v for k, v in environment.items()},
     }
     return {**ours, **dotted(settings.dask)}
+
+
+_applied: list[tuple[Mapping[str, Any], Any]] = []
+"""Settings of the clusters that live now, and what puts back what was there before, in the order in which they started."""
+_changing = threading.Lock()
+
+
+@contextmanager
+def applied(values: Mapping[str, Any]) -> Iterator[None]:
+    """Dask's settings while a cluster lives, which reads some of them for as long as that.
+
+    Clusters of one process may end in another order than they started in. ``dask.config.set`` alone would then put back what was
+    there before the one that ended and take the settings from those that go on: a worker that died would be given up after 15 s.
+
+    Parameters
+    ----------
+    values : mapping
+        Dotted names to values; where several clusters live, those of the one that started last count.
+    """
+    import dask
+
+    with _changing:
+        _applied.append((values, dask.config.set(values)))
+    try:
+        yield
+    finally:
+        with _changing:
+            place = next(i for i, (one, _) in enumerate(_applied) if one is values)
+            later = _applied[place + 1 :]
+            for _, change in reversed(_applied[place:]):
+                change.__exit__(None, None, None)
+            _applied[place:] = [(one, dask.config.set(one)) for one, _ in later]
 
 
 def dotted(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
