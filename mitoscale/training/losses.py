@@ -46,7 +46,7 @@ def foreground_loss(logits: torch.Tensor, target: torch.Tensor, weight: torch.Te
     return entropy + soft_dice(logits.reshape(flat), target.reshape(flat)).mean()
 
 
-def mask_losses(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def mask_losses(logits: torch.Tensor, target: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     """Cross-entropy plus Dice of each mask apart, for SAM.
 
     Parameters
@@ -54,12 +54,16 @@ def mask_losses(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     logits : (P, M, H, W) float
         M masks for each prompt.
     target : (P, H, W) float
-        The wanted probability 0..1.
+        The wanted probability 0..1; 0 where it is not known.
+    known : (P, H, W) bool
+        Where it is known: other pixels count in neither.
 
     Returns
     -------
     (P, M) float
     """
-    wanted = target[:, None].expand_as(logits)
-    entropy = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none").mean((-2, -1))
+    wanted, counted = target[:, None].expand_as(logits), known[:, None]
+    logits = torch.where(counted, logits, -_CERTAIN)
+    entropy = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none").sum((-2, -1))
+    entropy = entropy / counted.sum((-2, -1)).clamp(min=1)
     return 4 * entropy + soft_dice(logits, wanted)

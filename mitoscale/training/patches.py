@@ -14,7 +14,7 @@ import numpy as np
 
 from mitoscale.ops.resample import mirrored, to_network
 from mitoscale.training.prompts import LEAST_AREA
-from mitoscale.training.samples import Annotated, CropSampler
+from mitoscale.training.samples import UNLABELLED, Annotated, CropSampler
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class Window:
     image: np.ndarray
     """(S, S) uint8 normalised grey values."""
     profiles: np.ndarray
-    """(S, S) uint16 connected profiles, 0 is background."""
+    """(S, S) int32 connected profiles, 0 is background, :data:`~mitoscale.training.crop.UNLABELLED` is unknown."""
 
 
 class Windows(Protocol):
@@ -127,13 +127,13 @@ class AugmentedCrops:
 
 def can_be_asked(profiles: np.ndarray) -> bool:
     """Whether (S, S) profiles hold one that is large enough to be asked for."""
-    return bool(np.bincount(profiles.ravel())[1:].max(initial=0) >= LEAST_AREA)
+    return bool(np.bincount(np.maximum(profiles, 0).ravel())[1:].max(initial=0) >= LEAST_AREA)
 
 
 def profiles_of(labels: np.ndarray) -> np.ndarray:
-    """(S, S) uint16 connected profiles (8-connected) of (S, S) instances; what is unlabelled is no profile."""
+    """(S, S) int32 connected profiles (8-connected) of (S, S) instances; what is unlabelled stays so."""
     found: np.ndarray = cc3d.connected_components(np.maximum(labels, 0).astype(np.uint32), connectivity=8)
-    return found.astype(np.uint16)
+    return np.where(labels < 0, UNLABELLED, found.astype(np.int32))
 
 
 def _starts(length: int, size: int) -> Sequence[int]:

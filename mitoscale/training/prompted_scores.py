@@ -19,7 +19,8 @@ KINDS = {"point": "centroid", "box": "jittered box"}
 DEFINITION = (
     "each profile of the truth of at least 150 pixels in a window is asked for once by a point (its centroid, or its innermost "
     "pixel where the centroid lies outside; of three masks the one with the best predicted IoU) and once by a jittered box "
-    "(each corner moved by a normal distance of 8% of the side, at most 16 px; the single mask); mean over profiles"
+    "(each corner moved by a normal distance of 8% of the side, at most 16 px; the single mask); mean over profiles, "
+    "where the truth is annotated"
 )
 """What the scores mean, for people."""
 
@@ -65,10 +66,11 @@ def _groups(windows: WindowSet, count: int = 8) -> Iterator[list[int]]:
 
 
 def _overlaps(model: nn.Module, embeddings: torch.Tensor, prompted: list[Prompted], single: bool) -> np.ndarray:
-    """(P,) IoU of each answer, at the window's own pixels."""
+    """(P,) IoU of each answer, at the window's own pixels, over those that are annotated."""
     where = next(model.parameters()).device
     which = np.concatenate([np.full(len(p.masks), i) for i, p in enumerate(prompted)])
     points, meaning, masks = (np.concatenate([getattr(p, n) for p in prompted]) for n in ("points", "meaning", "masks"))
+    known = np.stack([p.known for p in prompted])
     found = []
     with torch.inference_mode():
         held = embeddings.to(where).float()
@@ -80,6 +82,7 @@ def _overlaps(model: nn.Module, embeddings: torch.Tensor, prompted: list[Prompte
             chosen = logits[torch.arange(len(logits)), best.to(where)].float()
             full = functional.interpolate(chosen[:, None], masks.shape[-2:], mode="bilinear", align_corners=False)[:, 0] > 0
             truth = torch.from_numpy(masks[part]).to(where)
+            full &= torch.from_numpy(known[which[part]]).to(where)
             both, either = (full & truth).sum((-2, -1)), (full | truth).sum((-2, -1))
             found.append((both / either.clamp(min=1)).cpu().numpy())
     return np.concatenate(found)

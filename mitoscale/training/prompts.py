@@ -31,6 +31,8 @@ class Prompted:
     """(P, POINTS) int64: see :mod:`mitoscale.nets.sam`."""
     masks: np.ndarray
     """(P, S, S) bool truth; empty for a false prompt."""
+    known: np.ndarray
+    """(S, S) bool: where the window is annotated; elsewhere a mask may go on or not."""
 
 
 def simulate(
@@ -40,8 +42,8 @@ def simulate(
 
     Parameters
     ----------
-    profiles : (S, S) unsigned
-        Connected 2D profiles, 0 is background.
+    profiles : (S, S) integer
+        Connected 2D profiles, 0 is background; negative where nobody has annotated: no prompt lies there but corners of boxes.
     count : int
         Prompts wanted; profiles repeat where there are fewer.
     rng : numpy Generator
@@ -58,7 +60,7 @@ def simulate(
     Prompted or None
         None where no profile has at least 150 pixels.
     """
-    areas = np.bincount(profiles.ravel())
+    areas = np.bincount(np.maximum(profiles, 0).ravel())
     areas[0] = 0
     usable = np.flatnonzero(areas >= LEAST_AREA)
     if len(usable) == 0:
@@ -86,7 +88,7 @@ def simulate(
             points[i, 2], meaning[i, 2] = inside + (rows.start, columns.start), _POSITIVE
         if kind is None and rng.random() < 0.4:
             _add_negatives(points[i], meaning[i], profiles, int(profile), rng)
-    found = Prompted(points=points, meaning=meaning, masks=masks)
+    found = Prompted(points=points, meaning=meaning, masks=masks, known=profiles >= 0)
     return _with_false(found, profiles, false_share, rng) if kind is None and false_share else found
 
 
@@ -107,7 +109,7 @@ def _point(crop: np.ndarray, rng: np.random.Generator, exact: bool) -> np.ndarra
 
 def _add_negatives(points: np.ndarray, meaning: np.ndarray, profiles: np.ndarray, profile: int, rng: np.random.Generator) -> None:
     """Negative points on other profiles, in place."""
-    others = np.flatnonzero((profiles != 0).ravel() & (profiles != profile).ravel())
+    others = np.flatnonzero((profiles > 0).ravel() & (profiles != profile).ravel())
     if len(others) == 0:
         return
     for slot in range(3, 3 + int(rng.integers(1, 3))):

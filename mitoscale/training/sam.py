@@ -15,6 +15,7 @@ from mitoscale.nets.sam import Sam
 from mitoscale.training.losses import mask_losses
 from mitoscale.training.patches import profiles_of
 from mitoscale.training.prefetch import Prefetcher, numbered
+from mitoscale.training.prompted_targets import targets_of, true_ious
 from mitoscale.training.prompts import Prompted, simulate
 from mitoscale.training.samples import Annotated, CropSampler
 
@@ -100,12 +101,11 @@ class SamTask:
         if not made:
             raise InputError("training: no crop holds a profile large enough to be asked for; train on larger mitochondria")
         windows, prompted = zip(*made, strict=True)
-        masks, ious, target = _forward(self.model, windows, prompted)
-        losses = mask_losses(masks, target)
+        masks, ious, target, known = _forward(self.model, windows, prompted)
+        losses = mask_losses(masks, target, known)
         ambiguous = losses[:, 1:].min(dim=1).values.mean()
         with torch.no_grad():
-            inside, wanted = masks > 0, target[:, None] > 0.5
-            true = (inside & wanted).sum((-2, -1)) / (inside | wanted).sum((-2, -1)).clamp(min=1)
+            true = true_ious(masks, target, known)
         return losses[:, 0].mean() + ambiguous + functional.mse_loss(ious, true)
 
     def score(self, model: nn.Module) -> dict[str, float]:
@@ -119,18 +119,17 @@ class SamTask:
             for start in range(0, len(windows), 16):
                 part = slice(start, start + 16)
                 with torch.no_grad():
-                    masks, ious, target = _forward(model, windows[part], prompted[part])
+                    masks, ious, target, known = _forward(model, windows[part], prompted[part])
                 chosen = torch.zeros_like(ious[:, 0], dtype=torch.long) if kind == "box" else ious[:, 1:].argmax(1) + 1
-                inside, wanted = masks[torch.arange(len(masks)), chosen] > 0, target > 0.5
-                values.append((inside & wanted).sum((-2, -1)) / (inside | wanted).sum((-2, -1)).clamp(min=1))
+                values.append(true_ious(masks[torch.arange(len(masks)), chosen][:, None], target, known)[:, 0])
             found[f"{kind}_iou"] = float(torch.cat(values).mean())
         return {"score": (found["box_iou"] + found["point_iou"]) / 2, **found}
 
 
 def _forward(
     model: nn.Module, windows: Sequence[np.ndarray], prompted: Sequence[Prompted]
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(P, 4, L, L) logits, (P, 4) predicted IoUs and (P, L, L) targets for all prompts of all windows."""
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(P, 4, L, L) logits, (P, 4) predicted IoUs, (P, L, L) targets and where they are known, for all prompts of all windows."""
     assert isinstance(model, Sam)
     where = next(model.parameters()).device
     which = torch.cat([torch.full((len(p.masks),), i) for i, p in enumerate(prompted)]).to(where)
@@ -140,9 +139,7 @@ def _forward(
         embeddings = model.encode(torch.from_numpy(np.stack(windows)).to(where).float())
         masks, ious = model.decode(embeddings, which, points, meaning)
     masks = functional.interpolate(masks.float(), (_LOSS_SIZE, _LOSS_SIZE), mode="bilinear", align_corners=False)
-    truth = torch.from_numpy(np.concatenate([p.masks for p in prompted])).to(where).float()
-    target = functional.adaptive_avg_pool2d(truth[:, None], _LOSS_SIZE)[:, 0]
-    return masks, ious.float(), target
+    return masks, ious.float(), *targets_of(prompted, _LOSS_SIZE, where)
 
 
 def _fixed_windows(volume: Annotated, size: int, count: int) -> list[tuple[np.ndarray, dict[str, Prompted]]]:

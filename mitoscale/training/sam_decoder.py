@@ -18,6 +18,7 @@ from mitoscale.training.epochs import epoch_batch, epoch_steps
 from mitoscale.training.losses import mask_losses
 from mitoscale.training.prefetch import Prefetcher
 from mitoscale.training.prompted_scores import prompted_scores
+from mitoscale.training.prompted_targets import targets_of, true_ious
 from mitoscale.training.prompts import Prompted, corrections, simulate
 from mitoscale.training.window_set import WindowSet
 
@@ -173,31 +174,29 @@ class DecoderTask:
         which = torch.cat([torch.full((len(p.masks),), i) for i, p in enumerate(prompted)]).to(where)
         points = np.concatenate([p.points for p in prompted])
         meaning = np.concatenate([p.meaning for p in prompted])
-        truth = torch.from_numpy(np.concatenate([p.masks for p in prompted])).float().to(where)
         scale = max(_LEAST_LOSS_SIZE, 4 * embeddings.shape[-1])
-        target = functional.adaptive_avg_pool2d(truth[:, None], scale)[:, 0]
+        target, known = targets_of(prompted, scale, where)
         total = torch.zeros((), device=where)
         for turn in range(1 + self.recipe.corrections):
             with autocast(where):
                 masks, ious = self.model(embeddings, which, *(torch.from_numpy(a).to(where) for a in (points, meaning)))
             masks = functional.interpolate(masks.float(), (scale, scale), mode="bilinear", align_corners=False)
-            total = total + self._one_loss(masks, ious.float(), target)
+            total = total + self._one_loss(masks, ious.float(), target, known)
             if turn < self.recipe.corrections:
-                found = masks[torch.arange(len(masks)), _answers(ious, meaning)].detach() > 0
+                found = (masks[torch.arange(len(masks)), _answers(ious, meaning)].detach() > 0) & known
                 more = corrections(found.cpu().numpy(), (target > 0.5).cpu().numpy(), size, rng)
                 points, meaning = (np.concatenate(pair, axis=1) for pair in zip((points, meaning), more, strict=True))
         return total / (1 + self.recipe.corrections)
 
-    def _one_loss(self, masks: torch.Tensor, ious: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def _one_loss(self, masks: torch.Tensor, ious: torch.Tensor, target: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
         """Of the single mask, the best ambiguity mask, and the predicted IoUs; a false prompt has no right mask."""
         real = target.flatten(1).any(dim=1)
-        losses = mask_losses(masks[real], target[real])
+        losses = mask_losses(masks[real], target[real], known[real])
         loss = (losses[:, 0] + losses[:, 1:].min(dim=1).values).mean() if bool(real.any()) else masks.sum() * 0
         if not self.recipe.score_loss:
             return loss
         with torch.no_grad():
-            inside, wanted = masks > 0, target[:, None] > 0.5
-            true = (inside & wanted).sum((-2, -1)) / (inside | wanted).sum((-2, -1)).clamp(min=1)
+            true = true_ious(masks, target, known)
         return loss + functional.mse_loss(ious, true)
 
     def score(self, model: nn.Module) -> dict[str, float]:

@@ -39,8 +39,8 @@ class WindowSet:
         return self.cache.read([self.keys[i] for i in chosen])
 
     def profiles(self, index: int) -> np.ndarray:
-        """(S, S) uint16 profiles."""
-        return np.frombuffer(zlib.decompress(self.packed[index]), np.uint16).reshape(self.size, self.size)
+        """(S, S) int32 profiles."""
+        return np.frombuffer(zlib.decompress(self.packed[index]), np.int32).reshape(self.size, self.size)
 
     def image(self, index: int) -> np.ndarray:
         """(S, S) uint8 normalised grey values."""

@@ -50,13 +50,28 @@ def test_weight_makes_a_mistake_dearer() -> None:
 def test_mask_losses_stand_alone() -> None:
     """One loss a prompt and a mask: a bad mask does not change its neighbour's loss."""
     logits = torch.cat([SURE, -SURE, torch.zeros_like(SURE)], dim=1)
-    losses = mask_losses(logits, TRUTH[:, 0])
+    known = torch.ones_like(TRUTH[:, 0], dtype=torch.bool)
+    losses = mask_losses(logits, TRUTH[:, 0], known)
     assert losses.shape == (2, 3)
     assert (losses[:, 0] < 1e-3).all() and (losses[:, 0] < losses[:, 2]).all() and (losses[:, 2] < losses[:, 1]).all()
-    torch.testing.assert_close(mask_losses(logits[:, 1:2], TRUTH[:, 0])[:, 0], losses[:, 1])
+    torch.testing.assert_close(mask_losses(logits[:, 1:2], TRUTH[:, 0], known)[:, 0], losses[:, 1])
 
 
 def test_losses_can_be_followed_downhill() -> None:
     logits = torch.zeros_like(TRUTH, requires_grad=True)
     foreground_loss(logits, TRUTH, torch.ones_like(TRUTH)).backward()
     assert logits.grad is not None and (torch.sign(-logits.grad) == TRUTH * 2 - 1).all()
+
+
+def test_what_is_not_known_counts_in_no_mask() -> None:
+    known = torch.ones_like(TRUTH[:, 0], dtype=torch.bool)
+    known[:, :, 9:] = False
+    target = TRUTH[:, 0] * known
+    logits = torch.randn(2, 3, 16, 16, generator=torch.manual_seed(0)).requires_grad_()
+    losses = mask_losses(logits, target, known)
+    losses.sum().backward()
+    assert logits.grad is not None and (logits.grad[..., 9:] == 0).all() and (logits.grad[..., :9] != 0).all()
+    other = torch.where(known[:, None], logits, 30.0)
+    assert torch.equal(mask_losses(other, target, known), losses), "whatever is answered there"
+    cut = mask_losses(logits[..., :9], target[..., :9], known[..., :9])
+    torch.testing.assert_close(losses, cut)

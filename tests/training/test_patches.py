@@ -33,7 +33,7 @@ def test_a_patch_at_native_scale_is_the_volume_itself() -> None:
     grid = PatchGrid(whole, size=32, pixel_nm=(5.0, 5.0))
     first = grid[0]
     assert (first.image == whole.image[0, :32, :32]).all() and first.image.dtype == np.uint8
-    assert (first.profiles == profiles_of(whole.labels[0, :32, :32])).all() and first.profiles.dtype == np.uint16
+    assert (first.profiles == profiles_of(whole.labels[0, :32, :32])).all() and first.profiles.dtype == np.int32
 
 
 @settings(max_examples=30)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from torch import nn
 
 from mitoscale.nets.sam import NEGATIVE, PADDING, POSITIVE, Sam, SamConfig
@@ -18,7 +19,7 @@ from mitoscale.training.patches import PatchGrid
 from mitoscale.training.prompted_scores import prompted_scores
 from mitoscale.training.prompts import corrections, simulate
 from mitoscale.training.sam_decoder import Decoder, DecoderTask
-from mitoscale.training.samples import Annotated
+from mitoscale.training.samples import UNLABELLED, Annotated
 from mitoscale.training.window_set import WindowSet, embed, window_set
 
 CONFIG = SamConfig(image_size=64, width=32, depth=1, heads=2, embedding=32, decoder_mlp=32)
@@ -117,10 +118,10 @@ def test_corrections_lie_where_the_mask_is_wrong() -> None:
 class Oracle(nn.Module):
     """Knows the truth of the window it is asked about: the profile under the point, or most common in the box."""
 
-    def __init__(self, windows: WindowSet, shrink: bool = False) -> None:
+    def __init__(self, windows: WindowSet, shrink: bool = False, beyond: bool = False) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.tensor(10.0))
-        self.windows, self.shrink, self.calls = windows, shrink, 0
+        self.windows, self.shrink, self.beyond, self.calls = windows, shrink, beyond, 0
 
     def forward(
         self, embeddings: torch.Tensor, which: torch.Tensor, points: torch.Tensor, meaning: torch.Tensor
@@ -136,7 +137,8 @@ class Oracle(nn.Module):
                 (y0, x0), (y1, x1) = at[:2].round().long().tolist()
                 inside = profiles[y0 : y1 + 1, x0 : x1 + 1]
                 number = np.bincount(inside[inside > 0]).argmax()
-            found.append(torch.from_numpy(profiles == number).float() * 2 - 1)
+            answer = (profiles == number) | (self.beyond & (profiles == UNLABELLED))
+            found.append(torch.from_numpy(answer).float() * 2 - 1)
         right = torch.stack(found) * self.scale
         wrong = torch.full_like(right, -1.0)
         masks = torch.stack([wrong if self.shrink else right, wrong, right, wrong], dim=1)
@@ -151,6 +153,36 @@ def test_scores_of_an_oracle_are_one_and_each_kind_takes_its_own_mask(windows: W
     assert blind["point_iou"] == 1.0 and blind["box_iou"] == blind["box_dice"] == 0.0, "boxes take the single mask"
     asked = [simulate(windows.profiles(i), 64, np.random.default_rng(0), kind="centroid") for i in range(len(windows))]
     assert scores["profiles"] == sum(len(p.masks) for p in asked if p is not None)
+
+
+def test_what_is_not_annotated_counts_in_no_score_and_teaches_nothing(
+    model: Sam, windows: WindowSet, annotated: Annotated, tmp_path: Path
+) -> None:
+    labels = annotated.labels.copy()
+    labels[:, :, 40:] = UNLABELLED
+    grid = PatchGrid(replace(annotated, labels=labels), size=64, pixel_nm=(10.0, 10.0), every=8)
+    sparse = window_set(grid, windows.cache, encoder_digest(model), 64)
+    embed([sparse], model, lambda done, total: None)
+    assert any((sparse.profiles(i) == UNLABELLED).any() for i in range(len(sparse)))
+    assert prompted_scores(Oracle(sparse), sparse)["point_iou"] == 1.0
+    assert prompted_scores(Oracle(sparse, beyond=True), sparse)["point_iou"] == 1.0, "whatever is answered there"
+
+    prompted = simulate(sparse.profiles(0), 3, np.random.default_rng(0))
+    assert prompted is not None and not prompted.known.all()
+    task = DecoderTask(Decoder(model), [sparse], None, RECIPE)
+    asked: list[torch.Tensor] = []
+
+    def note(_: nn.Module, __: object, output: tuple[torch.Tensor, torch.Tensor]) -> None:
+        output[0].retain_grad()
+        asked.append(output[0])
+
+    task.model.register_forward_hook(note)
+    task.loss_of(sparse.embeddings([0]), [prompted], np.random.default_rng(0)).backward()
+    known = ndimage.binary_dilation(prompted.known.reshape(16, 4, 16, 4).any(axis=(1, 3)))  # upsampling looks one pixel on
+    away = torch.from_numpy(~known)  # at the masks' size, which is 4 times coarser than the window
+    assert len(asked) == 2 and away.any()
+    for masks in asked:
+        assert masks.grad is not None and masks.grad.any() and not masks.grad[..., away].any()
 
 
 def test_the_jitter_is_the_same_for_all_that_are_compared(model: Sam, windows: WindowSet) -> None:

@@ -85,3 +85,15 @@ def test_the_seed_decides_the_prompts(profiles: np.ndarray) -> None:
     a, b = (simulate(profiles, 6, np.random.default_rng(3)) for _ in range(2))
     assert a is not None and b is not None
     assert (a.points == b.points).all() and (a.meaning == b.meaning).all() and (a.masks == b.masks).all()
+
+
+def test_no_prompt_lies_where_nobody_has_annotated(profiles: np.ndarray) -> None:
+    sparse = profiles.astype(np.int32)
+    sparse[:, 48:] = -1
+    for seed in range(30):
+        found = simulate(sparse, 6, np.random.default_rng(seed), false_share=0.5)
+        assert found is not None and (found.known == (sparse >= 0)).all()
+        assert not found.masks[:, :, 48:].any()
+        for points, meaning in zip(found.points, found.meaning, strict=True):
+            clicked = points[(meaning == POSITIVE) | (meaning == NEGATIVE)]
+            assert (clicked[:, 1] < 48).all(), "a false prompt there may be a true one"
