@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from mitoscale.core.errors import InputError
@@ -77,6 +79,13 @@ class Region(BaseModel):
             bounds.append((a, b))
         (z0, z1), (y0, y1), (x0, x1) = bounds
         return cls(start=(z0, y0, x0), stop=(z1, y1, x1))
+
+    @classmethod
+    def around(cls, parts: Sequence[Region]) -> Region:
+        """The smallest region that holds all of some regions, of which there is at least one."""
+        start = tuple(min(values) for values in zip(*(part.start for part in parts), strict=True))
+        stop = tuple(max(values) for values in zip(*(part.stop for part in parts), strict=True))
+        return cls(start=start, stop=stop)
 
     def __str__(self) -> str:
         return ",".join(f"{a}:{b}" for a, b in zip(self.start, self.stop, strict=True))

@@ -80,7 +80,7 @@ def gather_slices(
     first, depth = plan.region.start[0], plan.region.shape[0]
     sums, written = dict[str, np.ndarray](), tables_of(plan, "convert")
     for task in tasks:
-        part = written.read(task).tables["slices"]
+        part = written.read(task, ("slices",), finished=True).tables["slices"]
         place = part.pop("z") - first
         for name, values in part.items():
             sums.setdefault(name, np.zeros(depth, values.dtype))[place] += values

@@ -18,7 +18,7 @@ from mitoscale.nets.predictors import CoreDetector, CoreForeground
 from mitoscale.nets.validate import checked_foreground
 from mitoscale.ops.profiles import deduplicate, detections_from_profiles, profiles
 from mitoscale.stages.earlier_outputs import seal, sealed
-from mitoscale.stages.network_view import NetworkView, network_view, read_block
+from mitoscale.stages.network_view import NetworkView, is_without_tissue, network_view, read_block
 from mitoscale.stages.stage import Stage, Stopwatch
 from mitoscale.stages.work_tables import tables_of
 from mitoscale.storage.arrays import checksum, open_array
@@ -73,12 +73,17 @@ class Detect(Stage):
         watch = Stopwatch()
         with watch.phase("read"):
             wide = read_block(self.plan, self.grey, key)
-            image = self.read_image(wide.halo)
-            watch.moved("read", image)
+            empty = is_without_tissue(self.plan, self.grey, wide)
+            if not empty:
+                image = self.read_image(wide.halo)
+                watch.moved("read", image)
         with watch.phase("compute"):
-            view = network_view(self.plan, self.grey, image, wide)
-            predicted, counts = self._foreground(view, wide)
-            view.complete(predicted, wide.core.start[0])
+            if empty:
+                predicted, counts = self._nothing(wide)
+            else:
+                view = network_view(self.plan, self.grey, image, wide)
+                predicted, counts = self._foreground(view, wide)
+                view.complete(predicted, wide.core.start[0])
             foreground = np.ascontiguousarray(predicted[key.core.within(wide.core)])
             for row in self.plan.convert_grid.meeting(key.core):  # no foreground where nothing could be read
                 if block_name(row) in self.lost.get("convert", ()):
@@ -100,12 +105,17 @@ class Detect(Stage):
 
     def _foreground(self, view: NetworkView, block: Block) -> CoreForeground:
         """Of the core; the part of it that is padding is not asked for."""
-        foreground, counts, hidden = np.zeros(block.core.shape, np.uint8), {"flat_blocks": 1.0}, block.core.size
-        if view.asked is not None:
-            found = self._asked(view.image, view.asked)
-            foreground[view.asked.core.within(block.core)] = found.foreground
-            counts, hidden = dict(found.counts), hidden - view.asked.core.size
-        return CoreForeground(foreground, {**counts, "flat_voxels": counts.get("flat_voxels", 0.0) + hidden})
+        if view.asked is None:
+            return self._nothing(block)
+        found, foreground = self._asked(view.image, view.asked), np.zeros(block.core.shape, np.uint8)
+        foreground[view.asked.core.within(block.core)] = found.foreground
+        hidden = block.core.size - view.asked.core.size
+        return CoreForeground(foreground, {**found.counts, "flat_voxels": found.counts.get("flat_voxels", 0.0) + hidden})
+
+    def _nothing(self, block: Block) -> CoreForeground:
+        """Of a core that is padding."""
+        counts = {"flat_blocks": 1.0, "flat_voxels": float(block.core.size)}
+        return CoreForeground(np.zeros(block.core.shape, np.uint8), counts)
 
     def _asked(self, image: np.ndarray, block: Block) -> CoreForeground:
         """What the detector finds in a core, from what is seen of the read region."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 
 import numpy as np
 
@@ -61,6 +62,26 @@ def check_seal(data: np.ndarray, part: Region, seals: Mapping[str, str], *, stag
     expected = seals.get(str(part))
     if expected is not None and checksum(np.ascontiguousarray(data)) != expected:
         raise DamagedError(stage, task, f"voxels {part} are not those that were written")
+
+
+def known_empty(part: Region, dtype: np.dtype | str, seals: Mapping[str, str]) -> bool:
+    """Whether a seal tells that a region is 0 throughout, so that nobody need read it.
+
+    Parameters
+    ----------
+    part : Region
+        The region.
+    dtype : dtype
+        Of the array that was written.
+    seals : mapping
+        Of each sealed region its checksum.
+    """
+    return seals.get(str(part)) == _checksum_of_zeros(part.shape, np.dtype(dtype).str)
+
+
+@lru_cache(maxsize=64)
+def _checksum_of_zeros(shape: tuple[int, ...], dtype: str) -> str:
+    return checksum(np.zeros(shape, dtype))
 
 
 def table_checksum(columns: Columns) -> str:

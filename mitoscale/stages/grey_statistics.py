@@ -121,7 +121,7 @@ def gather(plan: RunPlan, tasks: Collection[str]) -> VolumeGrey:
     settings, dtype, written = plan.settings.convert, plan.spec.dtype, tables_of(plan, "convert")
 
     def part(task: str) -> Histogram:
-        columns = written.read(task).tables["histogram"]
+        columns = written.read(task, ("histogram",), finished=True).tables["histogram"]
         return Histogram(dtype, columns["bin"], columns["count"])
 
     whole, padding = Histogram.total(map(part, tasks), dtype), gather_padding(plan, tasks)

@@ -55,16 +55,20 @@ class Measure(Stage):
         assert isinstance(key, Block)
         watch = Stopwatch()
         with watch.phase("read"):
-            around = key.core.expanded((1, 1, 1), within=self.plan.region)
-            labels = self._read("relabel", f"{self.plan.labels}/0", around)
-            image = self.read_image(key.core)
-            foreground = self._read("detect", self.folder.foreground, key.core)
-            watch.moved("read", labels, image, foreground)
             fragments = final_tables(self.plan).read(key.name).tables["fragments"]
+            around = key.core.expanded((1, 1, 1), within=self.plan.region)
+            image = foreground = None
+            if ((fragments["label"] > 0) & (fragments["core_voxels"] > 0)).any():
+                labels = self._read("relabel", f"{self.plan.labels}/0", around)
+                image = self.read_image(key.core)
+                foreground = self._read("detect", self.folder.foreground, key.core)
+                watch.moved("read", labels, image, foreground)
+            else:  # no object is here, so nothing need be read
+                labels = np.zeros(around.shape, np.uint8)
         with watch.phase("compute"):
             threshold = self.plan.settings.detect.threshold
             core = labels[key.core.within(around)]
-            marks = object_marks(self.plan, self.grey, key.core, self.read_image, self.lost)
+            marks = {} if image is None else object_marks(self.plan, self.grey, key.core, self.read_image, self.lost)
             sums = partial_objects(core, image, foreground, fragments, marks, core=key.core, threshold=threshold)
             met = boundaries(labels, core=key.core, read=around)
             tables = {"sums": sums, "boundaries": met, **self._in_cells(core, key.core)}

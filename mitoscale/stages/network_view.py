@@ -83,6 +83,22 @@ def _with_neighbours(grey: VolumeGrey, region: Region) -> Region:
     return Region(start=(start, *region.start[1:]), stop=(stop, *region.stop[1:]))
 
 
+def is_without_tissue(plan: RunPlan, grey: VolumeGrey, block: Block) -> bool:
+    """Whether all of a block's core is padding or outside of the mask of cells, so that its image need not be read.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run.
+    grey : VolumeGrey
+        Of its volume.
+    block : Block
+        From :func:`read_block`.
+    """
+    hidden = read_padding(plan, block.core) if grey.padding_digest else np.zeros(block.core.shape, bool)
+    return bool(hidden.all() or (hidden | outside(plan, block.core)).all())
+
+
 def network_view(plan: RunPlan, grey: VolumeGrey, image: np.ndarray, block: Block) -> NetworkView:
     """Normalise a block's read region, hide its padding and replace its bad slices.
 

@@ -15,18 +15,20 @@ from mitoscale.core.plan import RunPlan
 from mitoscale.ops.padding_detection import CELL, Runs, flat_plane, padding_cells
 from mitoscale.ops.slice_sums import AHEAD
 from mitoscale.stages.work_tables import tables_of
-from mitoscale.storage.addresses import join
-from mitoscale.storage.arrays import open_array
+from mitoscale.storage.arrays import Array, open_array
 from mitoscale.storage.creation import create_array
 from mitoscale.storage.layout import RunFolder
-from mitoscale.storage.stored_files import is_file, remove_tree
+from mitoscale.storage.stored_files import remove_tree
 from mitoscale.storage.tables import Columns
 
 _CHUNK = (8, 512, 512)
 """Cells that are read at once."""
 
 _CHUNKS = 8
-"""Chunks along z that lie in one file."""
+"""Most chunks along z that lie in one file."""
+
+_HELD = 2**26
+"""Cells that are held while they are gathered, beyond which a file has fewer chunks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +113,7 @@ def gather_padding(plan: RunPlan, tasks: Iterable[str]) -> Padding:
     area = np.multiply.outer(*(_edges(n, m) for n, m in zip(plan.region.shape[1:], shape[1:], strict=True)))
     pixels, bins = np.zeros(shape[0], np.int64), np.zeros(0, np.int64)
     digest = hashlib.blake2b(digest_size=8)
+    array: Array | None = None
     for z0, planes in _planes(plan, tasks):
         for i, (cells, runs) in enumerate(planes):
             if cells.any():
@@ -119,10 +122,11 @@ def gather_padding(plan: RunPlan, tasks: Iterable[str]) -> Padding:
                 digest.update(f"{z0 + i} ".encode() + np.packbits(cells).tobytes())
         if not any(cells.any() for cells, _ in planes):
             continue
-        if not is_file(join(path, "zarr.json")):
+        if array is None:
             create_cells(plan)
+            array = open_array(path)
         where = Region(start=(z0 - start, 0, 0), stop=(z0 - start + len(planes), *shape[1:]))
-        open_array(path).write(where, np.stack([cells for cells, _ in planes]).astype(np.uint8))
+        array.write(where, np.stack([cells for cells, _ in planes]).astype(np.uint8))
     return Padding(bins=bins, pixels=pixels, digest=digest.hexdigest() if pixels.any() else "")
 
 
@@ -130,7 +134,7 @@ def create_cells(plan: RunPlan) -> None:
     """Make the array of cells, empty."""
     shape = _cells(plan)
     z, y, x = (min(n, m) for n, m in zip(_CHUNK, shape, strict=True))
-    create_array(RunFolder(plan.run).padding, shape=shape, dtype="uint8", chunks=(z, y, x), shards=(_CHUNKS * z, y, x))
+    create_array(RunFolder(plan.run).padding, shape=shape, dtype="uint8", chunks=(z, y, x), shards=(_depth(plan), y, x))
 
 
 def read_padding(plan: RunPlan, region: Region) -> np.ndarray:
@@ -165,19 +169,20 @@ def read_padding(plan: RunPlan, region: Region) -> np.ndarray:
 
 
 def _planes(plan: RunPlan, tasks: Iterable[str]) -> Iterator[tuple[int, list[tuple[np.ndarray, Runs]]]]:
-    """First slice, and the padding cells with the flat runs of each slice, of a few slices at a time."""
+    """First slice, and the padding cells with the flat runs of each slice, of as many slices at a time as lie in one file."""
+    depth = _depth(plan)
     blocks = sorted((plan.convert_grid.named(name) for name in tasks), key=lambda block: block.index)
     shape, written = _cells(plan)[1:], tables_of(plan, "convert")
     for _, layer in groupby(blocks, key=lambda block: block.index[0]):
         row = list(layer)
-        parts = [written.read(block.name).tables["flat"] for block in row]
+        parts = [written.read(block.name, ("flat",), finished=True).tables["flat"] for block in row]
         runs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         order = np.argsort(runs["z"], kind="stable")
         runs = {name: column[order] for name, column in runs.items()}
         z0, z1 = row[0].core.start[0], row[0].core.stop[0]
         first = z0
         while first < z1:
-            last = min(z1, first + _CHUNK[0] - (first - plan.region.start[0]) % _CHUNK[0])  # whole chunks
+            last = min(z1, first + depth - (first - plan.region.start[0]) % depth)  # whole files
             planes = []
             for z in range(first, last):
                 low, high = np.searchsorted(runs["z"], (z, z + 1))
@@ -191,6 +196,13 @@ def _cells(plan: RunPlan) -> tuple[int, int, int]:
     """Slices of the region, and cells (y, x) in one."""
     z, y, x = plan.region.shape
     return z, -(-y // CELL), -(-x // CELL)
+
+
+def _depth(plan: RunPlan) -> int:
+    """Slices in a file."""
+    z, y, x = _cells(plan)
+    chunk = min(_CHUNK[0], z)
+    return chunk * min(max(_HELD // (chunk * y * x), 1), _CHUNKS)
 
 
 def _edges(length: int, cells: int) -> np.ndarray:

@@ -16,15 +16,24 @@ from mitoscale.core.grid import Block
 from mitoscale.core.result import BlockResult, Key
 from mitoscale.nets.factories import make_segmenter
 from mitoscale.nets.model_check import check_segmenter
-from mitoscale.nets.predictors import Counting, VolumeSegmenter
+from mitoscale.nets.predictors import Counting, MaskSegmenter, VolumeSegmenter
 from mitoscale.nets.validate import ask_masks, checked_fragments
-from mitoscale.ops.fusion import Fusion
+from mitoscale.ops.fusion import Fusion, Profiles
 from mitoscale.ops.link import open_ends
 from mitoscale.ops.masks import Mask
 from mitoscale.ops.run_lengths import run_lengths, sizes, totals
 from mitoscale.ops.touching_in_block import touching_pairs
 from mitoscale.stages.cell_mask import outside
-from mitoscale.stages.earlier_outputs import check_seal, read_written, seal, sealed, seals_of, table_checksum
+from mitoscale.stages.earlier_outputs import (
+    Seals,
+    check_seal,
+    known_empty,
+    read_written,
+    seal,
+    sealed,
+    seals_of,
+    table_checksum,
+)
 from mitoscale.stages.fragment_slots import create_slots, write_slot
 from mitoscale.stages.network_view import network_view, read_block
 from mitoscale.stages.seams import middle_contacts
@@ -83,13 +92,10 @@ class Segment(Stage):
         assert isinstance(key, Block)
         watch = Stopwatch()
         with watch.phase("read"):
-            wide = read_block(self.plan, self.grey, key)
-            image = self.read_image(wide.halo)
             foreground = self._foreground(key)
-            watch.moved("read", image, foreground)
+            watch.moved("read", foreground)
+        found = self._find(foreground / np.float32(255), key, watch)
         with watch.phase("compute"):
-            seen = network_view(self.plan, self.grey, image, wide).whole[key.halo.within(wide.halo)]
-            found = self._fragments(seen, foreground, key)
             fragments = found.fragments
             table = self._table(found, key)
             pairs = touching_pairs(fragments)
@@ -109,16 +115,51 @@ class Segment(Stage):
         )
 
     def _foreground(self, key: Block) -> np.ndarray:
-        """(Z, Y, X) uint8 of the read region; what neighbours wrote is compared with their seals."""
-        lost, region = self.lost.get("detect", frozenset()), key.halo
-        grid, array, written = self.plan.grid, open_array(self.folder.foreground), tables_of(self.plan, "detect")
-        foreground = read_written(array, region, grid, stage="detect", lost=lost)
-        for block in (grid.block(index) for index in grid.meeting(region)):
-            part = block.core.intersection(region)
+        """(Z, Y, X) uint8 of the read region; what neighbours wrote is compared with their seals, and read where there is some."""
+        lost, written = self.lost.get("detect", frozenset()), tables_of(self.plan, "detect")
+        filled: dict[str, tuple[Region, Seals]] = {}
+        for block in (self.plan.grid.block(index) for index in self.plan.grid.meeting(key.halo)):
+            part = block.core.intersection(key.halo)
             if part is not None and block.name not in lost:
-                seals = seals_of(written.read(block.name))
-                check_seal(foreground[part.within(region)], part, seals, stage="detect", task=block.name)
+                seals = seals_of(written.read(block.name, (), finished=True))
+                if not known_empty(part, "uint8", seals):
+                    filled[block.name] = part, seals
+        foreground = np.zeros(key.halo.shape, np.uint8)
+        if filled:
+            region = Region.around([part for part, _ in filled.values()])
+            array = open_array(self.folder.foreground)
+            foreground[region.within(key.halo)] = read_written(array, region, self.plan.grid, stage="detect", lost=lost)
+        for name, (part, seals) in filled.items():
+            check_seal(foreground[part.within(key.halo)], part, seals, stage="detect", task=name)
         return foreground
+
+    def _find(self, foreground: np.ndarray, key: Block, watch: Stopwatch) -> _Fragments:
+        """The fragments; the image is read only where the segmenter looks at it."""
+        with watch.phase("compute"):
+            segmenter = make_segmenter(self.plan.settings.segment, self.plan.spec.spacing)
+        if isinstance(segmenter, VolumeSegmenter):
+            image = self._image(key, watch)
+            with watch.phase("compute"):
+                return self._of_volume(segmenter, image, foreground, key)
+        with watch.phase("compute"):
+            profiles = self._fusion.profiles(foreground, key.core.within(key.halo))
+        masks: Sequence[Sequence[Mask]] = []
+        if segmenter is not None and any(profiles.asked):
+            image = self._image(key, watch)
+            with watch.phase("compute"):
+                masks = ask_masks(segmenter, image, foreground, profiles.prompts(), key.halo)
+        with watch.phase("compute"):
+            found = self._fused(foreground, profiles, masks, key)
+        return found._replace(counts=found.counts | _counts_of(segmenter, profiles))
+
+    def _image(self, key: Block, watch: Stopwatch) -> np.ndarray:
+        """(Z, Y, X) uint8 of the read region, as networks see it."""
+        with watch.phase("read"):
+            wide = read_block(self.plan, self.grey, key)
+            image = self.read_image(wide.halo)
+            watch.moved("read", image)
+        with watch.phase("compute"):
+            return network_view(self.plan, self.grey, image, wide).whole[key.halo.within(wide.halo)]
 
     def _sealed(self, key: Block) -> Iterator[Region]:
         """The parts of the read region that the tasks of its faces will read, and the core that relabel reads."""
@@ -128,22 +169,22 @@ class Segment(Stage):
             if part is not None and sum(a != b for a, b in zip(block.index, key.index, strict=True)) == 1:
                 yield part
 
-    def _fragments(self, image: np.ndarray, stored: np.ndarray, block: Block) -> _Fragments:
-        """What is in the read region, how much of it the segmenter itself claimed, and how sure it was."""
-        settings, spacing = self.plan.settings, self.plan.spec.spacing
-        segmenter, foreground = make_segmenter(settings.segment, spacing), stored / np.float32(255)
-        if isinstance(segmenter, VolumeSegmenter):
-            fragments = checked_fragments(segmenter.fragments(image, foreground, block.halo), image.shape)
-            fragments = np.where(outside(self.plan, block.halo), 0, fragments) if settings.detect.mask else fragments
-            return _Fragments(fragments, fragments > 0, fragments > 0, np.full(int(fragments.max(initial=0)) + 1, np.nan), {})
-        fusion = Fusion(detect=settings.detect, segment=settings.segment, spacing=spacing)
-        core = block.core.within(block.halo)
-        found = fusion.profiles(foreground, core)
-        masks: Sequence[Sequence[Mask]] = []
-        if segmenter is not None and any(found.asked):
-            masks = ask_masks(segmenter, image, foreground, found.prompts(), block.halo)
+    @property
+    def _fusion(self) -> Fusion:
+        settings = self.plan.settings
+        return Fusion(detect=settings.detect, segment=settings.segment, spacing=self.plan.spec.spacing)
+
+    def _of_volume(self, segmenter: VolumeSegmenter, image: np.ndarray, foreground: np.ndarray, block: Block) -> _Fragments:
+        """What a segmenter of volumes finds: all of it is its own."""
+        fragments = checked_fragments(segmenter.fragments(image, foreground, block.halo), image.shape)
+        fragments = np.where(outside(self.plan, block.halo), 0, fragments) if self.plan.settings.detect.mask else fragments
+        return _Fragments(fragments, fragments > 0, fragments > 0, np.full(int(fragments.max(initial=0)) + 1, np.nan), {})
+
+    def _fused(self, foreground: np.ndarray, found: Profiles, masks: Sequence[Sequence[Mask]], block: Block) -> _Fragments:
+        """Profiles and masks as fragments, how much of them the segmenter itself claimed, and how sure it was."""
+        fusion, core = self._fusion, block.core.within(block.halo)
         slices = fusion.fuse(foreground, found, masks)
-        if settings.detect.mask:  # masks may leave the foreground, not the cell
+        if self.plan.settings.detect.mask:  # masks may leave the foreground, not the cell
             beyond = outside(self.plan, block.halo)
             for values in (slices.labels, slices.own, slices.changed):
                 values[beyond] = 0
@@ -159,10 +200,6 @@ class Segment(Stage):
             "changed_voxels": float(np.count_nonzero(slices.changed[core])),
             "mask_voxels": float(np.count_nonzero((slices.labels[core] > 0) | (found.labels[core] > 0))),
         }
-        if segmenter is not None:
-            counts |= {"profiles": float(found.possible), "prompts": float(sum(found.asked))}
-        if isinstance(segmenter, Counting):
-            counts |= segmenter.counts
         return _Fragments(fragments, own, slices.changed & (fragments > 0), sums, counts)
 
     def _table(self, found: _Fragments, block: Block) -> Columns:
@@ -185,3 +222,11 @@ class Segment(Stage):
         """Count fragments, and what the segmenter was asked and changed."""
         names = ("fragments", "changed_voxels", "mask_voxels", "profiles", "prompts")
         return {name: counts.get(name, 0.0) for name in names}
+
+
+def _counts_of(segmenter: MaskSegmenter | None, profiles: Profiles) -> dict[str, float]:
+    """What a segmenter was asked, and what that cost, for the ledger's line."""
+    if segmenter is None:
+        return {}
+    counts = {"profiles": float(profiles.possible), "prompts": float(sum(profiles.asked))}
+    return {**counts, **segmenter.counts} if isinstance(segmenter, Counting) else counts

@@ -14,7 +14,7 @@ from mitoscale.core.result import BlockResult, Key
 from mitoscale.core.super_blocks import faces_from, indices_in
 from mitoscale.ops.face_joins import face_edges
 from mitoscale.ops.global_ids import pack
-from mitoscale.stages.earlier_outputs import check_seal, seals_of, table_checksum
+from mitoscale.stages.earlier_outputs import check_seal, known_empty, seals_of, table_checksum
 from mitoscale.stages.fragment_slots import read_slot
 from mitoscale.stages.merge import MergedLabels, merge_fragments
 from mitoscale.stages.seam_report import SeamReport
@@ -106,11 +106,13 @@ class Stitch(Stage):
         """(Z, Y, X) uint32 of what both blocks read; 0 where the block was given up."""
         if block.name in self.lost.get("segment", ()):
             return np.zeros(common.shape, np.uint32)
+        seals = seals_of(tables_of(self.plan, "segment").read(block.name, (), finished=True))
+        if known_empty(common, "uint32", seals):
+            return np.zeros(common.shape, np.uint32)
         try:
             found = read_slot(self.plan, block, common)
         except BlockError as error:
             raise DamagedError("segment", block.name, str(error)) from error
-        seals = seals_of(tables_of(self.plan, "segment").read(block.name))
         check_seal(found, common, seals, stage="segment", task=block.name)
         return found
 

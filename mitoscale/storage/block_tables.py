@@ -77,7 +77,7 @@ class BlockTables:
         """
         write_parts(self.gathered(corner), {name: packed(task) for name, task in tasks.items()}, self._token)
 
-    def read(self, task: str, only: Collection[str] | None = None) -> TaskTables:
+    def read(self, task: str, only: Collection[str] | None = None, *, finished: bool = False) -> TaskTables:
         """The tables of a task.
 
         Parameters
@@ -86,19 +86,25 @@ class BlockTables:
             Name of its block or face.
         only : collection of str, optional
             The tables that are wanted; by default all.
+        finished : bool
+            Whether the stage is finished, so that all is gathered: then a file of its own is looked for only where its
+            super-block's has nothing, which saves a request.
 
         Raises
         ------
         DamagedError
             If they are missing, broken, or written with other settings.
         """
-        single = self.single(task)
+        gathered = self.gathered(self._grid.super_block_of(index_of(task)))
         try:
-            if self._by_tasks:
+            if self._by_tasks and not finished:
                 with suppress(NoFileError, OtherSettingsError):  # once it is gathered; of a task that was cancelled
-                    return unpacked(part_of(single, task, self._token), only)
-            return unpacked(part_of(self.gathered(self._grid.super_block_of(index_of(task))), task, self._token), only)
+                    return unpacked(part_of(self.single(task), task, self._token), only)
+            return unpacked(part_of(gathered, task, self._token), only)
         except UnfitFileError as error:
+            if self._by_tasks and finished:
+                with suppress(UnfitFileError):
+                    return unpacked(part_of(self.single(task), task, self._token), only)
             raise self._damaged(task, error) from error
 
     def read_many(self, corner: Triple, tasks: Collection[str], only: Collection[str]) -> Iterator[tuple[str, TaskTables]]:

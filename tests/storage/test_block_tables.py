@@ -74,6 +74,18 @@ def test_a_task_that_is_done_again_replaces_its_row(tmp_path: Path) -> None:
     assert made.read(NAMES[4]).note == {"seals": NAMES[4]}
 
 
+def test_of_a_finished_stage_its_gathered_file_is_read_first(tmp_path: Path) -> None:
+    made = written(tmp_path)
+    assert made.read(NAMES[3], (), finished=True).note == {"seals": NAMES[3]}, "not gathered yet"
+    made.gather((0, 0, 0))
+    made.write(NAMES[3], {"fragments": columns(50)}, {"seals": "of a task that was cancelled"})
+    assert made.read(NAMES[3], finished=True).note == {"seals": NAMES[3]}
+    Path(made.gathered((0, 0, 0))).write_bytes(b"broken")
+    assert made.read(NAMES[3], finished=True).note == {"seals": "of a task that was cancelled"}
+    with pytest.raises(DamagedError, match="broken"):
+        made.read(NAMES[4], finished=True)
+
+
 def test_what_other_settings_have_written_is_passed_over(tmp_path: Path) -> None:
     written(tmp_path, "old")
     now = tables(tmp_path)

@@ -1,0 +1,107 @@
+"""What is padding, or holds nothing, is not read: requests and time follow the tissue."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import Call, labels_of
+
+from mitoscale.core.geometry import Region
+from mitoscale.core.grid import Block, Face
+from mitoscale.core.result import BlockResult
+from mitoscale.pipeline import load
+from mitoscale.pipeline.run import Run
+from mitoscale.stages.earlier_outputs import known_empty, seal
+from mitoscale.storage.layout import RunFolder
+from mitoscale.storage.ledger import Ledger
+from mitoscale.storage.tiff_writing import write_tiff
+
+SHAPE = (8, 64, 480)
+TISSUE, OBJECT = (slice(None), slice(None), slice(0, 90)), (slice(1, 7), slice(10, 50), slice(20, 60))
+
+
+@pytest.fixture
+def run(mitoscale: Call, tmp_path: Path) -> str:
+    """A finished run of five blocks along x, of which only the first one has tissue."""
+    image = np.zeros(SHAPE, np.uint8)
+    image[TISSUE] = np.random.default_rng(2).normal(120, 20, image[TISSUE].shape).clip(1, 254)
+    truth = np.zeros(SHAPE, np.uint8)
+    truth[OBJECT] = 1
+    write_tiff(str(tmp_path / "volume.tif"), image, (10.0, 10.0, 10.0))
+    np.save(tmp_path / "truth.npy", truth)
+    oracle = ["--detector", "known_truth:detector", "--detector-option", f"truth={tmp_path / 'truth.npy'}"]
+    folder = str(tmp_path / "run")
+    ended = mitoscale(
+        "run", str(tmp_path / "volume.tif"), folder, "--segmenter", "unet", "--block", "8,64,96", "--min-volume", "1", *oracle
+    )
+    assert ended.code == 0, ended.err
+    assert np.array_equal(labels_of(folder) > 0, truth > 0)
+    return folder
+
+
+def told(run: Run, stage: str, name: str) -> str:
+    """The checksum that a task had."""
+    lines = Ledger(RunFolder(run.plan.run).ledger(stage)).lines(run.plan.settings.token(stage))
+    return next(line.checksum for line in lines if line.name == name)
+
+
+def again(run: Run, stage: str, key: Block | Face) -> BlockResult:
+    """Do a task once more."""
+    result = run.stage(stage).process(key)
+    assert result.checksum == told(run, stage, key.name)
+    return result
+
+
+def test_blocks_without_tissue_are_done_without_reading_an_array(run: str) -> None:
+    folder, loaded = RunFolder(run), load(run)
+    grid = loaded.plan.grid
+    assert grid.counts == (1, 1, 5)
+    far, face = grid.block((0, 0, 4)), next(f for f in grid.faces() if f.high.index == (0, 0, 4))
+    for array in (f"{folder.volume}/0", folder.foreground, folder.fragments, f"{loaded.plan.labels}/0"):
+        shutil.rmtree(Path(array) / "c")  # whoever reads a voxel now is told that it is missing
+        (Path(array) / "c").mkdir()
+    assert again(loaded, "segment", far).counts["bytes_read"] == far.halo.size  # of the foreground, which is known
+    assert again(loaded, "stitch", face).counts["edges"] == 0
+    assert again(loaded, "relabel", far).counts["object_voxels"] == 0
+    assert again(loaded, "measure", far).counts["objects"] == 0
+    detected = again(loaded, "detect", far)
+    assert detected.counts["flat_blocks"] == 1 and detected.counts["flat_voxels"] == far.core.size
+    assert "bytes_read" not in detected.counts
+    first = grid.block((0, 0, 0))
+    for stage in ("detect", "segment", "relabel", "measure"):  # and with tissue all of them do read
+        with pytest.raises(Exception, match="never written"):
+            loaded.stage(stage).process(first)
+
+
+def test_without_a_segmenter_nobody_looks_at_the_image(run: str) -> None:
+    loaded = load(run)
+    shutil.rmtree(Path(RunFolder(run).volume) / "0" / "c")
+    assert again(loaded, "segment", loaded.plan.grid.block((0, 0, 0))).counts["fragments"] == 1
+
+
+def test_only_a_region_that_is_sealed_as_nothing_is_known_to_be_empty() -> None:
+    data = np.zeros((2, 4, 6), np.uint8)
+    data[1, 3, 5] = 7
+    covers = Region.of_shape(data.shape)
+    nothing = Region(start=(0, 0, 0), stop=(2, 4, 5))
+    seals = seal(data, covers, [nothing, covers])
+    assert known_empty(nothing, "uint8", seals) and not known_empty(covers, "uint8", seals)
+    assert not known_empty(nothing, "uint32", seals), "of another array"
+    assert not known_empty(Region(start=(0, 0, 0), stop=(1, 1, 1)), "uint8", seals), "nobody has sealed it"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_smallest_region_around_others(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    parts = []
+    for _ in range(int(rng.integers(1, 5))):
+        start = rng.integers(0, 20, 3)
+        parts.append(Region(start=tuple(start.tolist()), stop=tuple((start + rng.integers(1, 9, 3)).tolist())))
+    covered = np.zeros((30, 30, 30), bool)
+    for part in parts:
+        covered[part.slices] = True
+    places = np.argwhere(covered)
+    assert Region.around(parts) == Region(start=tuple(places.min(0).tolist()), stop=tuple((places.max(0) + 1).tolist()))
