@@ -93,7 +93,7 @@ def main() -> None:
         began = time.monotonic()
         embed([windows], model, lambda done, total: None)
         built = time.monotonic() - began
-        task = DecoderTask(Decoder(model).to(device()), [windows], None, recipe)
+        task = DecoderTask(Decoder(model).to(device()), [windows], {}, recipe)
         epoch(task, windows, None)  # the first steps are slower: memory is taken
         cached = min(epoch(task, windows, None) for _ in range(arguments.repeats))
         encoded = min(epoch(task, windows, model) for _ in range(arguments.repeats))

@@ -8,14 +8,16 @@ import click
 
 from mitoscale.cli.options import Amount, SliceRange, learning_options
 from mitoscale.cli.source_options import reading_options
+from mitoscale.cli.volume_options import without_option
 
 
 @click.command()
 @click.argument("volume")
-@click.argument("truth")
+@click.argument("truth", required=False)
 @click.option("--sam", required=True, metavar="WEIGHTS", help="SAM to start from: a name, or a checkpoint by path.")
 @reading_options
 @learning_options
+@without_option
 @click.option("--test", type=SliceRange(), help="Slices that are only scored, before and after.")
 @click.option("--sam-pixel", "sam_pixel_nm", type=Amount(0, min_open=True), metavar="NM", help="Pixel size SAM works at.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Times all windows are seen.")
@@ -28,19 +30,25 @@ from mitoscale.cli.source_options import reading_options
 )
 @click.option("--accept-any", is_flag=True, help="Write the new weights even where held-out slices are no better.")
 def finetune(cluster: str | None, cache: str | None, cache_size: float, **options: Any) -> None:
-    """Fine-tune SAM's mask decoder on VOLUME and TRUTH; its encoders stay as they are, so images are embedded only once.
+    """Fine-tune SAM's mask decoder on VOLUME and TRUTH, or on all that VOLUME, a YAML file, lists; its encoders stay as they are,
+    so images are embedded only once.
 
     Scores before and after are printed for points and for boxes apart, and the new weights are kept only where the tuning
-    slices are better for them. Presets: default, or report (the second origin report's: patches, Adam at 1e-5, Dice +
-    cross-entropy). Stopped and started again, it goes on.
+    slices are better for them, in the mean of all volumes. Presets: default, or report (the second origin report's: patches,
+    Adam at 1e-5, Dice + cross-entropy). Stopped and started again, it goes on.
 
     \b
     Example:  mitoscale finetune stack.tif truth.tif --sam sam-small --out mine.safetensors --slices 0:104 --tune 108:124
+    Several:  mitoscale finetune volumes.yaml --sam sam-small --out mine.safetensors --without cardiac
     Then:     mitoscale run other.tif RUN --sam mine.safetensors
+
+    The list is the one that train takes (see mitoscale train --help). Each volume is brought to the pixel size SAM works at, and
+    has its share of the windows of an epoch, however large it is; an entry's tune and test slices are scored volume by volume.
     """
     import os
 
     from mitoscale.cli.learning import run_on_cluster, settings_of
+    from mitoscale.cli.volume_options import with_volumes
     from mitoscale.core.training_settings import FinetuneSettings
     from mitoscale.nets.named_weights import find_weights
     from mitoscale.nets.published import cache_folder
@@ -50,6 +58,6 @@ def finetune(cluster: str | None, cache: str | None, cache_size: float, **option
     options["sam"] = str(find_weights(options["sam"]))
     folder = os.path.abspath(os.path.expanduser(cache)) if cache else str(cache_folder() / "embeddings")
     check_writable(folder)
-    settings = FinetuneSettings(**settings_of(options), cache=folder, cache_bytes=int(cache_size * 1e9))
+    settings = FinetuneSettings(**with_volumes(settings_of(options)), cache=folder, cache_bytes=int(cache_size * 1e9))
     result = run_on_cluster(finetune_job, settings, "finetune", cluster)
     click.echo(f"weights    {settings.out}, {result['seconds'] / 60:.1f} min of training")

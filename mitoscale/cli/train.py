@@ -10,12 +10,10 @@ import click
 
 from mitoscale.cli.options import Amount, learning_options
 from mitoscale.cli.source_options import reading_options
+from mitoscale.cli.volume_options import without_option
 
 _EDIT_WINDOW = 512
 """Height and width in voxels of what is cut out around a correction."""
-
-_TOLD = ("truth", "voxel_size", "truth_threshold", "invert", "slices", "tune")
-"""Options that the entries of a list tell for each volume."""
 
 
 @click.command()
@@ -43,7 +41,7 @@ _TOLD = ("truth", "voxel_size", "truth_threshold", "invert", "slices", "tune")
 )
 @click.option("--crop", type=click.IntRange(min=64), help="Height and width of a U-Net's crops in its pixels (default: 512).")
 @click.option("--from-edits", is_flag=True, help="VOLUME is a run: learn from what was corrected in it; see below.")
-@click.option("--without", multiple=True, metavar="NAME", help="Leave this volume of a list out, to score on it later; repeatable.")
+@without_option
 @click.option("--init", metavar="WEIGHTS", help="Start from these weights (name or path) instead of from scratch.")
 @click.option("--mistakes/--no-mistakes", default=True, help="Look first for what --init mistakes, and show it more often.")
 @click.option("--keep-init", type=Amount(0, 1, max_open=True), default=0.0, help="Part of --init in the mean of both.")
@@ -62,7 +60,8 @@ def train(cluster: str | None, **options: Any) -> None:
     A list has an entry for each volume: image, truth (without it, only its grey values are borrowed), and where they are wanted
     voxel_size, truth_threshold, invert, slices, tune, share (how often it is drawn from), border (pixels along the edges of each
     slice that are not annotated), unlabelled (the truth's value for what is not annotated), normalised (grey values are taken as
-    they are) and name. Paths are relative to the file. mitoscale suggest writes such a list.
+    they are), test (slices that only finetune scores) and name. Paths are relative to the file. mitoscale suggest writes such
+    a list.
 
     \b
       - {image: a.tif, truth: a_truth.tif, voxel_size: [5, 5, 5], slices: [0, 104], tune: [108, 124], share: 2}
@@ -91,32 +90,22 @@ def train(cluster: str | None, **options: Any) -> None:
 
 
 def _with_volumes(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields, with the volumes of a list where one is named.
+    """The fields, with the volumes of a list or of a run's corrections where one is named.
 
     Raises
     ------
     InputError
-        If the list is wrong, or options are given that its entries tell; if there is neither truth nor list.
+        See :func:`~mitoscale.cli.volume_options.with_volumes`; also if options are given that corrections tell.
     """
+    from mitoscale.cli.volume_options import TOLD, with_volumes
     from mitoscale.core.errors import InputError
-    from mitoscale.training.volume_list import is_volume_list, left_out, read_volume_list
 
-    without = fields.pop("without")
     if fields.pop("from_edits"):
-        own = [name for name in _TOLD if fields[name]]
+        own = [name for name in TOLD if fields.get(name)]
         if own:
             raise InputError(f"--from-edits takes the windows of a run as they are; leave {own[0].replace('_', '-')} out")
         fields = fields | {"volume": _edited(fields)}
-    if not is_volume_list(fields["volume"]):
-        if without:
-            raise InputError(f"--without {without[0]} leaves a volume of a list out, but {fields['volume']} is no .yaml file")
-        if fields["truth"] is None:
-            raise InputError(f"{fields['volume']} has no TRUTH beside it; give it, or a .yaml file that lists both")
-        return fields
-    told = [name for name in _TOLD if fields[name]]
-    if told:
-        raise InputError(f"{told[0].replace('_', '-')} is told for each volume by {fields['volume']}; leave it out here")
-    return fields | {"truth": "", "volumes": left_out(read_volume_list(fields["volume"]), without, fields["volume"])}
+    return with_volumes(fields)
 
 
 @contextmanager

@@ -50,6 +50,58 @@ def slices_beside(slices: Slices | None, reserved: Mapping[str, Slices], depth: 
     return (0, ranges[0][0]) if ranges[0][0] > 0 else (max(r[1] for r in ranges), depth)
 
 
+class ListedVolume(Settings):
+    """One of several volumes to train on, as the file that lists them tells it."""
+
+    image: str
+    """Absolute path of the volume."""
+    truth: str | None = None
+    """Absolute path of the truth, of the same shape; None: only its grey values are borrowed by crops of the others."""
+    reading: Reading = Reading()
+    """What is read of the volume where that is not clear, such as ``{channel: 1}``."""
+    truth_dtype: str | None = None
+    """Of a truth of raw bytes; None: the volume's."""
+    voxel_size: Spacing | None = None
+    """Voxel size (z, y, x) in nm; None: what the volume tells."""
+    truth_threshold: int | float | None = None
+    """The truth is a mask of grey values or probabilities: above this is mitochondrion. Whole numbers are int: the token tells."""
+    invert: bool = False
+    """Membranes are bright: swap dark and bright."""
+    slices: Slices | None = None
+    """Slices to learn from; None: those beside the reserved ones."""
+    tune: Slices | None = None
+    """Slices that choose the weights; never learnt from."""
+    test: Slices | None = None
+    """Slices that fine-tuning only scores, before and after; never learnt from."""
+    share: float = Field(1.0, gt=0)
+    """How often it is drawn from, relative to the other volumes."""
+    border: int = Field(0, ge=0)
+    """Pixels along the edges of each slice whose truth is not to be believed: neither mitochondrion nor background."""
+    unlabelled: int | None = Field(None, gt=0)
+    """Value of the truth that means "not annotated": neither mitochondrion nor background."""
+    normalised: bool = False
+    """The image is uint8 already normalised, as ``mitoscale suggest`` writes it: it is taken as it is."""
+    name: str = ""
+    """What it is called in scores."""
+
+    @model_validator(mode="after")
+    def _check(self) -> ListedVolume:
+        check_apart({"slices": self.slices, **self.reserved()})
+        if not self.truth:
+            for name in self.reserved():
+                told = "tuning" if name == "tune" else name
+                raise InputError(f"{self.image} has {told} slices, but no truth to score them by: leave {name} out, or give truth")
+        return self
+
+    def reserved(self) -> dict[str, Slices]:
+        """Slices that must not be learnt from, by what they are for."""
+        return {name: slices for name, slices in (("tune", self.tune), ("test", self.test)) if slices}
+
+    def learnt(self, depth: int) -> Slices:
+        """The slices to learn from, of a volume with ``depth`` slices."""
+        return slices_beside(self.slices, self.reserved(), depth)
+
+
 class LearnSettings(Settings):
     """What training and fine-tuning have in common."""
 
@@ -57,6 +109,8 @@ class LearnSettings(Settings):
     """Absolute path of the volume."""
     truth: str
     """Absolute path of the truth, of the same shape."""
+    volumes: tuple[ListedVolume, ...] = ()
+    """Volumes to train on; empty: the one of ``volume`` and ``truth``, which otherwise is the file that lists them."""
     reading: Reading = Reading()
     """What the user has decided of the volume."""
     truth_dtype: str | None = None
@@ -122,55 +176,9 @@ class LearnSettings(Settings):
         return json.dumps(content | {"volume and truth": data}, sort_keys=True)
 
 
-class ListedVolume(Settings):
-    """One of several volumes to train on, as the file that lists them tells it."""
-
-    image: str
-    """Absolute path of the volume."""
-    truth: str | None = None
-    """Absolute path of the truth, of the same shape; None: only its grey values are borrowed by crops of the others."""
-    reading: Reading = Reading()
-    """What is read of the volume where that is not clear, such as ``{channel: 1}``."""
-    truth_dtype: str | None = None
-    """See :class:`LearnSettings`."""
-    voxel_size: Spacing | None = None
-    """Voxel size (z, y, x) in nm; None: what the volume tells."""
-    truth_threshold: int | float | None = None
-    """See :class:`LearnSettings`."""
-    invert: bool = False
-    """Membranes are bright: swap dark and bright."""
-    slices: Slices | None = None
-    """Slices to learn from; None: those beside the tuning slices."""
-    tune: Slices | None = None
-    """Slices that choose the weights; never learnt from."""
-    share: float = Field(1.0, gt=0)
-    """How often it is drawn from, relative to the other volumes."""
-    border: int = Field(0, ge=0)
-    """Pixels along the edges of each slice whose truth is not to be believed: neither mitochondrion nor background."""
-    unlabelled: int | None = Field(None, gt=0)
-    """Value of the truth that means "not annotated": neither mitochondrion nor background."""
-    normalised: bool = False
-    """The image is uint8 already normalised, as ``mitoscale suggest`` writes it: it is taken as it is."""
-    name: str = ""
-    """What it is called in scores."""
-
-    @model_validator(mode="after")
-    def _check(self) -> ListedVolume:
-        check_apart({"slices": self.slices, "tune": self.tune})
-        if self.tune and not self.truth:
-            raise InputError(f"{self.image} has tuning slices, but no truth to score them by: leave tune out, or give truth")
-        return self
-
-    def learnt(self, depth: int) -> Slices:
-        """The slices to learn from, of a volume with ``depth`` slices."""
-        return slices_beside(self.slices, {"tune": self.tune} if self.tune else {}, depth)
-
-
 class TrainSettings(LearnSettings):
     """How a network is trained."""
 
-    volumes: tuple[ListedVolume, ...] = ()
-    """Volumes to train on; empty: the one of ``volume`` and ``truth``, which otherwise is the file that lists them."""
     varied: float = 0.0
     """Part of the crops that is changed as far as other tissues and microscopes differ, 0..1."""
     crop: int | None = None
@@ -238,6 +246,12 @@ class FinetuneSettings(LearnSettings):
     """Largest size of that folder in bytes."""
     accept_any: bool = False
     """Write the new weights even where they are no better."""
+
+    @model_validator(mode="after")
+    def _check_preset(self) -> FinetuneSettings:
+        if self.preset == "report" and self.volumes:
+            raise InputError("--preset report learns from one volume: name it and its truth instead of a list")
+        return self
 
     def reserved(self) -> dict[str, Slices]:
         """See :class:`LearnSettings`."""

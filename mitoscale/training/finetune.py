@@ -1,4 +1,4 @@
-"""Fine-tuning SAM on a lab's own annotated slices: windows, cached embeddings, decoder, and the verdict on held-out slices."""
+"""Fine-tuning SAM on a lab's own annotated slices: cached embeddings, decoder, and the verdict on held-out slices."""
 
 from __future__ import annotations
 
@@ -7,29 +7,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mitoscale.core.errors import InputError, NoGainError
+from mitoscale.core.errors import NoGainError
 from mitoscale.core.training_settings import FinetuneSettings
 from mitoscale.nets.checkpoint import WeightsCard, save_weights
 from mitoscale.nets.sam import Sam
 from mitoscale.training.checkpoint import Progress
-from mitoscale.training.embeddings import CacheSize, EmbeddingCache, embedding_shape, encoder_digest
+from mitoscale.training.finetune_windows import Windowed
 from mitoscale.training.loop import Schedule, Trained
-from mitoscale.training.patches import AugmentedCrops, PatchGrid
 from mitoscale.training.prefetch import spare_processes
-from mitoscale.training.prompted_scores import prompted_scores
+from mitoscale.training.prompted_scores import mean_scores, prompted_scores, score_of
 from mitoscale.training.sam_decoder import Decoder, DecoderTask, PromptRecipe
-from mitoscale.training.samples import Annotated, CropSampler
 from mitoscale.training.trained_weights import train_kept
-from mitoscale.training.window_set import WindowSet, embed, window_set
+from mitoscale.training.window_set import embed
 
 Scores = dict[str, dict[str, dict[str, float]]]
-"""``tune`` and ``test``, where there are such slices: the scores of the ``base`` and of the ``tuned`` weights."""
-
-REPORT_PATCH = 256
-"""Height and width of the second origin report's patches, in pixels of the volume."""
-
-_TUNING_WINDOWS = 128
-"""About so many windows of the tuning slices are scored after each epoch."""
+"""``tune`` and ``test``, each with a listed volume's name: the scores of the ``base`` and of the ``tuned`` weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,34 +63,6 @@ RECIPES = {
 """``report`` is the second origin report's: Adam at 1e-5 without weight decay, Dice plus cross-entropy, plain patches."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Windowed:
-    """The windows of a fine-tuning."""
-
-    versions: list[WindowSet]
-    """What is learnt from, version by version."""
-    tuning: WindowSet | None
-    """What chooses the weights."""
-    test: WindowSet | None
-    """What is only scored."""
-    patches: int
-    """Patches the slices were cut into."""
-    holding: int
-    """Of them, those with a mitochondrion."""
-    pixel_nm: float
-    """Pixel size."""
-
-    @property
-    def sets(self) -> list[WindowSet]:
-        """Windows to learn from, and those that are only scored."""
-        return [*self.versions, *(s for s in (self.tuning, self.test) if s is not None)]
-
-    def size(self, model: Sam) -> CacheSize:
-        """What their embeddings take."""
-        keys = [key for one in self.sets for key in one.keys]
-        return self.versions[0].cache.size(keys, embedding_shape(model))
-
-
 def chosen_recipe(settings: FinetuneSettings) -> Recipe:
     """The preset, with what the settings say otherwise."""
     recipe = RECIPES[settings.preset]
@@ -110,69 +74,6 @@ def chosen_recipe(settings: FinetuneSettings) -> Recipe:
         epochs=settings.epochs or recipe.epochs,
         learning_rate=settings.learning_rate or recipe.learning_rate,
         patience=recipe.patience if settings.patience is None else settings.patience or None,
-    )
-
-
-def cut_windows(
-    settings: FinetuneSettings,
-    model: Sam,
-    pixel_nm: float | None,
-    learnt: Annotated,
-    tuning: Annotated | None,
-    test: Annotated | None,
-) -> Windowed:
-    """Cut volumes into windows and name their embeddings; as many versions as the cache may hold.
-
-    Parameters
-    ----------
-    settings : FinetuneSettings
-        Preset, cache and seed.
-    model : Sam
-        Whose encoder will embed them, on its device.
-    pixel_nm : float or None
-        What its weights were trained at.
-    learnt, tuning, test : Annotated or None
-        Slices to learn from, to choose weights by, and to score only.
-
-    Raises
-    ------
-    InputError
-        If no window holds a profile that can be asked for, or one version alone is more than the cache may hold.
-    """
-    size = model.config.image_size
-    native = learnt.spacing[2]
-    pixel = settings.sam_pixel_nm or (native * REPORT_PATCH / size if settings.preset == "report" else pixel_nm or native)
-    cache = EmbeddingCache(Path(settings.cache), settings.cache_bytes)
-    encoder = encoder_digest(model)
-
-    def cut(volume: Annotated, every: int = 1, most: int | None = None) -> tuple[PatchGrid, WindowSet]:
-        grid = PatchGrid(volume, size=size, pixel_nm=(pixel, pixel), every=every)
-        if most is not None and len(grid) > most:
-            grid = PatchGrid(volume, size=size, pixel_nm=(pixel, pixel), every=-(-len(grid) // most))
-        found = window_set(grid, cache, encoder, size)
-        if not len(found):
-            raise InputError(
-                f"finetune: none of the {grid.total} patches holds a mitochondrion of at least 150 pixels at {pixel:g} nm: "
-                "choose other slices, or a smaller --sam-pixel"
-            )
-        return grid, found
-
-    grid, plain = cut(learnt, settings.every)
-    chosen = cut(tuning, most=_TUNING_WINDOWS)[1] if tuning is not None else None
-    tested = cut(test)[1] if test is not None else None
-    fixed = sum(len(one) for one in (chosen, tested) if one is not None)
-    each = cache.size(plain.keys[:1], embedding_shape(model)).window_bytes
-    room = settings.cache_bytes // each - fixed
-    versions = max(1, min(chosen_recipe(settings).versions, room // len(plain)))
-    sampler = CropSampler([learnt], size=size, pixel_nm=pixel, context_nm=(0.0,), object_share=0.95)
-    crops = [AugmentedCrops(sampler, count=len(plain), seed=settings.seed * 1000 + v) for v in range(1, versions)]
-    return Windowed(
-        versions=[plain, *(window_set(c, cache, encoder, size) for c in crops)],
-        tuning=chosen,
-        test=tested,
-        patches=grid.total,
-        holding=len(grid),
-        pixel_nm=pixel,
     )
 
 
@@ -239,13 +140,11 @@ def finetune_decoder(
         plain=recipe.plain,
         patience=recipe.patience,
     )
-    held = {"tune": windowed.tuning, "test": windowed.test}
-    scores: Scores = {n: {"base": prompted_scores(base, windows)} for n, windows in held.items() if windows is not None}
+    scores: Scores = {name: {"base": prompted_scores(base, windows)} for name, windows in windowed.held.items()}
 
     def save(trained: Trained, more: dict[str, object]) -> None:
-        for name, windows in held.items():
-            if windows is not None:
-                scores[name]["tuned"] = prompted_scores(trained.model, windows)
+        for name, windows in windowed.held.items():
+            scores[name]["tuned"] = prompted_scores(trained.model, windows)
         scored(scores)
         _check_better(settings, scores)
         tuned = copy.deepcopy(model).cpu()
@@ -272,9 +171,10 @@ def finetune_decoder(
 
 def _check_better(settings: FinetuneSettings, scores: Scores) -> None:
     """Raise unless the tuning slices say that the new weights are better."""
-    if settings.accept_any or "tune" not in scores:
+    tuning = [both for name, both in scores.items() if name.split()[0] == "tune"]
+    if settings.accept_any or not tuning:
         return
-    before, after = ((scores["tune"][which]["point_iou"] + scores["tune"][which]["box_iou"]) / 2 for which in ("base", "tuned"))
+    before, after = (score_of(mean_scores([both[which] for both in tuning])) for which in ("base", "tuned"))
     if after <= before:
         raise NoGainError(
             f"finetune: the tuned decoder is no better on the tuning slices (mean IoU {before:.4f} before, {after:.4f} after), "

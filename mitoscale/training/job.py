@@ -16,18 +16,19 @@ from mitoscale.core.training_settings import FinetuneSettings, LearnSettings, Tr
 from mitoscale.nets.checkpoint import load_sam, square_pixel
 from mitoscale.nets.device import device, device_name, set_threads
 from mitoscale.nets.named_weights import find_weights
+from mitoscale.nets.sam import Sam
 from mitoscale.nets.sam_pixel import checked_pixel
 from mitoscale.nets.unet import UNet
 from mitoscale.storage.exclusive import exclusively
-from mitoscale.training.annotated import AnnotatedVolume, read_annotated
 from mitoscale.training.checkpoint import Progress, steps_in
-from mitoscale.training.finetune import cut_windows, finetune_decoder
+from mitoscale.training.epochs import epoch_steps
+from mitoscale.training.finetune import chosen_recipe, finetune_decoder
+from mitoscale.training.finetune_windows import Windowed, cut_windows
 from mitoscale.training.prompted_scores import DEFINITION
 from mitoscale.training.recipe import plan_training
-from mitoscale.training.samples import Annotated
 from mitoscale.training.summary import summary
 from mitoscale.training.trained_weights import train_weights
-from mitoscale.training.volume_list import read_volumes
+from mitoscale.training.volume_list import read_volumes, volumes_of
 
 Report = Callable[[dict[str, Any]], None]
 """Called with what happened: ``what`` names it, the rest are plain numbers, texts and lists."""
@@ -106,29 +107,24 @@ def finetune_job(settings: FinetuneSettings, report: Report) -> dict[str, Any]:
 
 
 def _finetune(settings: FinetuneSettings, report: Report) -> dict[str, Any]:
-    pair, learnt, held = _parts(settings, ("tune", "test"), report)
-    checked_pixel(settings.sam_pixel_nm, pair.spacing)
+    set_threads(settings.threads)
+    volumes = read_volumes(settings)
+    for volume in volumes.learnt:
+        checked_pixel(settings.sam_pixel_nm, volume.spacing)
     model, card = load_sam(settings.sam)
     model.to(device())
-    pixel_nm = square_pixel(card, settings.sam)
-    windowed = cut_windows(settings, model, pixel_nm, learnt, held["tune"], held["test"])
-    size, side = windowed.size(model), model.config.image_size
-    for text in (
-        f"patches    {windowed.patches} of {side} x {side} at {windowed.pixel_nm:g} nm: {windowed.holding} with mitochondria, "
-        f"{windowed.patches - windowed.holding} empty ones dropped; {len(windowed.versions[0])} have a profile to ask for",
-        f"embeddings {size.windows} windows ({len(windowed.versions)} versions, and those held out) of "
-        f"{size.window_bytes / 1e3:.0f} kB take {size.total / 1e9:.3g} GB in {settings.cache}, at most "
-        f"{settings.cache_bytes / 1e9:.3g} GB; {size.present} are there already",
-    ):
+    recipe = chosen_recipe(settings)
+    windowed = cut_windows(settings, model, square_pixel(card, settings.sam), volumes, recipe.versions)
+    for text in [*volumes.notes, *_cutting(windowed, model.config.image_size), _caching(settings, windowed, model)]:
         report({"what": "note", "text": text})
-    record = _record(settings, pair) | {
+    record = volumes.record | {
         "base": {"weights": os.path.basename(settings.sam), "sha256": file_sha256(find_weights(settings.sam)), **card.training},
-        "patches": windowed.patches,
-        "patches_with_mitochondria": windowed.holding,
+        "patches": sum(volume.patches for volume in windowed.volumes),
+        "patches_with_mitochondria": sum(volume.holding for volume in windowed.volumes),
+        "software": software(),
     }
-    token = settings.token(pair.digest)
+    token = settings.token(volumes.digest)
     _tell_resumed(settings, token, report)
-    steps = -(-len(windowed.versions[0]) // (settings.batch or 8))
     trained = finetune_decoder(
         settings,
         model,
@@ -136,10 +132,34 @@ def _finetune(settings: FinetuneSettings, report: Report) -> dict[str, Any]:
         token,
         record,
         lambda done, total: report({"what": "embedded", "done": done, "total": total}),
-        _epochs(report, steps),
+        _epochs(report, epoch_steps(len(windowed.versions[0]), recipe.prompts.windows)),
         lambda scores: report({"what": "scores", "prompts": DEFINITION, "slices": _held(settings), "scores": scores}),
     )
     return _ended(trained.history)
+
+
+def _cutting(windowed: Windowed, side: int) -> list[str]:
+    """How the volumes were cut, a line each, for people."""
+    told = []
+    for volume in windowed.volumes:
+        name = f"{volume.name}: " if volume.name else ""
+        seen = f"; {volume.seen} in each epoch" if volume.name else ""
+        seen += "" if volume.asked else ": it only lends its grey values"
+        told.append(
+            f"patches    {name}{volume.patches} of {side} x {side} at {windowed.pixel_nm:g} nm: {volume.holding} with "
+            f"mitochondria, {volume.patches - volume.holding} empty ones dropped; {volume.asked} have a profile to ask for{seen}"
+        )
+    return told
+
+
+def _caching(settings: FinetuneSettings, windowed: Windowed, model: Sam) -> str:
+    """What the embeddings take, for people."""
+    size = windowed.size(model)
+    return (
+        f"embeddings {size.windows} windows ({len(windowed.versions)} versions, and those held out) of "
+        f"{size.window_bytes / 1e3:.0f} kB take {size.total / 1e9:.3g} GB in {settings.cache}, at most "
+        f"{settings.cache_bytes / 1e9:.3g} GB; {size.present} are there already"
+    )
 
 
 @contextmanager
@@ -167,45 +187,13 @@ def _tell_resumed(settings: LearnSettings, token: str, report: Report) -> None:
         report({"what": "note", "text": f"checkpoint goes on from step {steps} ({checkpoint})"})
 
 
-def _parts(
-    settings: FinetuneSettings, names: tuple[str, ...], report: Report
-) -> tuple[AnnotatedVolume, Annotated, dict[str, Annotated | None]]:
-    """The volume, the slices to learn from, and those held out."""
-    set_threads(settings.threads)
-    pair = read_annotated(
-        settings.volume,
-        settings.truth,
-        settings.voxel_size,
-        settings.truth_threshold,
-        invert=settings.invert,
-        reading=settings.reading,
-        truth_dtype=settings.truth_dtype,
-    )
-    held = {name: pair.part(slices, 1.0) if (slices := getattr(settings, name)) else None for name in names}
-    learnt = pair.part(settings.learnt(pair.depth), 1.0)
-    for note in pair.notes:
-        report({"what": "note", "text": f"note       {note}"})
-    report({"what": "note", "text": f"truth      {pair.truth_told}"})
-    return pair, learnt, held
-
-
-def _record(settings: FinetuneSettings, pair: AnnotatedVolume) -> dict[str, object]:
-    """Where weights come from, for their header."""
-    start, stop = settings.learnt(pair.depth)
-    held = {f"{name}_slices": slices for name, slices in _held(settings).items()}
+def _held(settings: FinetuneSettings) -> dict[str, str]:
+    """The slices that are not learnt from, by what they are for and the volume's name, as :class:`Windowed` names them."""
     return {
-        "data": Path(settings.volume).name,
-        "data_sha256": pair.digest,
-        "train_slices": f"{start}:{stop}",
-        "tuning_slices": held.pop("tune_slices", ""),
-        **held,
-        "software": software(),
+        f"{use} {volume.name}".strip(): f"{start}:{stop}"
+        for volume in volumes_of(settings)
+        for use, (start, stop) in volume.reserved().items()
     }
-
-
-def _held(settings: LearnSettings) -> dict[str, str]:
-    """The slices that are not learnt from, by the option's name."""
-    return {name: f"{start}:{stop}" for name, (start, stop) in settings.reserved().items()}
 
 
 def _epochs(report: Report, every: int) -> Callable[[Progress], None]:

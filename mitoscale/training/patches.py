@@ -94,6 +94,27 @@ class PatchGrid:
         return self.volume.labels[place[0]][np.ix_(rows, columns)]
 
 
+class JoinedWindows:
+    """The windows of several sequences, one sequence after the other.
+
+    Parameters
+    ----------
+    parts : sequence of Windows
+        The sequences.
+    """
+
+    def __init__(self, parts: Sequence[Windows]) -> None:
+        self.parts = parts
+        self.starts = np.cumsum([0, *map(len, parts)])
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def __getitem__(self, index: int) -> Window:
+        which = int(np.searchsorted(self.starts, index, side="right")) - 1
+        return self.parts[which][index - int(self.starts[which])]
+
+
 class AugmentedCrops:
     """Crops of annotated volumes, rotated, scaled and varied; those without a profile to ask for are drawn anew.
 

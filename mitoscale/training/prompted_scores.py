@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -57,6 +57,23 @@ def prompted_scores(model: nn.Module, windows: WindowSet, seed: int = 0) -> dict
         iou = np.concatenate(found)
         scores |= {f"{name}_iou": float(iou.mean()), f"{name}_dice": float((2 * iou / (1 + iou)).mean())}
     return scores | {"profiles": float(len(iou))}
+
+
+def score_of(scores: Mapping[str, float]) -> float:
+    """The one figure that chooses weights: the mean of point and box IoU."""
+    return (scores["point_iou"] + scores["box_iou"]) / 2
+
+
+def mean_scores(each: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The scores of several volumes as one: their mean, in which each volume counts alike; profiles are added up.
+
+    Parameters
+    ----------
+    each : sequence of mapping
+        From :func:`prompted_scores`, one a volume.
+    """
+    mean = {name: float(np.mean([one[name] for one in each])) for name in each[0]}
+    return mean | {"profiles": sum(one["profiles"] for one in each)}
 
 
 def _groups(windows: WindowSet, count: int = 8) -> Iterator[list[int]]:

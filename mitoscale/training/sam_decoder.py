@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,7 +17,7 @@ from mitoscale.nets.sam import BOX_START, Sam, decode
 from mitoscale.training.epochs import epoch_batch, epoch_steps
 from mitoscale.training.losses import mask_losses
 from mitoscale.training.prefetch import Prefetcher
-from mitoscale.training.prompted_scores import prompted_scores
+from mitoscale.training.prompted_scores import mean_scores, prompted_scores, score_of
 from mitoscale.training.prompted_targets import targets_of, true_ious
 from mitoscale.training.prompts import Prompted, corrections, simulate
 from mitoscale.training.window_set import WindowSet
@@ -69,7 +69,7 @@ class PromptedEmbeddings:
     Parameters
     ----------
     versions : list of WindowSet
-        Of equal length; each epoch takes the next one.
+        Each epoch takes the next one.
     recipe : PromptRecipe
         Prompts.
     seed : int
@@ -84,7 +84,8 @@ class PromptedEmbeddings:
     def __getitem__(self, name: tuple[int, int]) -> tuple[np.ndarray, Prompted]:
         epoch, number = name
         version = self.versions[epoch % len(self.versions)]
-        rng = np.random.default_rng([self.seed, epoch, number])
+        number %= len(version)  # a few of the crops that were drawn may have had nothing to ask for
+        rng = np.random.default_rng([self.seed, *name])
         found = simulate(version.profiles(number), self.recipe.prompts, rng, false_share=self.recipe.false_share)
         assert found is not None, "a window set holds only windows with a profile to ask for"
         return version.embeddings([number])[0].numpy(), found
@@ -116,9 +117,9 @@ class DecoderTask:
     model : Decoder
         What is trained, on its device.
     versions : list of WindowSet
-        Of equal length; each epoch goes once over one of them, in turn.
-    tuning : WindowSet or None
-        What to score on.
+        Each epoch goes once over one of them, in turn; an epoch is as long as the first.
+    tuning : mapping of WindowSet
+        What to score on, by the volume's name; may be empty.
     recipe : PromptRecipe
         Prompts.
     seed : int
@@ -131,7 +132,7 @@ class DecoderTask:
         self,
         model: Decoder,
         versions: list[WindowSet],
-        tuning: WindowSet | None,
+        tuning: Mapping[str, WindowSet],
         recipe: PromptRecipe,
         *,
         seed: int = 0,
@@ -200,11 +201,13 @@ class DecoderTask:
         return loss + functional.mse_loss(ious, true)
 
     def score(self, model: nn.Module) -> dict[str, float]:
-        """Mean of point and box IoU on the tuning windows, then what it is made of."""
-        if self.tuning is None:
+        """Mean of point and box IoU on the tuning windows, then what it is made of; with several volumes their mean, then each."""
+        if not self.tuning:
             return {}
-        scores = prompted_scores(model, self.tuning)
-        return {"score": (scores["point_iou"] + scores["box_iou"]) / 2, **scores}
+        each = {name: prompted_scores(model, windows) for name, windows in self.tuning.items()}
+        mean = mean_scores(list(each.values()))
+        apart = {f"score_{name}": score_of(scores) for name, scores in each.items()} if len(each) > 1 else {}
+        return {"score": score_of(mean), **mean, **apart}
 
 
 def _answers(ious: torch.Tensor, meaning: np.ndarray) -> torch.Tensor:

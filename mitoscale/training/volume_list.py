@@ -14,7 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from mitoscale.core.errors import InputError
-from mitoscale.core.training_settings import ListedVolume, TrainSettings
+from mitoscale.core.training_settings import LearnSettings, ListedVolume
 from mitoscale.training.annotated import read_annotated, read_grey
 from mitoscale.training.crop import UNLABELLED, Annotated
 
@@ -27,6 +27,8 @@ class TrainingVolumes:
     """What to learn from, and what only lends its grey values."""
     tuning: list[Annotated]
     """What chooses the weights."""
+    test: list[Annotated]
+    """What fine-tuning only scores."""
     notes: list[str]
     """What the truths were taken for, for people."""
     record: dict[str, Any]
@@ -114,12 +116,21 @@ def _found(name: str, path: str) -> str:
     return full if "://" in full else os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(path)), full))
 
 
-def read_volumes(settings: TrainSettings) -> TrainingVolumes:
+def volumes_of(settings: LearnSettings) -> tuple[ListedVolume, ...]:
+    """The volumes of a training: those listed, or the one that is named."""
+    if settings.volumes:
+        return settings.volumes
+    fields = ("truth", "reading", "truth_dtype", "voxel_size", "truth_threshold", "invert", "slices")
+    named = {name: getattr(settings, name) for name in fields} | settings.reserved()
+    return (ListedVolume(image=settings.volume, **named),)
+
+
+def read_volumes(settings: LearnSettings) -> TrainingVolumes:
     """Read the volumes of a training: those listed, or the one that is named.
 
     Parameters
     ----------
-    settings : TrainSettings
+    settings : LearnSettings
         What to train on.
 
     Raises
@@ -127,11 +138,10 @@ def read_volumes(settings: TrainSettings) -> TrainingVolumes:
     InputError
         If one cannot be read; see :func:`~mitoscale.training.annotated.read_annotated`.
     """
-    listed = settings.volumes or (_named(settings),)
     learnt: list[Annotated] = []
-    tuning: list[Annotated] = []
+    held: dict[str, list[Annotated]] = {"tune": [], "test": []}
     notes, records, digests = [], [], []
-    for volume in listed:
+    for volume in volumes_of(settings):
         if volume.truth is None:
             image, spacing = read_grey(
                 volume.image, volume.voxel_size, invert=volume.invert, normalised=volume.normalised, reading=volume.reading
@@ -153,8 +163,8 @@ def read_volumes(settings: TrainSettings) -> TrainingVolumes:
             truth_dtype=volume.truth_dtype,
         )
         start, stop = volume.learnt(pair.depth)
-        if volume.tune:
-            tuning.append(pair.part(volume.tune, 1.0, border=volume.border, name=volume.name))
+        for use, slices in volume.reserved().items():
+            held[use].append(pair.part(slices, 1.0, border=volume.border, name=volume.name))
         learnt.append(pair.part((start, stop), volume.share, border=volume.border, name=volume.name))
         notes += [f"note       {note}" for note in pair.notes]
         notes.append(f"truth      {volume.name}: {pair.truth_told}" if settings.volumes else f"truth      {pair.truth_told}")
@@ -166,20 +176,16 @@ def read_volumes(settings: TrainSettings) -> TrainingVolumes:
                 "train_slices": f"{start}:{stop}",
                 "tuning_slices": f"{volume.tune[0]}:{volume.tune[1]}" if volume.tune else "",
             }
+            | ({"test_slices": f"{volume.test[0]}:{volume.test[1]}"} if volume.test else {})
             | ({"share": volume.share, "border": volume.border} if settings.volumes else {})
         )
     if not any((volume.labels > 0).any() for volume in learnt):
         raise InputError(f"the truths of {settings.volume} hold no mitochondrion to learn from; annotate one at least")
     return TrainingVolumes(
         learnt=learnt,
-        tuning=tuning,
+        tuning=held["tune"],
+        test=held["test"],
         notes=notes,
         record={"volumes": records} if settings.volumes else records[0],
         digest=digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest(),
     )
-
-
-def _named(settings: TrainSettings) -> ListedVolume:
-    """The volume of the command line as an entry."""
-    fields = ("truth", "voxel_size", "truth_threshold", "invert", "slices", "tune")
-    return ListedVolume(image=settings.volume, **{name: getattr(settings, name) for name in fields})

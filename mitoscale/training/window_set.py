@@ -11,7 +11,7 @@ import torch
 
 from mitoscale.nets.sam import Sam
 from mitoscale.training.embeddings import EmbeddingCache, embedding_shape, fill, window_key
-from mitoscale.training.patches import Windows, can_be_asked
+from mitoscale.training.patches import JoinedWindows, Windows, can_be_asked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +71,48 @@ def window_set(windows: Windows, cache: EmbeddingCache, encoder: str, size: int)
     return WindowSet(cache=cache, windows=windows, numbers=numbers, keys=keys, packed=packed, size=size)
 
 
+def balanced(sets: Sequence[WindowSet], shares: Sequence[float]) -> WindowSet:
+    """Windows of several volumes as one set, as long as all of them, in which each volume has its share.
+
+    Where a volume has more windows than its share gives, they are taken evenly spread; where it has fewer, more than once.
+
+    Parameters
+    ----------
+    sets : sequence of WindowSet
+        One a volume, of a common cache; none is empty.
+    shares : sequence of float
+        Of each volume, relative to the others, above 0.
+    """
+    joined = JoinedWindows([one.windows for one in sets])
+    numbers, keys, packed = [], [], []
+    for one, count, start in zip(sets, shared_out(sum(map(len, sets)), shares), joined.starts, strict=False):
+        for i in (place * len(one) // count for place in range(count)):
+            numbers.append(int(start) + one.numbers[i])
+            keys.append(one.keys[i])
+            packed.append(one.packed[i])
+    return WindowSet(cache=sets[0].cache, windows=joined, numbers=numbers, keys=keys, packed=packed, size=sets[0].size)
+
+
+def shared_out(total: int, shares: Sequence[float]) -> list[int]:
+    """Whole numbers in proportion to shares that add up to ``total``.
+
+    Parameters
+    ----------
+    total : int
+        What is shared out.
+    shares : sequence of float
+        Not negative, not all 0.
+
+    Examples
+    --------
+    >>> shared_out(10, [5, 1.5, 1.5])
+    [6, 2, 2]
+    """
+    ends = np.rint(np.cumsum([0.0, *shares]) / sum(shares) * total).astype(int)
+    counts: list[int] = np.diff(ends).tolist()
+    return counts
+
+
 def embed(sets: Sequence[WindowSet], model: Sam, report: Callable[[int, int], None]) -> None:
     """Compute what is missing of several sets that share a cache.
 
@@ -90,8 +132,12 @@ def embed(sets: Sequence[WindowSet], model: Sam, report: Callable[[int, int], No
     StoppedError
         If the disk is full.
     """
-    keys = [key for one in sets for key in one.keys]
-    places = [(one, i) for one in sets for i in range(len(one))]
-    cache = sets[0].cache
+    places = {key: (one, i) for one in sets for i, key in enumerate(one.keys)}  # windows may come more than once
+    keys, cache = list(places), sets[0].cache
     cache.make_room(cache.size(keys, embedding_shape(model)), keys)
-    fill(cache, model, keys, lambda i: places[i][0].image(places[i][1]), report)
+
+    def image(number: int) -> np.ndarray:
+        one, i = places[keys[number]]
+        return one.image(i)
+
+    fill(cache, model, keys, image, report)

@@ -42,7 +42,7 @@ def windows(model: Sam, annotated: Annotated, tmp_path: Path) -> WindowSet:
 
 def test_the_encoders_do_not_move_by_a_bit(model: Sam, windows: WindowSet, tmp_path: Path, one_thread: None) -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    task = DecoderTask(Decoder(model), [windows], windows, RECIPE)
+    task = DecoderTask(Decoder(model), [windows], {"": windows}, RECIPE)
     tuned = train(task, Schedule(steps=4, score_every=2, learning_rate=1e-2), tmp_path / "c", lambda progress: None).model
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items()), "the model itself is left alone"
     moved = {name for name, value in tuned.state_dict().items() if not torch.equal(value, before[name])}
@@ -55,7 +55,7 @@ def test_resumed_is_bitwise_the_same_as_uninterrupted(model: Sam, windows: Windo
     plan = Schedule(steps=6, score_every=3, learning_rate=1e-2)
 
     def task() -> DecoderTask:
-        return DecoderTask(Decoder(model), [windows], None, RECIPE, seed=3)
+        return DecoderTask(Decoder(model), [windows], {}, RECIPE, seed=3)
 
     def kill(progress: object) -> None:
         raise KeyboardInterrupt
@@ -68,7 +68,7 @@ def test_resumed_is_bitwise_the_same_as_uninterrupted(model: Sam, windows: Windo
 
 
 def test_an_epoch_sees_every_window_once(model: Sam, windows: WindowSet) -> None:
-    task = DecoderTask(Decoder(model), [windows, windows], None, RECIPE)
+    task = DecoderTask(Decoder(model), [windows, windows], {}, RECIPE)
     seen: list[int] = []
     for step in range(task.epoch_steps):
         seen += [number for _, number in task.samples.names(step)]
@@ -79,7 +79,7 @@ def test_an_epoch_sees_every_window_once(model: Sam, windows: WindowSet) -> None
 def test_false_prompts_teach_the_score_alone(model: Sam, windows: WindowSet) -> None:
     prompted = simulate(windows.profiles(0), 3, np.random.default_rng(0), false_share=1.0)
     assert prompted is not None and not prompted.masks.any()
-    task = DecoderTask(Decoder(model), [windows], None, replace(RECIPE, corrections=0))
+    task = DecoderTask(Decoder(model), [windows], {}, replace(RECIPE, corrections=0))
     task.loss_of(windows.embeddings([0]), [prompted], np.random.default_rng(0)).backward()
     gradients = {name: p.grad for name, p in task.model.named_parameters() if p.requires_grad}
     assert all(g is None or not g.any() for n, g in gradients.items() if "hypernetworks" in n or "upscaling" in n)
@@ -169,7 +169,7 @@ def test_what_is_not_annotated_counts_in_no_score_and_teaches_nothing(
 
     prompted = simulate(sparse.profiles(0), 3, np.random.default_rng(0))
     assert prompted is not None and not prompted.known.all()
-    task = DecoderTask(Decoder(model), [sparse], None, RECIPE)
+    task = DecoderTask(Decoder(model), [sparse], {}, RECIPE)
     asked: list[torch.Tensor] = []
 
     def note(_: nn.Module, __: object, output: tuple[torch.Tensor, torch.Tensor]) -> None:

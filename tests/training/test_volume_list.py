@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mitoscale.core.errors import InputError
+from mitoscale.core.source_choices import Reading
 from mitoscale.core.training_settings import TrainSettings
 from mitoscale.nets.checkpoint import load_unet
 from mitoscale.nets.unet import PRESETS, UNetConfig
@@ -16,7 +17,7 @@ from mitoscale.storage.tiff_writing import write_tiff
 from mitoscale.training.crop import UNLABELLED
 from mitoscale.training.job import train_job
 from mitoscale.training.samples import Annotated
-from mitoscale.training.volume_list import left_out, read_volume_list, read_volumes
+from mitoscale.training.volume_list import left_out, read_volume_list, read_volumes, volumes_of
 
 LIST = """
 - {name: home, image: stack.tif, truth: $MITOSCALE_TEST_TRUTH, slices: [0, 20], tune: [22, 26], share: 3}
@@ -51,6 +52,12 @@ def test_each_volume_is_read_as_the_list_says(listed: Path, annotated: Annotated
     assert (away.labels != UNLABELLED).sum() == inner.size
     assert (lender.labels == UNLABELLED).all() and lender.image.shape == annotated.image.shape
     assert [(t.name, len(t.image)) for t in volumes.tuning] == [("home", 4), ("away", 4)]
+
+
+def test_a_single_volume_is_read_as_the_options_say() -> None:
+    wanted = {"reading": Reading(channel=1), "truth_threshold": 127, "invert": True, "slices": (0, 4), "tune": (5, 6)}
+    (named,) = volumes_of(TrainSettings(volume="v.tif", truth="t.tif", out="w.safetensors", **wanted))  # type: ignore[arg-type]
+    assert {name: getattr(named, name) for name in wanted} == wanted and (named.image, named.truth) == ("v.tif", "t.tif")
 
 
 def test_a_unet_learns_from_all_of_them(listed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
