@@ -11,6 +11,9 @@ import numpy as np
 
 from mitoscale.core.geometry import Triple
 
+_STRIP = 2**18
+"""Voxels that are worked on at once: what fits into the cache."""
+
 
 def _members(array: np.ndarray, factor: Triple) -> list[tuple[np.ndarray, tuple[slice, ...]]]:
     """For each place within a coarse voxel: the fine voxels at that place, and the coarse voxels that have one."""
@@ -61,34 +64,44 @@ def mean_downsample(image: np.ndarray, factor: Triple) -> np.ndarray:
 
 
 def _integer_means(image: np.ndarray, factor: Triple, shape: Triple) -> np.ndarray:
-    """Rounded means of small unsigned integers, a coarse slice at a time and an axis after the other: what fits into the cache."""
-    kind = np.uint16 if image.dtype.itemsize == 1 else np.uint32
+    """Rounded means of small unsigned integers, some rows of a coarse slice at a time: what fits into the cache."""
+    kind = np.dtype(np.uint16 if image.dtype.itemsize == 1 else np.uint32)
     bits = sum(f == 2 for f in factor)
-    half = kind((1 << bits) >> 1)
+    rows = max(2, _STRIP // max(1, image.shape[2]) // 2 * 2)
     coarse = np.empty(shape, image.dtype)
     for z, plane in enumerate(coarse):
         members = image[z * factor[0] : (z + 1) * factor[0]]
-        total = members[0].astype(kind)
-        if factor[0] == 2:
-            total += members[-1]  # at an odd border the last one counts twice
-        for axis in (0, 1):
-            if factor[axis + 1] == 2:
-                total = _pair_sums(total, axis)
-        total += half
-        total >>= kind(bits)
-        plane[...] = total
+        for first in range(0, image.shape[1], rows):
+            total = _row_sums(members[0, first : first + rows], factor[2], kind)
+            if factor[0] == 2:
+                total += _row_sums(members[-1, first : first + rows], factor[2], kind)  # at an odd border the last one counts twice
+            if factor[1] == 2:
+                total = _pair_sums(total)
+            total += (1 << bits) >> 1
+            total >>= bits
+            begin = first // factor[1]
+            plane[begin : begin + len(total)] = total
     return coarse
 
 
-def _pair_sums(values: np.ndarray, axis: int) -> np.ndarray:
-    """Sums of neighbours along an axis; the last of an odd number is counted twice."""
-    first, second = ((slice(None),) * axis + (slice(i, None, 2),) for i in (0, 1))
-    sums, others = values[first].copy(), values[second]
-    there = (slice(None),) * axis + (slice(0, others.shape[axis]),)
-    sums[there] += others
-    if others.shape[axis] < sums.shape[axis]:
-        last = (slice(None),) * axis + (slice(-1, None),)
-        sums[last] *= 2
+def _row_sums(rows: np.ndarray, factor: int, kind: np.dtype) -> np.ndarray:
+    """Sums of neighbours along x, of a dtype twice as wide; the last of an odd number is counted twice."""
+    if factor == 1:
+        return rows.astype(kind)
+    if rows.shape[1] % 2:
+        rows = np.pad(rows, ((0, 0), (0, 1)), mode="edge")
+    pairs: np.ndarray = np.ascontiguousarray(rows).view(kind)  # two neighbours as the halves of one number
+    bits = 8 * rows.dtype.itemsize
+    sums: np.ndarray = pairs & ((1 << bits) - 1)
+    sums += pairs >> bits
+    return sums
+
+
+def _pair_sums(values: np.ndarray) -> np.ndarray:
+    """Sums of neighbouring rows; the last of an odd number is counted twice."""
+    if len(values) % 2:
+        values = np.concatenate([values, values[-1:]])
+    sums: np.ndarray = values[0::2] + values[1::2]
     return sums
 
 

@@ -140,7 +140,7 @@ def _read_rows(page: Page, rows: slice, columns: slice) -> np.ndarray:
                 width = page.shape[1]
                 file.seek(page.offsets[0] + rows.start * width * dtype.itemsize)
                 data = np.fromfile(file, dtype, (rows.stop - rows.start) * width)
-                return data.reshape(-1, width)[:, columns].astype(page.dtype)
+                return data.reshape(-1, width)[:, columns].astype(page.dtype, copy=False)
             return _decode_rows(file, page, rows, columns)
     except Exception as error:  # decoders of a dozen codecs raise nearly anything on damaged bytes
         raise BlockError(f"cannot decode {path}: {type(error).__name__}: {error}") from error

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from mitoscale.ops import downsample
 from mitoscale.ops.downsample import mean_downsample, mode_downsample
 
 SHAPES = st.tuples(*[st.integers(1, 6)] * 3)
@@ -35,6 +36,25 @@ def test_mean_of_the_voxels_that_exist(dtype: str, shape: tuple[int, int, int], 
         mean = values.astype(np.float64).mean()
         expected = mean if dtype == "float32" else np.floor(mean + 0.5)
         assert coarse[place] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "bool"])
+@pytest.mark.parametrize("factor", [(2, 2, 2), (1, 2, 2), (2, 1, 2), (1, 1, 2), (2, 2, 1)])
+def test_the_mean_does_not_depend_on_how_many_voxels_are_worked_on_at_once(
+    dtype: str, factor: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = np.random.default_rng(5).integers(0, np.iinfo("uint16").max, (5, 31, 46)).astype(dtype)
+    for image in (whole, whole[:, :, 1:40], whole[:, 1:30], whole[:1, :2, :1], whole.transpose(0, 2, 1)):
+        sums, counts = np.zeros((2, *mean_downsample(image, factor).shape))
+        for place, value in np.ndenumerate(image.astype(float)):
+            coarse = tuple(i // f for i, f in zip(place, factor, strict=True))
+            sums[coarse] += value
+            counts[coarse] += 1
+        for voxels in (1, 100, 2**18):
+            monkeypatch.setattr(downsample, "_STRIP", voxels)
+            found = mean_downsample(image, factor)
+            assert found.dtype == image.dtype
+            np.testing.assert_array_equal(found, np.floor(sums / counts + 0.5).astype(dtype))
 
 
 @given(arrays.arrays(np.uint32, SHAPES, elements=st.integers(0, 3)), FACTORS)

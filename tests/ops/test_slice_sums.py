@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mitoscale.ops import slice_sums as strips
 from mitoscale.ops.padding_detection import CELL, flat_runs
 from mitoscale.ops.slice_sums import slice_sums
 
@@ -29,6 +30,24 @@ def test_sums_are_exact(dtype: str, shape: tuple[int, int, int]) -> None:
         ]
         assert sums["tissue"][z] == len(cells) and sums["sum"][z] == sum(cells)
         assert sums["squares"][z] == sum(c * c for c in cells)
+
+
+@pytest.mark.parametrize("pixels", [1, 200, 1500])
+def test_slices_are_summed_up_strip_by_strip(pixels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few pixels are worked on at once, and whether slices lie in one piece."""
+    rng = np.random.default_rng(4)
+    wide = rng.integers(0, 256, (3, 77, 90), dtype=np.uint8)
+    wide[:, ::2], wide[:, 1::2] = wide[:, ::2] // 128 * 255, 255 - wide[:, :-1:2] // 128 * 255
+    wide[1, 16:32, :40] = 9  # cells that do not count
+    for image in (wide, wide[:, :, 3:62], wide[:, 5:, :7], wide[:, :, :1], wide[:, :0]):
+        runs = flat_runs(image)
+        expected = slice_sums(image.astype(np.uint16), runs, 3)  # other ways to the same sums
+        with monkeypatch.context() as small:
+            small.setattr(strips, "_STRIP", pixels)
+            found = slice_sums(image, runs, 3)
+        assert {name: values.tolist() for name, values in found.items() if name != "digest"} == {
+            name: values.tolist() for name, values in expected.items() if name != "digest"
+        }
 
 
 def test_equal_slices_have_one_digest_and_others_have_others() -> None:
