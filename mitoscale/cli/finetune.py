@@ -8,7 +8,7 @@ import click
 
 from mitoscale.cli.options import Amount, SliceRange, learning_options
 from mitoscale.cli.source_options import reading_options
-from mitoscale.cli.volume_options import without_option
+from mitoscale.cli.volume_options import variety_options, without_option
 
 
 @click.command()
@@ -18,10 +18,11 @@ from mitoscale.cli.volume_options import without_option
 @reading_options
 @learning_options
 @without_option
+@variety_options(phantoms=0)
 @click.option("--test", type=SliceRange(), help="Slices that are only scored, before and after.")
 @click.option("--sam-pixel", "sam_pixel_nm", type=Amount(0, min_open=True), metavar="NM", help="Pixel size SAM works at.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Times all windows are seen.")
-@click.option("--every", type=click.IntRange(min=1), default=1, show_default=True, help="Learn from only each so many slices.")
+@click.option("--every", type=click.IntRange(min=1), help="Learn from only each so many slices (default: from each).")
 @click.option("--prompts", type=click.IntRange(min=1), help="Prompts a window.")
 @click.option("--versions", type=click.IntRange(min=1), help="Versions of each window, the plain one and augmented ones.")
 @click.option("--cache", metavar="FOLDER", help="Where embeddings are kept (default: ~/.cache/mitoscale/embeddings).")
@@ -44,6 +45,8 @@ def finetune(cluster: str | None, cache: str | None, cache_size: float, **option
 
     The list is the one that train takes (see mitoscale train --help). Each volume is brought to the pixel size SAM works at, and
     has its share of the windows of an epoch, however large it is; an entry's tune and test slices are scored volume by volume.
+    What --without leaves out is scored, too: its tune slices, else what the list names of it. --varied, --phantoms and --scenes
+    are for the augmented versions of the windows (--versions).
     """
     import os
 
@@ -58,6 +61,6 @@ def finetune(cluster: str | None, cache: str | None, cache_size: float, **option
     options["sam"] = str(find_weights(options["sam"]))
     folder = os.path.abspath(os.path.expanduser(cache)) if cache else str(cache_folder() / "embeddings")
     check_writable(folder)
-    settings = FinetuneSettings(**with_volumes(settings_of(options)), cache=folder, cache_bytes=int(cache_size * 1e9))
+    settings = FinetuneSettings(**with_volumes(settings_of(options), scored=True), cache=folder, cache_bytes=int(cache_size * 1e9))
     result = run_on_cluster(finetune_job, settings, "finetune", cluster)
     click.echo(f"weights    {settings.out}, {result['seconds'] / 60:.1f} min of training")

@@ -10,7 +10,7 @@ import click
 
 from mitoscale.cli.options import Amount, learning_options
 from mitoscale.cli.source_options import reading_options
-from mitoscale.cli.volume_options import without_option
+from mitoscale.cli.volume_options import variety_options, without_option
 
 _EDIT_WINDOW = 512
 """Height and width in voxels of what is cut out around a correction."""
@@ -22,23 +22,7 @@ _EDIT_WINDOW = 512
 @reading_options
 @learning_options
 @click.option("--model", type=click.Choice(["unet", "sam"]), default="unet", show_default=True, help="What to train.")
-@click.option("--phantoms", type=click.IntRange(min=0), default=6, show_default=True, help="Phantoms to mix in.")
-@click.option("--phantom-share", type=Amount(0, 0.9), default=0.35, show_default=True, help="Their part of the crops.")
-@click.option(
-    "--scenes",
-    type=click.IntRange(min=0, max=1000),
-    default=0,
-    show_default=True,
-    help="Drawn scenes to mix in: neuropil, muscle and cell bodies, each another look and microscope.",
-)
-@click.option("--scene-share", type=Amount(0.01, 0.9), default=0.35, show_default=True, help="Their part of the crops.")
-@click.option(
-    "--varied",
-    type=Amount(0, 1),
-    default=0.0,
-    show_default=True,
-    help="Part of the crops changed as far as other tissues and microscopes differ.",
-)
+@variety_options(phantoms=6)
 @click.option("--crop", type=click.IntRange(min=64), help="Height and width of a U-Net's crops in its pixels (default: 512).")
 @click.option("--from-edits", is_flag=True, help="VOLUME is a run: learn from what was corrected in it; see below.")
 @without_option
@@ -60,8 +44,8 @@ def train(cluster: str | None, **options: Any) -> None:
     A list has an entry for each volume: image, truth (without it, only its grey values are borrowed), and where they are wanted
     voxel_size, truth_threshold, invert, slices, tune, share (how often it is drawn from), border (pixels along the edges of each
     slice that are not annotated), unlabelled (the truth's value for what is not annotated), normalised (grey values are taken as
-    they are), test (slices that only finetune scores) and name. Paths are relative to the file. mitoscale suggest writes such
-    a list.
+    they are), test (slices that only finetune scores), every (of the slices finetune takes each so many) and name. Paths are
+    relative to the file. mitoscale suggest writes such a list.
 
     \b
       - {image: a.tif, truth: a_truth.tif, voxel_size: [5, 5, 5], slices: [0, 104], tune: [108, 124], share: 2}

@@ -73,6 +73,8 @@ class ListedVolume(Settings):
     """Slices that choose the weights; never learnt from."""
     test: Slices | None = None
     """Slices that fine-tuning only scores, before and after; never learnt from."""
+    every: int = Field(1, gt=0)
+    """Of the slices to learn from, fine-tuning takes only each so many: thin neighbouring slices are nearly the same picture."""
     share: float = Field(1.0, gt=0)
     """How often it is drawn from, relative to the other volumes."""
     border: int = Field(0, ge=0)
@@ -135,6 +137,16 @@ class LearnSettings(Settings):
     """None: the preset's."""
     patience: int | None = None
     """Stop after so many scores without a better one; 0: never; None: the preset's."""
+    varied: float = 0.0
+    """Part of the crops that is changed as far as other tissues and microscopes differ, 0..1."""
+    phantoms: int = 0
+    """Phantoms mixed in."""
+    phantom_share: float = 0.35
+    """Their part of the crops."""
+    scenes: int = Field(0, ge=0, le=1000)
+    """Drawn scenes of other tissues mixed in."""
+    scene_share: float = Field(0.35, gt=0, le=0.9)
+    """Their part of the crops."""
     seed: int = 0
     """Seed of all randomness."""
     threads: int | None = None
@@ -145,6 +157,11 @@ class LearnSettings(Settings):
         if not self.out.endswith(".safetensors"):
             raise InputError(f"--out {self.out} must end in .safetensors")
         check_apart({"slices": self.slices, **self.reserved()})
+        if self.scenes and self.phantoms and self.scene_share + self.phantom_share > 0.95:
+            raise InputError(
+                f"--scene-share {self.scene_share:g} and --phantom-share {self.phantom_share:g} leave too little for real volumes: "
+                "their sum must be at most 0.95"
+            )
         return self
 
     def reserved(self) -> dict[str, Slices]:
@@ -171,7 +188,7 @@ class LearnSettings(Settings):
         """
         ignored: dict[str, Any] = dict.fromkeys(
             ("volume", "truth", "reading", "truth_dtype", "out", "threads", "cache", "cache_bytes", "accept_any"), True
-        ) | {"volumes": {"__all__": {"image", "truth", "reading", "truth_dtype"}}}
+        ) | {one: {"__all__": {"image", "truth", "reading", "truth_dtype"}} for one in ("volumes", "unseen")}
         content = self.model_dump(mode="json", exclude=ignored)
         return json.dumps(content | {"volume and truth": data}, sort_keys=True)
 
@@ -179,21 +196,13 @@ class LearnSettings(Settings):
 class TrainSettings(LearnSettings):
     """How a network is trained."""
 
-    varied: float = 0.0
-    """Part of the crops that is changed as far as other tissues and microscopes differ, 0..1."""
     crop: int | None = None
     """Height and width of a U-Net's crops in its pixels; None: the preset's."""
 
     model: Literal["unet", "sam"] = "unet"
     """A U-Net, or a small SAM from scratch."""
     phantoms: int = 6
-    """Phantoms mixed in."""
-    phantom_share: float = 0.35
-    """Their part of the crops."""
-    scenes: int = Field(0, ge=0, le=1000)
-    """Drawn scenes of other tissues mixed in."""
-    scene_share: float = Field(0.35, gt=0, le=0.9)
-    """Their part of the crops."""
+    """See :class:`LearnSettings`."""
     init: str | None = None
     """Weights to start from."""
     mistakes: bool = True
@@ -213,11 +222,6 @@ class TrainSettings(LearnSettings):
             raise InputError(f"--crop {self.crop} is for the default U-Net alone, and must be a multiple of 32, at least 64")
         if self.scenes and self.preset == "report":
             raise InputError(f"--scenes {self.scenes} is for the default preset: --preset report learns from one volume")
-        if self.scenes and self.phantoms and self.scene_share + self.phantom_share > 0.95:
-            raise InputError(
-                f"--scene-share {self.scene_share:g} and --phantom-share {self.phantom_share:g} leave too little for real volumes: "
-                "their sum must be at most 0.95"
-            )
         if self.keep_init and self.init is None:
             raise InputError(f"--keep-init {self.keep_init:g} keeps a part of the weights of --init, which is missing: give it too")
         return self
@@ -226,6 +230,8 @@ class TrainSettings(LearnSettings):
 class FinetuneSettings(LearnSettings):
     """How SAM's mask decoder is fine-tuned."""
 
+    unseen: tuple[ListedVolume, ...] = ()
+    """Volumes of the list that are left out: never learnt from, but scored before and after."""
     sam: str
     """Weights to start from, by name or path."""
     sam_pixel_nm: float | None = None
@@ -236,8 +242,8 @@ class FinetuneSettings(LearnSettings):
     """Times all windows are seen; None: the preset's."""
     prompts: int | None = None
     """Prompts a window; None: the preset's."""
-    every: int = 1
-    """Of the slices to learn from only each so many: thin neighbouring slices are nearly the same picture."""
+    every: int | None = None
+    """Of the slices to learn from only each so many; None: each."""
     versions: int | None = None
     """Versions of each window that are kept, the plain one and augmented ones; None: the preset's."""
     cache: str
@@ -251,7 +257,17 @@ class FinetuneSettings(LearnSettings):
     def _check_preset(self) -> FinetuneSettings:
         if self.preset == "report" and self.volumes:
             raise InputError("--preset report learns from one volume: name it and its truth instead of a list")
+        changing = self.changing
+        if changing and (self.preset == "report" or self.versions == 1):
+            only = "--preset report learns" if self.preset == "report" else "--versions 1 learns"
+            raise InputError(f"{changing} is for the augmented versions of the windows, but {only} from the plain ones alone")
         return self
+
+    @property
+    def changing(self) -> str:
+        """The first option that only augmented windows heed; empty: none."""
+        given = {"--varied": self.varied, "--phantoms": self.phantoms, "--scenes": self.scenes}
+        return next((f"{name} {value:g}" for name, value in given.items() if value), "")
 
     def reserved(self) -> dict[str, Slices]:
         """See :class:`LearnSettings`."""

@@ -27,9 +27,9 @@ from mitoscale.training.adapt_verdict import better, doubts
 from mitoscale.training.adapt_windows import Window
 from mitoscale.training.batch_norm import estimated_anew
 from mitoscale.training.checkpoint import Progress
+from mitoscale.training.drawn import training_phantoms
 from mitoscale.training.loop import LossError, Schedule, train
 from mitoscale.training.prefetch import spare_processes
-from mitoscale.training.recipe import training_phantoms
 from mitoscale.training.samples import Annotated
 from mitoscale.training.trained_weights import memory_told
 from mitoscale.training.unet import UNetTask

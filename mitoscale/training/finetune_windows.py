@@ -8,11 +8,12 @@ from pathlib import Path
 from mitoscale.core.errors import InputError
 from mitoscale.core.training_settings import FinetuneSettings
 from mitoscale.nets.sam import Sam
+from mitoscale.training.drawn import with_drawn
 from mitoscale.training.embeddings import CacheSize, EmbeddingCache, embedding_shape, encoder_digest
 from mitoscale.training.patches import AugmentedCrops, PatchGrid
 from mitoscale.training.prompts import LEAST_AREA
 from mitoscale.training.samples import Annotated, CropSampler
-from mitoscale.training.volume_list import TrainingVolumes
+from mitoscale.training.volume_list import TrainingVolumes, volumes_of
 from mitoscale.training.window_set import WindowSet, balanced, shared_out, window_set
 
 REPORT_PATCH = 256
@@ -23,6 +24,9 @@ _TUNING_WINDOWS = 128
 
 _FEWEST_TUNING_WINDOWS = 16
 """Of one volume, however many there are."""
+
+_OBJECT_SHARE = 0.95
+"""Part of the augmented crops that is centred near a mitochondrion."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +55,8 @@ class Windowed:
     """What chooses the weights, by the volume's name."""
     test: dict[str, WindowSet]
     """What is only scored, by the volume's name."""
+    unseen: dict[str, WindowSet]
+    """Volumes that are left out and only scored, by name; those with something to ask for."""
     volumes: list[CutVolume]
     """What is learnt from, volume by volume."""
     pixel_nm: float
@@ -59,7 +65,7 @@ class Windowed:
     @property
     def held(self) -> dict[str, WindowSet]:
         """What is never learnt from, by what it is for and the volume's name."""
-        uses = {"tune": self.tuning, "test": self.test}
+        uses = {"tune": self.tuning, "test": self.test, "unseen": self.unseen}
         return {f"{use} {name}".strip(): windows for use, sets in uses.items() for name, windows in sets.items()}
 
     @property
@@ -108,15 +114,18 @@ def cut_windows(
             grid = PatchGrid(volume, size=size, pixel_nm=(pixel, pixel), every=-(-len(grid) // most))
         return grid, window_set(grid, cache, encoder, size)
 
-    def held(volumes: list[Annotated], most: int | None = None) -> dict[str, WindowSet]:
+    def held(volumes: list[Annotated], most: int | None = None, *, needed: bool = True) -> dict[str, WindowSet]:
         found = {}
         for volume in volumes:
-            grid, found[volume.name] = cut(volume, most=most)
-            if not len(found[volume.name]):
+            grid, windows = cut(volume, most=most)
+            if len(windows):
+                found[volume.name] = windows
+            elif needed:
                 raise _nothing_to_ask(grid.total, pixel, volume.name)
         return found
 
-    each = [(volume, *cut(volume, settings.every)) for volume in volumes.learnt if volume.share]
+    every = {volume.name: volume.every for volume in volumes_of(settings)}
+    each = [(volume, *cut(volume, every[volume.name])) for volume in volumes.learnt if volume.share]
     asked = [(volume, found) for volume, _, found in each if len(found)]
     if not asked:
         raise _nothing_to_ask(sum(grid.total for _, grid, _ in each), pixel)
@@ -124,20 +133,26 @@ def cut_windows(
     plain = balanced([found for _, found in asked], shares)
     seen = dict(zip((volume.name for volume, _ in asked), shared_out(len(plain), shares), strict=True))
     tuning = held(volumes.tuning, max(_FEWEST_TUNING_WINDOWS, _TUNING_WINDOWS // max(1, len(volumes.tuning))))
-    test = held(volumes.test)
+    test, unseen = held(volumes.test), held(volumes.unseen, _TUNING_WINDOWS, needed=False)
 
-    taken = {key for one in (plain, *tuning.values(), *test.values()) for key in one.keys}
-    room = settings.cache_bytes // cache.size(plain.keys[:1], embedding_shape(model)).window_bytes - len(taken)
-    more = max(0, min(versions - 1, room // len(plain)))
+    taken = {key for one in (plain, *tuning.values(), *test.values(), *unseen.values()) for key in one.keys}
+    window = cache.size(plain.keys[:1], embedding_shape(model)).window_bytes
+    more = max(0, min(versions - 1, (settings.cache_bytes // window - len(taken)) // len(plain)))
+    if settings.changing and not more:
+        raise InputError(
+            f"{settings.changing} is for augmented windows, whose embeddings the cache has no room for: with them they take "
+            f"{(len(taken) + len(plain)) * window / 1e9:.3g} GB, the cache's limit is {settings.cache_bytes / 1e9:.3g} GB: raise "
+            "--cache-size, or train on fewer slices"
+        )
     # A volume with nothing to ask for only lends its grey values.
     lending = [volume if volume.name in seen else replace(volume, share=0.0) for volume in volumes.learnt]
-    sampler = CropSampler(lending, size=size, pixel_nm=pixel, context_nm=(0.0,), object_share=0.95)
-    crops = [AugmentedCrops(sampler, count=len(plain), seed=settings.seed * 1000 + v) for v in range(1, more + 1)]
+    crops = _augmented(settings, lending, size, pixel, [len(plain)] * more)
     augmented = [window_set(one, cache, encoder, size) for one in crops]
     return Windowed(
         versions=[plain, *(one for one in augmented if len(one))],
         tuning=tuning,
         test=test,
+        unseen=unseen,
         volumes=[
             CutVolume(name=v.name, patches=grid.total, holding=len(grid), asked=len(found), seen=seen.get(v.name, 0))
             for v, grid, found in each
@@ -168,6 +183,23 @@ def _pixel(settings: FinetuneSettings, pixel_nm: float | None, learnt: list[Anno
             f"of {told} nm: say at which SAM is to work, such as --sam-pixel {min(x for _, x in sizes):g}"
         )
     return sizes[0][1]
+
+
+def _augmented(
+    settings: FinetuneSettings, learnt: list[Annotated], size: int, pixel: float, counts: list[int]
+) -> list[AugmentedCrops]:
+    """So many crops for each further version, of the volumes and of what is drawn."""
+    if not counts:
+        return []
+    sampler = CropSampler(
+        with_drawn(settings, learnt),
+        size=size,
+        pixel_nm=pixel,
+        context_nm=(0.0,),
+        object_share=_OBJECT_SHARE,
+        varied=settings.varied,
+    )
+    return [AugmentedCrops(sampler, count=n, seed=settings.seed * 1000 + v) for v, n in enumerate(counts, start=1)]
 
 
 def _nothing_to_ask(patches: int, pixel: float, name: str = "") -> InputError:

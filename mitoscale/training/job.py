@@ -70,14 +70,7 @@ def _train(settings: TrainSettings, report: Report) -> dict[str, Any]:
     report({"what": "note", "text": f"device     {device_name()}; batch {plan.batch}, up to {plan.schedule.steps} steps"})
     token = settings.token(volumes.digest)
     _tell_resumed(settings, token, report)
-    record = volumes.record | {
-        "phantoms": settings.phantoms if settings.preset == "default" else 0,
-        "phantom_share": settings.phantom_share,
-        "scenes": settings.scenes,
-        "scene_share": settings.scene_share,
-        "varied": settings.varied,
-        "software": software(),
-    }
+    record = volumes.record | _variety(settings) | {"software": software()}
     trained = train_weights(settings, plan, token, record, _epochs(report, plan.schedule.score_every))
     return _ended(trained.history)
 
@@ -108,21 +101,27 @@ def finetune_job(settings: FinetuneSettings, report: Report) -> dict[str, Any]:
 
 def _finetune(settings: FinetuneSettings, report: Report) -> dict[str, Any]:
     set_threads(settings.threads)
-    volumes = read_volumes(settings)
+    volumes = read_volumes(settings, settings.unseen)
     for volume in volumes.learnt:
         checked_pixel(settings.sam_pixel_nm, volume.spacing)
     model, card = load_sam(settings.sam)
     model.to(device())
     recipe = chosen_recipe(settings)
     windowed = cut_windows(settings, model, square_pixel(card, settings.sam), volumes, recipe.versions)
-    for text in [*volumes.notes, *_cutting(windowed, model.config.image_size), _caching(settings, windowed, model)]:
+    useless = [v.name for v in volumes.unseen if v.name not in windowed.unseen]
+    lost = [f"note       {name} is left out and holds nothing to ask for: it is not scored" for name in useless]
+    for text in [*volumes.notes, *lost, *_cutting(windowed, model.config.image_size), _caching(settings, windowed, model)]:
         report({"what": "note", "text": text})
-    record = volumes.record | {
-        "base": {"weights": os.path.basename(settings.sam), "sha256": file_sha256(find_weights(settings.sam)), **card.training},
-        "patches": sum(volume.patches for volume in windowed.volumes),
-        "patches_with_mitochondria": sum(volume.holding for volume in windowed.volumes),
-        "software": software(),
-    }
+    record = (
+        volumes.record
+        | _variety(settings)
+        | {
+            "base": {"weights": os.path.basename(settings.sam), "sha256": file_sha256(find_weights(settings.sam)), **card.training},
+            "patches": sum(volume.patches for volume in windowed.volumes),
+            "patches_with_mitochondria": sum(volume.holding for volume in windowed.volumes),
+            "software": software(),
+        }
+    )
     token = settings.token(volumes.digest)
     _tell_resumed(settings, token, report)
     trained = finetune_decoder(
@@ -136,6 +135,17 @@ def _finetune(settings: FinetuneSettings, report: Report) -> dict[str, Any]:
         lambda scores: report({"what": "scores", "prompts": DEFINITION, "slices": _held(settings), "scores": scores}),
     )
     return _ended(trained.history)
+
+
+def _variety(settings: LearnSettings) -> dict[str, object]:
+    """What was mixed in and changed, for the weights' header."""
+    return {
+        "phantoms": settings.phantoms if settings.preset == "default" else 0,
+        "phantom_share": settings.phantom_share,
+        "scenes": settings.scenes,
+        "scene_share": settings.scene_share,
+        "varied": settings.varied,
+    }
 
 
 def _cutting(windowed: Windowed, side: int) -> list[str]:
@@ -189,11 +199,9 @@ def _tell_resumed(settings: LearnSettings, token: str, report: Report) -> None:
 
 def _held(settings: FinetuneSettings) -> dict[str, str]:
     """The slices that are not learnt from, by what they are for and the volume's name, as :class:`Windowed` names them."""
-    return {
-        f"{use} {volume.name}".strip(): f"{start}:{stop}"
-        for volume in volumes_of(settings)
-        for use, (start, stop) in volume.reserved().items()
-    }
+    named = [(f"{use} {v.name}".strip(), slices) for v in volumes_of(settings) for use, slices in v.reserved().items()]
+    unseen = {f"unseen {v.name}": v.tune or v.slices for v in settings.unseen}
+    return {name: f"{slices[0]}:{slices[1]}" if slices else "" for name, slices in [*named, *unseen.items()]}
 
 
 def _epochs(report: Report, every: int) -> Callable[[Progress], None]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
@@ -12,19 +11,15 @@ from mitoscale.core.errors import InputError
 from mitoscale.core.training_settings import TrainSettings
 from mitoscale.nets import sam, unet
 from mitoscale.nets.checkpoint import load_sam, load_unet
-from mitoscale.ops.phantom import make_phantom
 from mitoscale.training import origin_report_unet
 from mitoscale.training import sam as sam_training
 from mitoscale.training import unet as unet_training
+from mitoscale.training.drawn import with_drawn
 from mitoscale.training.loop import Schedule, Task
-from mitoscale.training.prefetch import made_in_processes, spare_processes, usable_processes
+from mitoscale.training.prefetch import spare_processes
 from mitoscale.training.samples import Annotated
-from mitoscale.training.scenes import training_scenes
 
 Network = TypeVar("Network", unet.UNet, sam.Sam)
-
-PHANTOM_SEEDS = range(1000, 2000)
-"""Seeds of training phantoms; the demo and the tests use others."""
 
 REPORT_EPOCHS = 20
 """Epochs of the first origin report."""
@@ -33,23 +28,6 @@ _STEPS = 1000
 _BATCH = {"unet": 8, "sam": 12, "report": 16}
 _CROP = 512
 _PATIENCE = 10
-
-
-def training_phantoms(count: int, share: float, processes: int = 1) -> list[Annotated]:
-    """Phantoms to train on beside real volumes.
-
-    Parameters
-    ----------
-    count : int
-        How many, with seeds from :data:`PHANTOM_SEEDS`.
-    share : float
-        Their part of the crops in all, where the real volumes' parts add up to ``1 - share``.
-    processes : int
-        How many are made at a time, each in a process of its own.
-    """
-    make = partial(make_phantom, (48, 256, 256), objects=32, touching=0.5)
-    phantoms = made_in_processes(make, PHANTOM_SEEDS[:count], processes)
-    return [Annotated(image=p.image, labels=p.labels.astype("int32"), spacing=p.spacing, share=share / count) for p in phantoms]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,15 +66,7 @@ def plan_training(settings: TrainSettings, learnt: list[Annotated], tuning: list
     torch.manual_seed(settings.seed)
     if settings.preset == "report":
         return _report_plan(settings, learnt[0], tuning[0] if tuning else None)
-    volumes = learnt
-    drawn: list[Annotated] = []
-    if settings.phantoms:
-        drawn += training_phantoms(settings.phantoms, settings.phantom_share, usable_processes(settings.threads))
-    if settings.scenes:
-        drawn += training_scenes(settings.scenes, settings.scene_share, usable_processes(settings.threads))
-    if drawn:
-        real = (1 - sum(v.share for v in drawn)) / sum(v.share for v in learnt)
-        volumes = [*(replace(v, share=v.share * real) for v in learnt), *drawn]
+    volumes = with_drawn(settings, learnt)
     batch = settings.batch or _BATCH[settings.model]
     patience = _PATIENCE if settings.patience is None else settings.patience or None
     steps = settings.steps or _STEPS

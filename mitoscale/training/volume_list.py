@@ -14,8 +14,8 @@ import yaml
 from pydantic import ValidationError
 
 from mitoscale.core.errors import InputError
-from mitoscale.core.training_settings import LearnSettings, ListedVolume
-from mitoscale.training.annotated import read_annotated, read_grey
+from mitoscale.core.training_settings import FinetuneSettings, LearnSettings, ListedVolume
+from mitoscale.training.annotated import AnnotatedVolume, read_annotated, read_grey
 from mitoscale.training.crop import UNLABELLED, Annotated
 
 
@@ -29,6 +29,8 @@ class TrainingVolumes:
     """What chooses the weights."""
     test: list[Annotated]
     """What fine-tuning only scores."""
+    unseen: list[Annotated]
+    """Volumes of the list that are left out, which fine-tuning only scores."""
     notes: list[str]
     """What the truths were taken for, for people."""
     record: dict[str, Any]
@@ -122,16 +124,19 @@ def volumes_of(settings: LearnSettings) -> tuple[ListedVolume, ...]:
         return settings.volumes
     fields = ("truth", "reading", "truth_dtype", "voxel_size", "truth_threshold", "invert", "slices")
     named = {name: getattr(settings, name) for name in fields} | settings.reserved()
+    named |= {"every": settings.every or 1} if isinstance(settings, FinetuneSettings) else {}
     return (ListedVolume(image=settings.volume, **named),)
 
 
-def read_volumes(settings: LearnSettings) -> TrainingVolumes:
+def read_volumes(settings: LearnSettings, left: Sequence[ListedVolume] = ()) -> TrainingVolumes:
     """Read the volumes of a training: those listed, or the one that is named.
 
     Parameters
     ----------
     settings : LearnSettings
         What to train on.
+    left : sequence of ListedVolume
+        What is left out and only scored.
 
     Raises
     ------
@@ -151,17 +156,7 @@ def read_volumes(settings: LearnSettings) -> TrainingVolumes:
             digests.append(hashlib.sha256(np.ascontiguousarray(image).data).hexdigest())
             records.append({"data": volume.name, "data_sha256": digests[-1], "train_slices": "", "share": 0})
             continue
-        pair = read_annotated(
-            volume.image,
-            volume.truth,
-            volume.voxel_size,
-            volume.truth_threshold,
-            invert=volume.invert,
-            unlabelled=volume.unlabelled,
-            normalised=volume.normalised,
-            reading=volume.reading,
-            truth_dtype=volume.truth_dtype,
-        )
+        pair = _read_pair(volume)
         start, stop = volume.learnt(pair.depth)
         for use, slices in volume.reserved().items():
             held[use].append(pair.part(slices, 1.0, border=volume.border, name=volume.name))
@@ -179,13 +174,57 @@ def read_volumes(settings: LearnSettings) -> TrainingVolumes:
             | ({"test_slices": f"{volume.test[0]}:{volume.test[1]}"} if volume.test else {})
             | ({"share": volume.share, "border": volume.border} if settings.volumes else {})
         )
+    unseen, reasons = read_unseen(left)
     if not any((volume.labels > 0).any() for volume in learnt):
         raise InputError(f"the truths of {settings.volume} hold no mitochondrion to learn from; annotate one at least")
     return TrainingVolumes(
         learnt=learnt,
         tuning=held["tune"],
         test=held["test"],
-        notes=notes,
+        unseen=unseen,
+        notes=notes + reasons,
         record={"volumes": records} if settings.volumes else records[0],
         digest=digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest(),
+    )
+
+
+def read_unseen(volumes: Sequence[ListedVolume]) -> tuple[list[Annotated], list[str]]:
+    """Volumes that are left out, to score on: their tuning slices, where there are none what else the list names of them.
+
+    Parameters
+    ----------
+    volumes : sequence of ListedVolume
+        Those without a truth are passed over.
+
+    Returns
+    -------
+    list of Annotated
+        Those that can be read: what is left out need not be good.
+    list of str
+        Why others cannot, for people.
+    """
+    read, notes = [], []
+    for volume in volumes:
+        if volume.truth is None:
+            continue
+        try:
+            pair = _read_pair(volume)
+            slices = volume.tune or volume.learnt(pair.depth)
+            read.append(pair.part(slices, 1.0, border=volume.border, name=volume.name))
+        except InputError as error:
+            notes.append(f"note       {volume.name} is left out and cannot be scored either: {error}")
+    return read, notes
+
+
+def _read_pair(volume: ListedVolume) -> AnnotatedVolume:
+    return read_annotated(
+        volume.image,
+        volume.truth or "",
+        volume.voxel_size,
+        volume.truth_threshold,
+        invert=volume.invert,
+        unlabelled=volume.unlabelled,
+        normalised=volume.normalised,
+        reading=volume.reading,
+        truth_dtype=volume.truth_dtype,
     )

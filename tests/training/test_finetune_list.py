@@ -14,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mitoscale.cli import main
-from mitoscale.core.training_settings import FinetuneSettings
+from mitoscale.cli.volume_options import with_volumes
+from mitoscale.core.source_choices import Reading
+from mitoscale.core.training_settings import FinetuneSettings, ListedVolume
 from mitoscale.nets.checkpoint import WeightsCard, load_sam, save_weights
 from mitoscale.nets.sam import Sam, SamConfig
 from mitoscale.nets.sam_segmenter import SamSegmenter
@@ -25,7 +27,7 @@ from mitoscale.training.finetune_windows import Windowed, cut_windows
 from mitoscale.training.job import finetune_job
 from mitoscale.training.patches import profiles_of
 from mitoscale.training.samples import UNLABELLED, Annotated
-from mitoscale.training.volume_list import read_volume_list, read_volumes
+from mitoscale.training.volume_list import read_unseen, read_volume_list, read_volumes
 from mitoscale.training.window_set import balanced, shared_out
 
 CONFIG = SamConfig(image_size=64, width=32, depth=1, heads=2, embedding=32, decoder_mlp=32)
@@ -148,6 +150,36 @@ def test_windows_of_a_small_volume_come_again_and_of_a_large_one_evenly(windowed
     assert chosen == sorted(chosen) and np.ptp(np.diff(chosen)) <= 1
 
 
+def test_varied_and_drawn_windows_are_named_by_their_own_pictures(
+    windowed: Windowed, listed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What changes a window changes its embedding's name; the plain windows stay as they are."""
+    drawn = Annotated(
+        image=np.full((1, 96, 96), 7, np.uint8), labels=np.full((1, 96, 96), 5, np.int32), spacing=(10.0, 10.0, 10.0), share=0.5
+    )
+    monkeypatch.setattr("mitoscale.training.drawn.training_phantoms", lambda *_: [drawn])
+    wanted = settings(listed, tmp_path, varied=1.0, phantoms=1, phantom_share=0.5)
+    model = load_sam(wanted.sam)[0]
+    changed = cut_windows(wanted, model, 10.0, read_volumes(wanted), 2)
+    plain, crops = changed.versions
+    assert plain.keys == windowed.versions[0].keys and not set(crops.keys) & {key for one in windowed.sets for key in one.keys}
+    assert all(key == window_key(encoder_digest(model), crops.image(i)) for i, key in enumerate(crops.keys))
+    phantoms = sum(bool((crops.profiles(i) == 1).all()) for i in range(len(crops)))
+    assert 0.2 * len(crops) < phantoms < 0.8 * len(crops) and not any((plain.profiles(i) == 1).all() for i in range(len(plain)))
+
+
+def test_what_is_left_out_is_scored(listed: Path) -> None:
+    fields = {"volume": str(listed), "truth": None, "reading": Reading(), "without": ("fine", "lender")}
+    found = with_volumes(dict(fields), scored=True)
+    assert [v.name for v in found["volumes"]] == ["home", "sparse", "crumbs"] and [v.name for v in found["unseen"]] == [
+        "fine",
+        "lender",
+    ]
+    assert "unseen" not in with_volumes(dict(fields)), "train does not score it"
+    left, reasons = read_unseen(found["unseen"])
+    assert [(v.name, v.image.shape) for v in left] == [("fine", (2, 192, 192))] and reasons == []
+
+
 def test_a_decoder_learns_from_all_of_them(listed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:
     encoded: list[int] = []
     encode = Sam.encode
@@ -158,7 +190,13 @@ def test_a_decoder_learns_from_all_of_them(listed: Path, tmp_path: Path, monkeyp
 
     monkeypatch.setattr(Sam, "encode", counted)
     told: list[dict[str, Any]] = []
-    finetune_job(settings(listed, tmp_path, versions=1), told.append)
+    left = [
+        ListedVolume(
+            name="other", image=str(listed.with_name("stack.tif")), truth=str(listed.with_name("truth.tif")), slices=(18, 20)
+        ),
+        ListedVolume(name="gone", image="/no/where.tif", truth="/no/where.tif"),
+    ]
+    finetune_job(settings(listed, tmp_path, versions=1, unseen=tuple(left)), told.append)
     notes = [event["text"] for event in told if event["what"] == "note"]
     assert any(n.startswith("patches    fine: 8 of 64 x 64 at 10 nm: ") and n.endswith(" in each epoch") for n in notes)
     assert any(n.startswith("patches    crumbs: ") and n.endswith("0 in each epoch: it only lends its grey values") for n in notes)
@@ -166,9 +204,16 @@ def test_a_decoder_learns_from_all_of_them(listed: Path, tmp_path: Path, monkeyp
     assert sum(encoded) == last["done"] == last["total"] == len(list((tmp_path / "cache").rglob("*.npy"))), "each window once"
     (epoch,) = (event["scores"] for event in told if event["what"] == "epoch")
     assert epoch["score"] == pytest.approx((epoch["score_home"] + epoch["score_fine"]) / 2)
-    assert told[-1]["slices"] == {"tune home": "24:26", "test home": "30:32", "tune fine": "14:16"}
+    assert told[-1]["slices"] == {
+        "tune home": "24:26",
+        "test home": "30:32",
+        "tune fine": "14:16",
+        "unseen other": "18:20",
+        "unseen gone": "",
+    }
+    assert "note       gone is left out and cannot be scored either: no such file or folder: /no/where.tif" in notes
     scores = told[-1]["scores"]
-    assert set(scores) == set(told[-1]["slices"])
+    assert set(scores) == set(told[-1]["slices"]) - {"unseen gone"} and set(scores["unseen other"]) == {"base", "tuned"}
     assert epoch["score_fine"] == pytest.approx(sum(scores["tune fine"]["tuned"][f"{kind}_iou"] for kind in ("point", "box")) / 2)
     record = load_sam(str(tmp_path / "tuned.safetensors"))[1]
     assert record.pixel_nm == 10.0
@@ -187,6 +232,17 @@ def test_a_decoder_learns_from_all_of_them(listed: Path, tmp_path: Path, monkeyp
         (LIST, ["--without", "far"], "lists no volume of that name, but home, fine, sparse, crumbs, lender"),
         (LIST, ["--without", "home", "--without", "fine", "--without", "sparse"], "none of the 8 patches holds a mitochondrion"),
         (LIST, ["--slices", "0:3"], "slices is told for each volume by"),
+        (LIST, ["--every", "2"], "every is told for each volume by"),
+        (
+            LIST,
+            ["--varied", "0.5", "--versions", "1"],
+            "--varied 0.5 is for the augmented versions of the windows, but --versions 1",
+        ),
+        (
+            LIST,
+            ["--varied", "0.5", "--cache-size", "0.0001"],
+            "--varied 0.5 is for augmented windows, whose embeddings the cache has no",
+        ),
         (LIST, ["--test", "0:3"], "test is told for each volume by"),
         (LIST, ["--channel", "1"], "channel is told for each volume by"),
         (LIST, ["--preset", "report"], "--preset report learns from one volume"),
