@@ -2,11 +2,10 @@
 
     python benchmarks/virtual_volume.py --edges 1024,2048,4096 --out benchmarks/results/virtual-volume.json
 
-The source is a plain Zarr array of uint8 in chunks of 64 along each edge. Of 8 x 8 chunks along y and x one holds tissue (a
-phantom, mirrored from chunk to chunk along z), so that 1.6 % of the chunks are stored at each size; the others are missing and
-read as padding. Whole runs with a detector of dark voxels and the watershed go from the server to the server, in blocks of the
-default size. 4096 along each edge are 64 GiB. Every request is counted at the server, by stage and by what it asks for; ``missing``
-ones ask for what is not there.
+The source is a plain Zarr array of uint8 in chunks of 128 along each edge. Of up to 32 x 32 chunks along y and x one holds
+tissue (a phantom, mirrored from chunk to chunk along z); the others are missing and read as padding. Whole runs with a detector
+of dark voxels and the watershed go from the server to the server. 4096 along each edge are 64 GiB. Every request is counted at
+the server, by stage and by what it asks for; ``missing`` ones ask for what is not there.
 """
 
 from __future__ import annotations
@@ -37,9 +36,9 @@ from mitoscale.storage.places import kvstore
 from process_tree import measure
 from s3_server import S3Server
 
-CHUNK = 64
-EVERY = 8
-"""Along y and x, of so many chunks one holds tissue."""
+CHUNK = 128
+EVERY = 32
+"""Along y and x, of so many chunks one holds tissue; in a volume of fewer there is one."""
 LEAST_FREE = 15 * 2**30
 """Bytes of disk below which no larger volume is begun."""
 
@@ -93,9 +92,9 @@ def make_source(address: str, edge: int) -> None:
     """
     create_array(address, shape=(edge,) * 3, dtype="uint8", chunks=(CHUNK,) * 3, shards=None)
     store = ts.open({"driver": "zarr3", "kvstore": kvstore(address)}, open=True).result()
-    block = make_phantom((CHUNK,) * 3, objects=3, seed=12, touching=0.0).image
+    block = make_phantom((CHUNK,) * 3, objects=24, seed=12, touching=0.0).image
     block = np.maximum(block, 1)  # 0 is the padding
-    columns = range((EVERY // 2) * CHUNK, edge, EVERY * CHUNK)
+    columns = range(2 * CHUNK, edge, EVERY * CHUNK)  # in the middle of a block of 512
     for z in range(0, edge, CHUNK):
         for y in columns:
             for x in columns:

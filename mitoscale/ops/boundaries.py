@@ -58,6 +58,8 @@ def boundaries(labels: np.ndarray, *, core: Region, read: Region) -> Columns:
     to_background = np.zeros((len(steps), len(values)), np.int64)
     contacts = [_table(np.zeros((0, 2), np.uint64), np.zeros(0, np.int64), np.zeros(0, np.int64))]
     for z in range(len(inner)):  # plane by plane, so that memory stays small
+        if not inner[z].any():
+            continue
         y, x = np.nonzero(inner[z])
         at = ((z + 1) * around.shape[1] + y + 1) * around.shape[2] + x + 1
         own = flat[at]

@@ -149,6 +149,8 @@ def _sums(
     greys = {name: np.full(size, np.nan if grey is None else 0.0) for name, grey in zip(_GREYS, (image, foreground), strict=False)}
     low, high = np.full((3, size), np.iinfo(np.int64).max), np.zeros((3, size), np.int64)
     for z, plane in enumerate(labels):
+        if not plane.any():
+            continue
         y, x = np.nonzero(plane)
         numbers = np.searchsorted(present, plane[y, x])
         n = np.bincount(numbers, minlength=size)

@@ -24,6 +24,8 @@ _REACH = 2 * CELL
 """How far from a cell of padding, in pixels, there may be more of it: a corner that no whole cell fits into."""
 RIM = 2
 """Pixels beside padding that an alignment may have mixed with it: the networks do not see them."""
+_MIRRORED = 64
+"""How far into padding, in pixels, tissue is mirrored: further than the networks look from tissue."""
 _GREY = 128
 """What the networks see where there is no tissue in reach."""
 
@@ -193,7 +195,7 @@ def near_border(start: tuple[int, int], shape: tuple[int, int], whole: tuple[tup
 
 
 def mirrored(image: np.ndarray, padding: np.ndarray) -> np.ndarray:
-    """A slice whose padding mirrors the tissue beside it, so that its edge looks like no membrane.
+    """A slice whose padding mirrors the tissue beside it, so that its edge looks like no membrane; grey far from any.
 
     Parameters
     ----------
@@ -216,14 +218,22 @@ def mirrored(image: np.ndarray, padding: np.ndarray) -> np.ndarray:
         return image
     if padding.all():
         return np.full_like(image, _GREY)
-    hidden = ndimage.binary_dilation(padding, np.ones((3, 3)), iterations=RIM)
+    part = _with_surroundings(~padding)
+    result = np.full_like(image, _GREY)
+    image, hidden, seen = image[part], ndimage.binary_dilation(padding[part], np.ones((3, 3)), iterations=RIM), result[part]
     if hidden.all():
-        return np.full_like(image, _GREY)
+        return result
     nearest = ndimage.distance_transform_edt(hidden, return_distances=False, return_indices=True)
     y, x = np.nonzero(hidden)
     y0, x0 = nearest[:, y, x]
     far_y, far_x = (np.clip(2 * a - b, 0, n - 1) for a, b, n in zip((y0, x0), (y, x), image.shape, strict=True))
-    tissue = ~hidden[far_y, far_x]
-    result = image.copy()
-    result[y, x] = np.where(tissue, image[far_y, far_x], image[y0, x0])
+    filled = np.where(hidden[far_y, far_x], image[y0, x0], image[far_y, far_x])
+    seen[...] = image
+    seen[y, x] = np.where((y - y0) ** 2 + (x - x0) ** 2 <= _MIRRORED**2, filled, _GREY)
     return result
+
+
+def _with_surroundings(tissue: np.ndarray) -> tuple[slice, slice]:
+    """The smallest part of a slice that holds its tissue and all that is mirrored into."""
+    y, x = (np.flatnonzero(tissue.any(axis)) for axis in (1, 0))
+    return tuple(slice(max(0, int(found[0]) - _MIRRORED), int(found[-1]) + 1 + _MIRRORED) for found in (y, x))  # type: ignore[return-value]

@@ -24,7 +24,7 @@ def touching_pairs(fragments: np.ndarray) -> np.ndarray:
     >>> touching_pairs(np.array([[[1, 2, 0, 3]]], np.uint32)).tolist()
     [[1, 2]]
     """
-    where = _box_of_contacts(np.asarray(fragments, np.uint32))
+    where = _box_of_contacts(np.asarray(fragments, np.uint32)) if fragments.any() else None
     found = cc3d.region_graph(np.ascontiguousarray(fragments[where], np.uint32), connectivity=26) if where else ()
     pairs = np.array(sorted(found), np.uint32).reshape(-1, 2)
     pairs.sort(axis=1)

@@ -137,8 +137,10 @@ class Detect(Stage):
     def _detections(self, foreground: np.ndarray, block: Block) -> Columns:
         settings, spacing = self.plan.settings.detect, self.plan.spec.spacing
         separation = settings.min_separation_nm / spacing[1]
-        parts: dict[str, list[np.ndarray]] = {name: [] for name in _COLUMNS}
+        parts: dict[str, list[np.ndarray]] = {name: [np.zeros(0, kind)] for name, kind in _COLUMNS.items()}
         for z, plane in enumerate(foreground):
+            if not plane.any():
+                continue
             probability = plane / np.float32(255)
             labels = profiles(probability, settings.threshold, separation, spacing[2] / spacing[1])
             found = detections_from_profiles(labels, probability)

@@ -13,7 +13,7 @@ from mitoscale.core.grid import Block
 from mitoscale.core.plan import RunPlan
 from mitoscale.ops.padding_detection import mirrored, near_border, padding_pixels
 from mitoscale.stages.cell_mask import outside
-from mitoscale.stages.padding import read_padding
+from mitoscale.stages.padding import is_padding, read_padding
 
 _CUT = 64
 """Where much of a block is padding it is cut to its tissue, at multiples of so many pixels."""
@@ -95,8 +95,10 @@ def is_without_tissue(plan: RunPlan, grey: VolumeGrey, block: Block) -> bool:
     block : Block
         From :func:`read_block`.
     """
+    if plan.settings.detect.mask is None:
+        return bool(grey.padding_digest) and is_padding(plan, block.core)
     hidden = read_padding(plan, block.core) if grey.padding_digest else np.zeros(block.core.shape, bool)
-    return bool(hidden.all() or (hidden | outside(plan, block.core)).all())
+    return bool((hidden | outside(plan, block.core)).all())
 
 
 def network_view(plan: RunPlan, grey: VolumeGrey, image: np.ndarray, block: Block) -> NetworkView:

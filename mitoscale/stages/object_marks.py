@@ -12,7 +12,7 @@ from mitoscale.core.grid import block_name
 from mitoscale.core.plan import RunPlan
 from mitoscale.ops.padding_detection import RIM, beside
 from mitoscale.stages.network_view import padding_in
-from mitoscale.stages.padding import read_padding
+from mitoscale.stages.padding import any_padding, read_padding
 
 Marks = dict[str, np.ndarray]
 """Kind of place -> (Z, Y, X) bool of a core; a kind that does not occur is left out."""
@@ -50,7 +50,7 @@ def object_marks(
 def _padding(plan: RunPlan, grey: VolumeGrey, core: Region, read_image: Callable[[Region], np.ndarray]) -> np.ndarray | None:
     """What is as near to padding as the networks do not see it; slices for which neighbours stand are none."""
     around = core.expanded(AROUND, within=plan.region)
-    if not grey.padding_digest or not read_padding(plan, around.expanded((0, 32, 32), within=plan.region)).any():
+    if not grey.padding_digest or not any_padding(plan, around.expanded((0, 32, 32), within=plan.region)):
         return None
     padding = padding_in(plan, grey, read_image(around), around)
     for bad in grey.replaced:

@@ -156,6 +156,22 @@ def read_padding(plan: RunPlan, region: Region) -> np.ndarray:
     DamagedError
         If it is gone.
     """
+    cells, places = _read_cells(plan, region)
+    return cells[:, places[0]][:, :, places[1]]
+
+
+def is_padding(plan: RunPlan, region: Region) -> bool:
+    """Whether all cells of a region are padding; as :func:`read_padding`, in less time."""
+    return bool(_read_cells(plan, region)[0].all())
+
+
+def any_padding(plan: RunPlan, region: Region) -> bool:
+    """Whether one of the cells of a region is padding."""
+    return bool(_read_cells(plan, region)[0].any())
+
+
+def _read_cells(plan: RunPlan, region: Region) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
+    """(Z, Y, X) bool cells that meet a region, and of each of its pixels along y and along x the place among them."""
     corner = plan.region.start
     z0, z1 = (z - corner[0] for z in (region.start[0], region.stop[0]))
     (y0, y1), (x0, x1) = ((region.start[i] - corner[i], region.stop[i] - corner[i]) for i in (1, 2))
@@ -164,8 +180,7 @@ def read_padding(plan: RunPlan, region: Region) -> np.ndarray:
         found = open_array(RunFolder(plan.run).padding, missing="fill").read(cells).astype(bool)
     except (BlockError, InputError) as error:
         raise DamagedError("convert", "", str(error)) from error
-    found = found[:, (np.arange(y0, y1) // CELL) - cells.start[1]]
-    return found[:, :, (np.arange(x0, x1) // CELL) - cells.start[2]]
+    return found, ((np.arange(y0, y1) // CELL) - cells.start[1], (np.arange(x0, x1) // CELL) - cells.start[2])
 
 
 def _planes(plan: RunPlan, tasks: Iterable[str]) -> Iterator[tuple[int, list[tuple[np.ndarray, Runs]]]]:

@@ -103,8 +103,9 @@ class Segment(Stage):
             planes = middle_contacts(fragments, key)
         with watch.phase("write"):
             self.check_current()
-            write_slot(self.plan, key, fragments)
-            watch.moved("written", fragments)
+            if len(table["local"]):  # else its seals say that there is nothing, and nobody reads it
+                write_slot(self.plan, key, fragments)
+                watch.moved("written", fragments)
             self.check_current()  # again: what others wrote meanwhile keeps its seals, by which these fragments are told
             touching = {"a": pairs[:, 0], "b": pairs[:, 1]}
             tables = {"fragments": table, "touching": touching, "planes": planes}
@@ -149,7 +150,7 @@ class Segment(Stage):
             with watch.phase("compute"):
                 masks = ask_masks(segmenter, image, foreground, profiles.prompts(), key.halo)
         with watch.phase("compute"):
-            found = self._fused(foreground, profiles, masks, key)
+            found = self._fused(foreground, profiles, masks, key) if profiles.labels.any() else _nothing(key)
         return found._replace(counts=found.counts | _counts_of(segmenter, profiles))
 
     def _image(self, key: Block, watch: Stopwatch) -> np.ndarray:
@@ -209,6 +210,8 @@ class Segment(Stage):
         present = sizes(fragments, size) > 0
         present[0] = False
         core = block.core.within(block.halo)
+        if size == 1:  # nothing is found, or read again
+            core = (slice(0, 0), *core[1:])
         lengths, fragment, own = run_lengths(fragments[core], found.own[core])
         return {
             "local": np.flatnonzero(present).astype(np.uint32),
@@ -222,6 +225,12 @@ class Segment(Stage):
         """Count fragments, and what the segmenter was asked and changed."""
         names = ("fragments", "changed_voxels", "mask_voxels", "profiles", "prompts")
         return {name: counts.get(name, 0.0) for name in names}
+
+
+def _nothing(block: Block) -> _Fragments:
+    """Of a block without a profile."""
+    fragments, nowhere = np.zeros(block.halo.shape, np.uint32), np.zeros(block.halo.shape, bool)
+    return _Fragments(fragments, nowhere, nowhere, np.zeros(1), {"changed_voxels": 0.0, "mask_voxels": 0.0})
 
 
 def _counts_of(segmenter: MaskSegmenter | None, profiles: Profiles) -> dict[str, float]:

@@ -115,6 +115,22 @@ def test_mirrored_tissue_has_no_edge() -> None:
     assert row[33] == row[34 + 1] and row[20] == row[34 + 14]  # what is 2 pixels from the edge may be mixed, and is mirrored over
 
 
+@settings(max_examples=25, deadline=None)
+@given(box=st.tuples(*[st.integers(0, 240)] * 2, *[st.integers(3, 60)] * 2))
+def test_tissue_is_mirrored_so_far_and_all_else_is_grey(box: tuple[int, int, int, int]) -> None:
+    y, x, height, width = box
+    plane, padding = np.zeros((300, 300), np.uint8), np.ones((300, 300), bool)
+    padding[y : y + height, x : x + width] = False
+    plane[~padding] = 200
+    seen = mirrored(plane, padding)
+    hidden = ndimage.binary_dilation(padding, np.ones((3, 3)), iterations=2)
+    if hidden.all():
+        assert (seen == 128).all()
+        return
+    near = ndimage.distance_transform_edt(hidden) <= 64
+    assert np.array_equal(seen, np.where(near, 200, 128))
+
+
 def test_where_there_is_no_tissue_all_is_grey() -> None:
     assert (mirrored(np.zeros((9, 9), np.uint8), np.ones((9, 9), bool)) == 128).all()
 
