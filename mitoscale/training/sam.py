@@ -66,12 +66,14 @@ class SamTask:
         The network.
     volumes : list of Annotated
         What to train on.
-    tuning : Annotated or None
-        What to score on.
+    tuning : sequence of Annotated
+        What to score on; may be empty.
     batch : int
         Windows a step.
     prompts : int
         Prompts a window.
+    varied : float
+        See :class:`~mitoscale.training.samples.CropSampler`.
     seed : int
         Seed of windows and prompts.
     processes : int
@@ -82,18 +84,20 @@ class SamTask:
         self,
         model: Sam,
         volumes: list[Annotated],
-        tuning: Annotated | None,
+        tuning: Sequence[Annotated],
         *,
         batch: int = 12,
         prompts: int = 6,
+        varied: float = 0.0,
         seed: int = 0,
         processes: int = 0,
     ) -> None:
         self.model: nn.Module = model.to(device())
         size = model.config.image_size
-        sampler = CropSampler(volumes, size=size, pixel_nm=PIXEL_NM, context_nm=(0.0,), object_share=0.95)
+        sampler = CropSampler(volumes, size=size, pixel_nm=PIXEL_NM, context_nm=(0.0,), object_share=0.95, varied=varied)
         self.windows = Prefetcher(PromptedWindows(sampler, prompts, seed), numbered(batch), processes)
-        self.tuning = _fixed_windows(tuning, size, 48) if tuning is not None else []
+        fixed = {volume.name: _fixed_windows(volume, size, 48) for volume in tuning}
+        self.tuning = {name: windows for name, windows in fixed.items() if windows}
 
     def loss(self, step: int) -> torch.Tensor:
         """See :class:`mitoscale.training.loop.Task`."""
@@ -109,21 +113,31 @@ class SamTask:
         return losses[:, 0].mean() + ambiguous + functional.mse_loss(ious, true)
 
     def score(self, model: nn.Module) -> dict[str, float]:
-        """Mean of box IoU and point IoU over fixed tuning windows, centre points and exact boxes; then these two."""
-        if not self.tuning:
-            return {}
-        found: dict[str, float] = {}
-        for kind in ("box", "point"):
-            windows, prompted = zip(*((w, p[kind]) for w, p in self.tuning), strict=True)
-            values = []
-            for start in range(0, len(windows), 16):
-                part = slice(start, start + 16)
-                with torch.no_grad():
-                    masks, ious, target, known = _forward(model, windows[part], prompted[part])
-                chosen = torch.zeros_like(ious[:, 0], dtype=torch.long) if kind == "box" else ious[:, 1:].argmax(1) + 1
-                values.append(true_ious(masks[torch.arange(len(masks)), chosen][:, None], target, known)[:, 0])
-            found[f"{kind}_iou"] = float(torch.cat(values).mean())
-        return {"score": (found["box_iou"] + found["point_iou"]) / 2, **found}
+        """Mean of box IoU and point IoU over fixed tuning windows, centre points and exact boxes; then these two.
+
+        With several volumes, means in which each counts alike, and then each volume's.
+        """
+        each = {name: _scores(model, windows) for name, windows in self.tuning.items()}
+        if len(each) < 2:
+            return next(iter(each.values()), {})
+        mean = {name: float(np.mean([scores[name] for scores in each.values()])) for name in ("score", "box_iou", "point_iou")}
+        return mean | {f"score_{name}": scores["score"] for name, scores in each.items()}
+
+
+def _scores(model: nn.Module, fixed: Sequence[tuple[np.ndarray, dict[str, Prompted]]]) -> dict[str, float]:
+    """Of one volume's windows."""
+    found: dict[str, float] = {}
+    for kind in ("box", "point"):
+        windows, prompted = zip(*((w, p[kind]) for w, p in fixed), strict=True)
+        values = []
+        for start in range(0, len(windows), 16):
+            part = slice(start, start + 16)
+            with torch.no_grad():
+                masks, ious, target, known = _forward(model, windows[part], prompted[part])
+            chosen = torch.zeros_like(ious[:, 0], dtype=torch.long) if kind == "box" else ious[:, 1:].argmax(1) + 1
+            values.append(true_ious(masks[torch.arange(len(masks)), chosen][:, None], target, known)[:, 0])
+        found[f"{kind}_iou"] = float(torch.cat(values).mean())
+    return {"score": (found["box_iou"] + found["point_iou"]) / 2, **found}
 
 
 def _forward(
@@ -143,8 +157,8 @@ def _forward(
 
 
 def _fixed_windows(volume: Annotated, size: int, count: int) -> list[tuple[np.ndarray, dict[str, Prompted]]]:
-    """Windows at native scale around profiles, each with its box and its point prompts."""
-    sampler = CropSampler([volume], size=size, pixel_nm=volume.spacing[2], context_nm=(0.0,), scale=(1.0, 1.0), object_share=1.0)
+    """Windows around profiles at the pixel size SAM works at, each with its box and its point prompts."""
+    sampler = CropSampler([volume], size=size, pixel_nm=PIXEL_NM, context_nm=(0.0,), scale=(1.0, 1.0), object_share=1.0)
     rng = np.random.default_rng(1)
     chosen: list[tuple[np.ndarray, dict[str, Prompted]]] = []
     for _ in range(100 * count):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +13,13 @@ from mitoscale.core.errors import InputError
 from mitoscale.core.source_choices import Reading
 from mitoscale.core.training_settings import TrainSettings
 from mitoscale.nets.checkpoint import load_unet
+from mitoscale.nets.sam import PRESETS as SAM_PRESETS
+from mitoscale.nets.sam import Sam, SamConfig
 from mitoscale.nets.unet import PRESETS, UNetConfig
 from mitoscale.storage.tiff_writing import write_tiff
 from mitoscale.training.crop import UNLABELLED
 from mitoscale.training.job import train_job
+from mitoscale.training.sam import SamTask
 from mitoscale.training.samples import Annotated
 from mitoscale.training.volume_list import left_out, read_volume_list, read_volumes, volumes_of
 
@@ -79,6 +83,23 @@ def test_a_unet_learns_from_all_of_them(listed: Path, monkeypatch: pytest.Monkey
         ("lender", "", None, 0),
     ]
     assert card.training["varied"] == 0.7
+
+
+def test_a_sam_learns_from_all_of_them_and_is_scored_on_each(
+    listed: Path, annotated: Annotated, monkeypatch: pytest.MonkeyPatch, one_thread: None
+) -> None:
+    tiny = SamConfig(image_size=64, width=32, depth=1, heads=2, embedding=32, decoder_mlp=32)
+    monkeypatch.setitem(SAM_PRESETS, "small", tiny)
+    told: list[dict[str, Any]] = []
+    train_job(settings(listed, model="sam", steps=1, batch=2, varied=0.7), told.append)
+    (epoch,) = (e["scores"] for e in told if e["what"] == "epoch")
+    assert list(epoch)[:3] == ["score", "box_iou", "point_iou"] and {"score_home", "score_away"} <= set(epoch)
+    assert epoch["score"] == pytest.approx((epoch["score_home"] + epoch["score_away"]) / 2)
+
+    task = SamTask(Sam(tiny), [annotated], [], batch=4, varied=1.0)
+    plain = SamTask(Sam(tiny), [annotated], [], batch=4)
+    assert [w[0].tobytes() for w in task.windows.of(0) if w] != [w[0].tobytes() for w in plain.windows.of(0) if w]
+    assert not task.score(task.model)
 
 
 def test_a_checkpoint_goes_on_only_with_the_same_volumes(listed: Path) -> None:
