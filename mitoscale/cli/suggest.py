@@ -24,6 +24,7 @@ def suggest(run: str, count: int, size: int, edits: bool, out: str) -> None:
     \b
     Example:  mitoscale suggest RUN --n 5 --out windows
     Then:     mitoscale train windows/volumes.yaml --init unet-small --crop 256 --out mine.safetensors
+    SAM:      mitoscale finetune windows/volumes.yaml --sam sam-small --out my-sam.safetensors
     """
     from pathlib import Path
 

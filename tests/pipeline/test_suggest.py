@@ -12,11 +12,13 @@ from commands import Call, Finished, Stack, labels_of
 
 from mitoscale import pipeline
 from mitoscale.core.errors import InputError
-from mitoscale.core.training_settings import TrainSettings
+from mitoscale.core.training_settings import FinetuneSettings, TrainSettings
+from mitoscale.nets.sam import Sam, SamConfig
 from mitoscale.pipeline.suggest import suggested
 from mitoscale.stages.grey_statistics import read_grey
 from mitoscale.storage.arrays import open_array
 from mitoscale.training.crop import UNLABELLED
+from mitoscale.training.finetune_windows import cut_windows
 from mitoscale.training.volume_list import read_volume_list, read_volumes
 
 
@@ -59,6 +61,23 @@ def test_training_takes_them_back(windows: Path) -> None:
         stored = tifffile.imread(str(entry.truth))
         assert ((volume.labels == UNLABELLED) == (stored == 65535)).all()
         assert ((volume.labels > 0) == ((stored > 0) & (stored < 65535))).all()
+
+
+def test_fine_tuning_takes_them_back(windows: Path) -> None:
+    """Of each window the annotated slice alone is asked about."""
+    listed = str(windows / "volumes.yaml")
+    fields = {"volume": listed, "truth": "", "out": "w.safetensors", "cache": str(windows / "cache"), "cache_bytes": 10**9}
+    wanted = FinetuneSettings(sam="none", volumes=read_volume_list(listed), **fields)  # type: ignore[arg-type]
+    tiny = Sam(SamConfig(image_size=64, width=32, depth=1, heads=2, embedding=32, decoder_mlp=32)).eval()
+    volumes = read_volumes(wanted)
+    windowed = cut_windows(wanted, tiny, volumes.learnt[0].spacing[2], volumes, 1)
+    (plain,) = windowed.versions
+    assert [cut.asked for cut in windowed.volumes] == [1, 1] and len(plain) == 2 and not windowed.held
+    for i, entry in enumerate(wanted.volumes):
+        labels = tifffile.imread(str(entry.truth))
+        (own,) = (z for z, plane in enumerate(labels) if (plane != 65535).any())
+        assert labels.shape[1:] == (64, 64) and ((plain.profiles(i) > 0) == (labels[own] > 0)).all()
+        assert (plain.image(i) == tifffile.imread(entry.image)[own]).all()
 
 
 def test_a_window_may_be_empty_but_not_all(windows: Path) -> None:
