@@ -171,10 +171,10 @@ def main() -> None:
     parser.add_argument("--edges", default="1024,2048,4096", help="voxels along each edge of the volumes, at least 512")
     parser.add_argument("--block", help="core of a block; without it the default")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, help="JSON of all sizes; those of other edges that it has are kept")
     a = parser.parse_args()
     options = ["--workers", str(a.workers), *(["--block", a.block] if a.block else [])]
-    server, sizes = CountingServer(), list[dict[str, Any]]()
+    server, sizes = CountingServer(), json.loads(a.out.read_text())["sizes"] if a.out and a.out.exists() else []
     os.environ.update(server.environment)
     server.client().create_bucket(Bucket="bucket")
     with tempfile.TemporaryDirectory(prefix="virtual-") as scratch:
@@ -182,8 +182,9 @@ def main() -> None:
         for edge in map(int, a.edges.split(",")):
             if shutil.disk_usage(scratch).free < LEAST_FREE:
                 sys.exit(f"{scratch} has less than {LEAST_FREE >> 30} GiB free: nothing larger is begun")
-            sizes.append(measured(server, scratch, edge, options))
-            print(json.dumps(sizes[-1], indent=1), flush=True)
+            found = measured(server, scratch, edge, options)
+            print(json.dumps(found, indent=1), flush=True)
+            sizes = sorted([*(size for size in sizes if size["gib"] != found["gib"]), found], key=lambda size: size["gib"])
             if a.out:
                 a.out.write_text(json.dumps({"workers": a.workers, "sizes": sizes}, indent=2) + "\n")
     server.stop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -59,7 +59,7 @@ def ask_prompts(
     Raises
     ------
     InputError
-        If a prompt leaves the slice, or the weights are wrong.
+        If a prompt leaves the slice or lies in padding, or the weights are wrong.
     """
     _, height, width = _checked(volume, z)
     for y, x in points:
@@ -74,7 +74,7 @@ def ask_prompts(
     nm = square_pixel(card, sam)
     margin = [round(_AROUND * model.config.image_size * (nm or s) / s) for s in volume.spacing[1:]]
     region = _around(np.array([*small, *boxes]), margin, z, (height, width))
-    image = volume.read(region)[0]
+    image, seen, padding = _read(volume, region)
     offset = np.array(region.start[1:])
     masks: list[Mask] = []
     number = 0
@@ -83,13 +83,17 @@ def ask_prompts(
             y0, x0, y1, x1 = (np.array(box).reshape(2, 2) - offset).ravel().tolist()
             inside = np.zeros(image.shape, np.int32)
             inside[y0:y1, x0:x1] = 1
+            if padding[inside > 0].all():
+                where = ",".join(map(str, box if kind == "box" else box[:2]))
+                raise InputError(f"{kind} {where} lies in padding, where there is no tissue; give one inside the tissue")
             point = np.array([[(y0 + y1 - 1) / 2, (x0 + x1 - 1) / 2]], np.float32)
             prompts = Prompts(profiles=inside, points=point, boxes=np.array([[y0, x0, y1, x1]], np.int32))
             segmenter = SamSegmenter(model, pixel_nm=nm, spacing=volume.spacing, ask="point" if kind == "point" else "box")
             number += 1
-            (found,) = segmenter.masks(image[None], np.ones((1, *image.shape), np.float32), [prompts], region)
+            (found,) = segmenter.masks(seen[None], np.ones((1, *image.shape), np.float32), [prompts], region)
             # Without logits: of two answers that overlap the better one is drawn whole.
             masks += [Mask(y0=m.y0, x0=m.x0, mask=m.mask, score=m.score, profile=number) for m in found]
+    masks = _in_tissue(masks, padding)
     return Answers(image=image, region=region, labels=paint(image.shape, masks), masks=masks)
 
 
@@ -115,8 +119,9 @@ def ask_everything(volume: GreyVolume, z: int, sam: str) -> Answers:
         raise InputError(f"a slice of {height} x {width} is too large to look for everything; crop it to {_MOST_PIXELS} pixels")
     model, card = load_sam(sam)
     region = Region(start=(z, 0, 0), stop=(z + 1, height, width))
-    image = volume.read(region)[0]
-    masks = AutomaticMasks(model.to(device()), pixel_nm=square_pixel(card, sam), spacing=volume.spacing).masks(image)
+    image, seen, padding = _read(volume, region)
+    found = AutomaticMasks(model.to(device()), pixel_nm=square_pixel(card, sam), spacing=volume.spacing).masks(seen)
+    masks = _in_tissue(found, padding)
     kept = [masks[i] for i in suppress(masks, iou=0.7, iom=0.8)]
     return Answers(image=image, region=region, labels=paint(image.shape, kept), masks=kept)
 
@@ -126,6 +131,20 @@ def _checked(volume: GreyVolume, z: int) -> tuple[int, int, int]:
     if not 0 <= z < depth:
         raise InputError(f"slice {z} is not in the volume, which has 0:{depth}; give another with --slice")
     return depth, height, width
+
+
+def _read(volume: GreyVolume, region: Region) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(Y, X) uint8 of a slice as it is shown, as SAM sees it, and (Y, X) bool where it is padding."""
+    seen, padding = volume.read_tissue(region)
+    return volume.read(region)[0], seen[0], padding[0]
+
+
+def _in_tissue(masks: list[Mask], padding: np.ndarray) -> list[Mask]:
+    """Masks without what they have of padding; those that are nothing else are left out."""
+    if not padding.any():
+        return masks
+    cut = [replace(m, mask=m.mask & ~padding[m.slices]) for m in masks]
+    return [m for m in cut if m.mask.any()]
 
 
 def _around(boxes: np.ndarray, margin: Sequence[int], z: int, shape: tuple[int, int]) -> Region:

@@ -32,6 +32,7 @@ from mitoscale.stages.earlier_outputs import (
     seal,
     sealed,
     seals_of,
+    seals_of_zeros,
     table_checksum,
 )
 from mitoscale.stages.fragment_slots import create_slots, write_slot
@@ -94,12 +95,15 @@ class Segment(Stage):
         with watch.phase("read"):
             foreground = self._foreground(key)
             watch.moved("read", foreground)
-        found = self._find(foreground / np.float32(255), key, watch)
+        found = self._find(foreground, key, watch)
         with watch.phase("compute"):
             fragments = found.fragments
             table = self._table(found, key)
             pairs = touching_pairs(fragments)
-            seals = seal(fragments, key.halo, self._sealed(key))
+            sealed_parts = self._sealed(key)
+            seals = (
+                seal(fragments, key.halo, sealed_parts) if len(table["local"]) else seals_of_zeros(sealed_parts, fragments.dtype)
+            )
             planes = middle_contacts(fragments, key)
         with watch.phase("write"):
             self.check_current()
@@ -134,10 +138,13 @@ class Segment(Stage):
             check_seal(foreground[part.within(key.halo)], part, seals, stage="detect", task=name)
         return foreground
 
-    def _find(self, foreground: np.ndarray, key: Block, watch: Stopwatch) -> _Fragments:
-        """The fragments; the image is read only where the segmenter looks at it."""
+    def _find(self, stored: np.ndarray, key: Block, watch: Stopwatch) -> _Fragments:
+        """The fragments, from (Z, Y, X) uint8 foreground; the image is read only where the segmenter looks at it."""
         with watch.phase("compute"):
             segmenter = make_segmenter(self.plan.settings.segment, self.plan.spec.spacing)
+            if not isinstance(segmenter, VolumeSegmenter) and not stored.any():
+                return _nothing(key, segmenter)
+            foreground = stored / np.float32(255)
         if isinstance(segmenter, VolumeSegmenter):
             image = self._image(key, watch)
             with watch.phase("compute"):
@@ -150,8 +157,8 @@ class Segment(Stage):
             with watch.phase("compute"):
                 masks = ask_masks(segmenter, image, foreground, profiles.prompts(), key.halo)
         with watch.phase("compute"):
-            found = self._fused(foreground, profiles, masks, key) if profiles.labels.any() else _nothing(key)
-        return found._replace(counts=found.counts | _counts_of(segmenter, profiles))
+            found = self._fused(foreground, profiles, masks, key)
+        return found._replace(counts=found.counts | _counts_of(segmenter, profiles.possible, sum(profiles.asked)))
 
     def _image(self, key: Block, watch: Stopwatch) -> np.ndarray:
         """(Z, Y, X) uint8 of the read region, as networks see it."""
@@ -227,15 +234,16 @@ class Segment(Stage):
         return {name: counts.get(name, 0.0) for name in names}
 
 
-def _nothing(block: Block) -> _Fragments:
-    """Of a block without a profile."""
+def _nothing(block: Block, segmenter: MaskSegmenter | None) -> _Fragments:
+    """Of a block without foreground."""
     fragments, nowhere = np.zeros(block.halo.shape, np.uint32), np.zeros(block.halo.shape, bool)
-    return _Fragments(fragments, nowhere, nowhere, np.zeros(1), {"changed_voxels": 0.0, "mask_voxels": 0.0})
+    counts = {"changed_voxels": 0.0, "mask_voxels": 0.0, **_counts_of(segmenter, 0, 0)}
+    return _Fragments(fragments, nowhere, nowhere, np.zeros(1), counts)
 
 
-def _counts_of(segmenter: MaskSegmenter | None, profiles: Profiles) -> dict[str, float]:
-    """What a segmenter was asked, and what that cost, for the ledger's line."""
+def _counts_of(segmenter: MaskSegmenter | None, possible: int, asked: int) -> dict[str, float]:
+    """Profiles that a segmenter could help with, those it was asked for, and what that cost, for the ledger's line."""
     if segmenter is None:
         return {}
-    counts = {"profiles": float(profiles.possible), "prompts": float(sum(profiles.asked))}
+    counts = {"profiles": float(possible), "prompts": float(asked)}
     return {**counts, **segmenter.counts} if isinstance(segmenter, Counting) else counts

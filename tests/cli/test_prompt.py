@@ -11,7 +11,8 @@ from commands import Call, Stack, check_refused, contents, largest_file
 from PIL import Image
 
 from mitoscale.evaluation.grey_volume import open_grey
-from mitoscale.evaluation.prompt import ask_prompts
+from mitoscale.evaluation.prompt import ask_everything, ask_prompts
+from mitoscale.storage.tiff_writing import write_tiff
 
 
 def middle_of_one(stack: Stack) -> tuple[int, int, int]:
@@ -85,3 +86,21 @@ def test_what_cannot_be_asked(mitoscale: Call, stack: Stack, tmp_path: Path, mor
     ended = mitoscale("prompt", stack.image, "--slice", "16", "--out", str(tmp_path / "no.png"), *more)
     assert ended.code == code and said in ended.err
     assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_found_in_padding(mitoscale: Call, stack: Stack, tmp_path: Path) -> None:
+    z, y, x = middle_of_one(stack)
+    image = np.pad(stack.phantom.image, ((0, 0), (64, 0), (0, 96)))
+    padded = str(tmp_path / "padded.tif")
+    write_tiff(padded, image, open_grey(stack.image, None).spacing)
+    grey = open_grey(padded, None)
+    nothing = np.ones(image.shape[1:], bool)
+    nothing[64:, :-96] = False
+    box = (y + 40, max(0, x - 24), min(len(nothing), y + 88), x + 24)
+    for answers in (ask_everything(grey, z, "sam-small"), ask_prompts(grey, z, [], [box], "sam-small")):
+        where = answers.region.slices[1:]
+        assert answers.labels.any() and not answers.labels[nothing[where]].any()
+        assert np.array_equal(answers.image, grey.read(answers.region)[0]), "it is shown as it is"
+    for prompt, said in (("--point", f"{y + 64},200"), ("--box", "3,3,40,40")):
+        asked = ["prompt", padded, "--slice", str(z), prompt, said, "--out", str(tmp_path / "padding.png")]
+        check_refused(mitoscale, tmp_path, asked, f"{said} lies in padding, where there is no tissue")

@@ -14,7 +14,7 @@ from mitoscale.core.grid import Block, Face
 from mitoscale.core.result import BlockResult
 from mitoscale.pipeline import load
 from mitoscale.pipeline.run import Run
-from mitoscale.stages.earlier_outputs import known_empty, seal
+from mitoscale.stages.earlier_outputs import known_empty, seal, seals_of_zeros
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.ledger import Ledger
 from mitoscale.storage.tiff_writing import write_tiff
@@ -91,6 +91,7 @@ def test_only_a_region_that_is_sealed_as_nothing_is_known_to_be_empty() -> None:
     assert known_empty(nothing, "uint8", seals) and not known_empty(covers, "uint8", seals)
     assert not known_empty(nothing, "uint32", seals), "of another array"
     assert not known_empty(Region(start=(0, 0, 0), stop=(1, 1, 1)), "uint8", seals), "nobody has sealed it"
+    assert seals_of_zeros([nothing, covers], "uint8") == seal(np.zeros_like(data), covers, [nothing, covers])
 
 
 @pytest.mark.parametrize("seed", range(3))
