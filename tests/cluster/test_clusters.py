@@ -42,6 +42,18 @@ def _gpu_names() -> list[str]:
         return []
 
 
+def test_workers_seldom_look_at_themselves(cluster: Cluster) -> None:
+    """Dask's own intervals, 10 and 20 ms, take a tenth of a processor where tasks take seconds."""
+    every = cluster.client.run(_intervals)
+    assert len(every) == 2 and set(every.values()) == {(100, 500)}
+
+
+def _intervals(dask_worker: Any) -> tuple[float, float]:
+    """Milliseconds between two looks at what the task does, and at how late the loop is."""
+    callbacks = dask_worker.periodic_callbacks
+    return callbacks["profile"].callback_time, callbacks["tick"].callback_time
+
+
 def test_a_taken_port_is_no_obstacle_and_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     before = set(psutil.Process().children(recursive=True))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 import tifffile
 from commands import Call
 
+from mitoscale.core.errors import BlockError
 from mitoscale.core.geometry import Region, Spacing
 from mitoscale.core.grey_findings import VolumeGrey
 from mitoscale.core.normalisation import Normalisation
@@ -18,6 +20,7 @@ from mitoscale.pipeline import make_plan, settings_for
 from mitoscale.stages.membranes import membranes_seem_bright
 from mitoscale.stages.source import open_source
 from mitoscale.storage.sources.kinds import open_reader
+from mitoscale.storage.sources.reader import Reader
 from mitoscale.storage.tiff_writing import write_tiff
 
 real = pytest.mark.skipif("MITOSCALE_TEST_DATA" not in os.environ, reason="MITOSCALE_TEST_DATA is not set")
@@ -44,6 +47,32 @@ def test_real_volumes_as_they_are_and_inverted(name: str, tmp_path: Path) -> Non
     for invert in (False, True):
         grey = VolumeGrey(normalisation=Normalisation(low=low, high=high, invert=invert), least=0, most=255)
         assert membranes_seem_bright(plan, grey, reader) is invert
+
+
+def test_windows_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:
+    """Lines are dark on the left and bright on the right: what can be read decides."""
+    image = np.random.default_rng(0).normal(120, 5, (3, 400, 1200))
+    for x in range(10, 1190, 30):
+        image[:, :, x : x + 3] += 60 if x > 600 else -60
+    image = image.clip(0, 255).astype(np.uint8)
+    write_tiff(str(tmp_path / "lines.tif"), image, (10.0, 10.0, 10.0))
+    source = open_source(str(tmp_path / "lines.tif"), None)
+    plan = make_plan(source, str(tmp_path / "run"), settings_for(source, RunRequest(segmenter="unet"), 1))
+    grey = VolumeGrey(normalisation=Normalisation(low=40, high=200, invert=False), least=0, most=255)
+
+    class Half:
+        """What reads one half alone."""
+
+        def __init__(self, right: bool) -> None:
+            self.right = right
+
+        def read(self, region: Region) -> np.ndarray:
+            if (region.stop[2] > 600) != self.right:
+                raise BlockError("nobody has written it")
+            return image[region.slices]
+
+    assert membranes_seem_bright(plan, grey, cast(Reader, Half(right=True)))
+    assert not membranes_seem_bright(plan, grey, cast(Reader, Half(right=False)))
 
 
 @real
