@@ -106,7 +106,8 @@ def finetune_decoder(
     report : callable
         Called after each epoch.
     scored : callable
-        Called with the scores, before they decide whether the weights are written.
+        Called with the scores of the weights that were started from, and again with those of the tuned ones beside them, before
+        these decide whether they are written.
 
     Returns
     -------
@@ -141,6 +142,7 @@ def finetune_decoder(
         patience=recipe.patience,
     )
     scores: Scores = {name: {"base": prompted_scores(base, windows)} for name, windows in windowed.held.items()}
+    scored(scores)
 
     def save(trained: Trained, more: dict[str, object]) -> None:
         for name, windows in windowed.held.items():
@@ -169,12 +171,25 @@ def finetune_decoder(
     return trained
 
 
+def tuning_score(scores: Scores, which: str) -> float | None:
+    """The figure that chooses weights, of the mean of all tuning slices; None where there are none.
+
+    Parameters
+    ----------
+    scores : dict
+        Of each kind of slices and each volume.
+    which : {"base", "tuned"}
+        Which weights.
+    """
+    tuning = [both[which] for name, both in scores.items() if name.split()[0] == "tune"]
+    return score_of(mean_scores(tuning)) if tuning else None
+
+
 def _check_better(settings: FinetuneSettings, scores: Scores) -> None:
     """Raise unless the tuning slices say that the new weights are better."""
-    tuning = [both for name, both in scores.items() if name.split()[0] == "tune"]
-    if settings.accept_any or not tuning:
+    before, after = (tuning_score(scores, which) for which in ("base", "tuned"))
+    if settings.accept_any or before is None or after is None:
         return
-    before, after = (score_of(mean_scores([both[which] for both in tuning])) for which in ("base", "tuned"))
     if after <= before:
         raise NoGainError(
             f"finetune: the tuned decoder is no better on the tuning slices (mean IoU {before:.4f} before, {after:.4f} after), "

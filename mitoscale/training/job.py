@@ -22,9 +22,9 @@ from mitoscale.nets.unet import UNet
 from mitoscale.storage.exclusive import exclusively
 from mitoscale.training.checkpoint import Progress, steps_in
 from mitoscale.training.epochs import epoch_steps
-from mitoscale.training.finetune import chosen_recipe, finetune_decoder
+from mitoscale.training.finetune import Scores, chosen_recipe, finetune_decoder, tuning_score
 from mitoscale.training.finetune_windows import Windowed, cut_windows
-from mitoscale.training.prompted_scores import DEFINITION
+from mitoscale.training.prompted_scores import DEFINITION, score_of
 from mitoscale.training.recipe import plan_training
 from mitoscale.training.summary import summary
 from mitoscale.training.trained_weights import train_weights
@@ -132,7 +132,7 @@ def _finetune(settings: FinetuneSettings, report: Report) -> dict[str, Any]:
         record,
         lambda done, total: report({"what": "embedded", "done": done, "total": total}),
         _epochs(report, epoch_steps(len(windowed.versions[0]), recipe.prompts.windows)),
-        lambda scores: report({"what": "scores", "prompts": DEFINITION, "slices": _held(settings), "scores": scores}),
+        lambda scores: _tell_scores(settings, scores, report),
     )
     return _ended(trained.history)
 
@@ -195,6 +195,16 @@ def _tell_resumed(settings: LearnSettings, token: str, report: Report) -> None:
     steps = steps_in(checkpoint, token)
     if steps:
         report({"what": "note", "text": f"checkpoint goes on from step {steps} ({checkpoint})"})
+
+
+def _tell_scores(settings: FinetuneSettings, scores: Scores, report: Report) -> None:
+    """All scores at the end; before there are those of the tuned weights, one figure for each kind of slices and each volume."""
+    if any("tuned" in both for both in scores.values()):
+        report({"what": "scores", "prompts": DEFINITION, "slices": _held(settings), "scores": scores})
+    elif scores:
+        mean = tuning_score(scores, "base")
+        told = ", ".join(f"{name} {score_of(both['base']):.4f}" for name, both in scores.items())
+        report({"what": "note", "text": f"before     {'' if mean is None else f'score {mean:.4f}; '}{told}"})
 
 
 def _held(settings: FinetuneSettings) -> dict[str, str]:

@@ -213,6 +213,10 @@ def test_a_decoder_learns_from_all_of_them(listed: Path, tmp_path: Path, monkeyp
     }
     assert "note       gone is left out and cannot be scored either: no such file or folder: /no/where.tif" in notes
     scores = told[-1]["scores"]
+    (before,) = (note for note in notes if note.startswith("before     score "))
+    base = {name: sum(both["base"][f"{kind}_iou"] for kind in ("point", "box")) / 2 for name, both in scores.items()}
+    mean = (base["tune home"] + base["tune fine"]) / 2
+    assert before.startswith(f"before     score {mean:.4f}; tune home {base['tune home']:.4f}") and "unseen other" in before
     assert set(scores) == set(told[-1]["slices"]) - {"unseen gone"} and set(scores["unseen other"]) == {"base", "tuned"}
     assert epoch["score_fine"] == pytest.approx(sum(scores["tune fine"]["tuned"][f"{kind}_iou"] for kind in ("point", "box")) / 2)
     record = load_sam(str(tmp_path / "tuned.safetensors"))[1]
