@@ -117,6 +117,7 @@ def _finetune(settings: FinetuneSettings, report: Report) -> dict[str, Any]:
         | _variety(settings)
         | {
             "base": {"weights": os.path.basename(settings.sam), "sha256": file_sha256(find_weights(settings.sam)), **card.training},
+            "versions": len(windowed.versions),
             "patches": sum(volume.patches for volume in windowed.volumes),
             "patches_with_mitochondria": sum(volume.holding for volume in windowed.volumes),
             "software": software(),

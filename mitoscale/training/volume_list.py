@@ -172,6 +172,7 @@ def read_volumes(settings: LearnSettings, left: Sequence[ListedVolume] = ()) -> 
                 "tuning_slices": f"{volume.tune[0]}:{volume.tune[1]}" if volume.tune else "",
             }
             | ({"test_slices": f"{volume.test[0]}:{volume.test[1]}"} if volume.test else {})
+            | ({"every": volume.every} if isinstance(settings, FinetuneSettings) else {})
             | ({"share": volume.share, "border": volume.border} if settings.volumes else {})
         )
     unseen, reasons = read_unseen(left)

@@ -220,7 +220,7 @@ def test_a_decoder_learns_from_all_of_them(listed: Path, tmp_path: Path, monkeyp
     assert set(scores) == set(told[-1]["slices"]) - {"unseen gone"} and set(scores["unseen other"]) == {"base", "tuned"}
     assert epoch["score_fine"] == pytest.approx(sum(scores["tune fine"]["tuned"][f"{kind}_iou"] for kind in ("point", "box")) / 2)
     record = load_sam(str(tmp_path / "tuned.safetensors"))[1]
-    assert record.pixel_nm == 10.0
+    assert record.pixel_nm == 10.0 and record.training["versions"] == 1 and record.training["volumes"][0]["every"] == 1
     assert [(v["data"], v["train_slices"], v.get("test_slices")) for v in record.training["volumes"]] == [
         ("home", "0:4", "30:32"),
         ("fine", "12:14", None),
