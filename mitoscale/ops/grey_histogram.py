@@ -16,6 +16,9 @@ from PIL import Image
 _CUT_BITS = 10
 """Bits of a float32's mantissa that its bin leaves away."""
 
+_STRIP = 2**18
+"""Voxels that are counted at once, at least: each takes 8 bytes then."""
+
 _SIGN = np.uint32(1 << 31)
 
 
@@ -86,6 +89,18 @@ def _bytes_counted(grey: np.ndarray) -> np.ndarray:
     return counts
 
 
+def _counted(grey: np.ndarray) -> np.ndarray:
+    """(N,) int64: how often each bin is there, up to the last one that holds some."""
+    values, counts, first = grey.reshape(-1), np.zeros(0, np.int64), 0
+    while first < len(values):
+        strip = max(_STRIP, len(counts))  # adding up many bins takes as long as counting
+        found = np.bincount(bins_of(values[first : first + strip]))
+        counts, found = sorted((counts, found), key=len, reverse=True)
+        counts[: len(found)] += found
+        first += strip
+    return counts
+
+
 @dataclass(frozen=True)
 class Histogram:
     """How many voxels have which grey value; only bins that hold some."""
@@ -102,7 +117,7 @@ class Histogram:
         """Count an array of any shape."""
         if grey.dtype == np.uint8:
             return cls._dense("uint8", _bytes_counted(grey))
-        return cls._dense(grey.dtype.name, np.bincount(bins_of(grey).ravel(), minlength=1))
+        return cls._dense(grey.dtype.name, _counted(grey))
 
     @classmethod
     def total(cls, parts: Iterable[Histogram], dtype: str) -> Histogram:

@@ -6,6 +6,7 @@ are whole numbers, so those of parts add up to that of the whole exactly; of flo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -113,27 +114,48 @@ def _cell_sums_of_bytes(plane: np.ndarray) -> np.ndarray:
 
 def _squared_steps(plane: np.ndarray, kind: np.dtype) -> Any:
     """Sum of the squared differences of neighbours along x."""
-    if plane.dtype != np.uint8:
+    if plane.shape[1] < 2:
+        return 0
+    if plane.dtype.kind not in "iu" or plane.dtype.itemsize > 2:
         step = np.diff(plane.astype(kind), axis=1).ravel()
         return step @ step
-    total, width = 0, plane.shape[1]
-    if width < 2:
-        return 0
-    rows = max(1, min(len(plane), _STRIP // width))
-    larger, smaller = np.zeros((2, -(-rows * width // _EXACT) * _EXACT), np.uint8)
+    rows = max(1, min(len(plane), _STRIP // plane.shape[1]))
+    strips = (np.ascontiguousarray(plane[first : first + rows]) for first in range(0, len(plane), rows))
+    steps = (_steps_of_bytes if plane.dtype == np.uint8 else _steps_of_words)(rows * plane.shape[1])
+    return sum(map(steps, strips))
+
+
+def _steps_of_words(size: int) -> Callable[[np.ndarray], int]:
+    """The same of some rows of 8 or 16 bits: squares below 2^32, of which float64 adds up far more than ``size`` exactly."""
+    floats, differences = np.empty((2, size), np.float64)  # taken once: the system takes long to clear memory
+
+    def steps(strip: np.ndarray) -> int:
+        pixels, found = floats[: strip.size], differences[: strip.size - 1]
+        np.copyto(pixels, strip.reshape(-1))
+        np.subtract(pixels[1:], pixels[:-1], out=found)
+        found[strip.shape[1] - 1 :: strip.shape[1]] = 0  # from the end of a row to the next one
+        return int(found @ found)
+
+    return steps
+
+
+def _steps_of_bytes(size: int) -> Callable[[np.ndarray], int]:
+    """The same of some rows of uint8, at most ``size`` pixels."""
+    larger, smaller = np.zeros((2, -(-size // _EXACT) * _EXACT), np.uint8)
     floats = np.empty(larger.size, np.float32)
-    for first in range(0, len(plane), rows):
-        pixels = np.ascontiguousarray(plane[first : first + rows]).reshape(-1)
-        n = pixels.size - 1
+
+    def steps(strip: np.ndarray) -> int:
+        pixels, n = strip.reshape(-1), strip.size - 1
         np.maximum(pixels[1:], pixels[:-1], out=larger[:n])
         np.minimum(pixels[1:], pixels[:-1], out=smaller[:n])
         np.subtract(larger[:n], smaller[:n], out=larger[:n])
-        larger[width - 1 : n : width] = 0  # from the end of a row to the next one
+        larger[strip.shape[1] - 1 : n : strip.shape[1]] = 0  # from the end of a row to the next one
         larger[n:] = 0
         np.copyto(floats, larger)
         parts = floats.reshape(-1, _EXACT)
-        total += int((parts[:, None] @ parts[:, :, None]).sum(dtype=np.float64))
-    return total
+        return int((parts[:, None] @ parts[:, :, None]).sum(dtype=np.float64))
+
+    return steps
 
 
 def likeness(sums: Sums, ahead: int) -> np.ndarray:

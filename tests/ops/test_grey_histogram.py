@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from mitoscale.core.normalisation import Normalisation
+from mitoscale.ops import grey_histogram
 from mitoscale.ops.grey_histogram import Histogram, bin_count, bins_of, values_of
 
 DTYPES = ("uint8", "int8", "uint16", "int16", "float32")
@@ -31,6 +32,19 @@ def test_parts_add_up_to_the_whole(volume: np.ndarray, z: int, y: int) -> None:
     assert total.dtype == whole.dtype
     assert np.array_equal(total.bins, whole.bins) and np.array_equal(total.counts, whole.counts)
     assert whole.counts.sum() == volume.size
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("strip", [1, 7, 1000])
+def test_it_does_not_matter_how_many_voxels_are_counted_at_once(dtype: str, strip: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The largest values may be in the first strip or in the last, and the volume need not lie in one piece."""
+    rising = np.sort(np.random.default_rng(2).normal(0, 40, (4, 6, 10)).clip(-128, 127).astype("int8"), axis=None)
+    rising = (rising.reshape(4, 6, 10).astype(np.int16) + (128 if dtype[0] == "u" else 0)).astype(dtype)
+    monkeypatch.setattr(grey_histogram, "_STRIP", strip)
+    for volume in (rising, rising[::-1, ::-1, ::-1], rising[:, 1:5, 2:9], rising[:0]):
+        found = Histogram.of(volume)
+        bins, counts = np.unique(bins_of(volume), return_counts=True)
+        assert np.array_equal(found.bins, bins) and np.array_equal(found.counts, counts)
 
 
 @settings(max_examples=40)

@@ -39,9 +39,10 @@ def test_slices_are_summed_up_strip_by_strip(pixels: int, monkeypatch: pytest.Mo
     wide = rng.integers(0, 256, (3, 77, 90), dtype=np.uint8)
     wide[:, ::2], wide[:, 1::2] = wide[:, ::2] // 128 * 255, 255 - wide[:, :-1:2] // 128 * 255
     wide[1, 16:32, :40] = 9  # cells that do not count
-    for image in (wide, wide[:, :, 3:62], wide[:, 5:, :7], wide[:, :, :1], wide[:, :0]):
+    parts = (wide, wide[:, :, 3:62], wide[:, 5:, :7], wide[:, :, :1], wide[:, :0])
+    for image in (*parts, *(part.astype(np.uint16) * 257 for part in parts), (wide.astype(np.int16) - 128) * 256):
         runs = flat_runs(image)
-        expected = slice_sums(image.astype(np.uint16), runs, 3)  # other ways to the same sums
+        expected = slice_sums(image.astype(np.int32), runs, 3)  # other ways to the same sums
         with monkeypatch.context() as small:
             small.setattr(strips, "_STRIP", pixels)
             found = slice_sums(image, runs, 3)
