@@ -79,7 +79,7 @@ def gather_slices(
     """
     first, depth = plan.region.start[0], plan.region.shape[0]
     sums, written = dict[str, np.ndarray](), tables_of(plan, "convert")
-    for task in tasks:
+    for task in sorted(tasks):  # sums of floats depend on their order in the last bits
         part = written.read(task, ("slices",), finished=True).tables["slices"]
         place = part.pop("z") - first
         for name, values in part.items():

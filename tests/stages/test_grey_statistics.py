@@ -14,6 +14,7 @@ from commands import Call, labels_of
 from mitoscale.core.geometry import Region
 from mitoscale.core.grey_findings import VolumeGrey
 from mitoscale.pipeline import load
+from mitoscale.stages.bad_slices import gather_slices
 from mitoscale.stages.grey_statistics import read_grey
 from mitoscale.stages.network_view import network_view
 from mitoscale.stages.padding import read_padding
@@ -78,6 +79,19 @@ def test_neither_blocks_nor_the_source_change_what_is_found(
     assert found[0].padding_share > 0.7 * nothing.mean()
     low, high = np.percentile(image[~nothing], (0.2, 99.8))
     assert (found[0].normalisation.low, found[0].normalisation.high) == pytest.approx((low, high), abs=0.02)
+
+
+def test_the_order_in_which_tasks_end_changes_no_bit(convert: Callable[..., str]) -> None:
+    run = convert("run", padded("float32")[0], "--block", "5,21,37")
+    plan, found = load(run).plan, []
+    names = [block.name for block in plan.convert_grid.blocks()]
+    for order in (names, names[::-1], names[1::2] + names[::2]):
+        gather_slices(plan, order, np.zeros(SHAPE[0]))
+        found.append(read_table(RunFolder(run).slices))
+    assert found[0]["mean"].dtype == np.float64
+    for other in found[1:]:
+        for name, column in found[0].items():
+            np.testing.assert_array_equal(other[name], column, err_msg=name)
 
 
 def test_part_of_a_cell_at_the_far_border_of_a_region(convert: Callable[..., str]) -> None:
