@@ -73,7 +73,9 @@ def write_coarse(root: str, plan: RunPlan, key: CoarseShard, downsample: Callabl
     for piece in pieces.blocks():
         region = _finer(piece.core, step).intersection(finer)
         assert region is not None
-        coarse[piece.core.within(core)] = downsample(_padded(source.read(region), region, step), step)
+        fine = source.read(region)
+        if fine.any():
+            coarse[piece.core.within(core)] = downsample(_padded(fine, region, step), step)
     open_array(f"{root}/{key.level}").write(core, coarse)
     return BlockResult(name=key.name)
 
