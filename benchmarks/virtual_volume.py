@@ -1,6 +1,6 @@
 """Volumes that are mostly missing chunks, in an S3 server on loopback: memory and requests as they grow.
 
-    python benchmarks/virtual_volume.py --edges 1024,2048,4096 --out benchmarks/results/virtual-volume.json
+    python benchmarks/virtual_volume.py --edges 1024,2048,4096 --block 128,512,512 --out benchmarks/results/virtual-volume.json
 
 The source is a plain Zarr array of uint8 in chunks of 128 along each edge. Of up to 32 x 32 chunks along y and x one holds
 tissue (a phantom, mirrored from chunk to chunk along z); the others are missing and read as padding. Whole runs with a detector

@@ -18,7 +18,7 @@ WORKER_DEFAULTS: Mapping[str, Any] = {
     "distributed.worker.multiprocessing-method": "spawn",  # a forked torch or tensorstore hangs
     "distributed.worker.daemon": False,  # a training's data loaders are processes too
     # By itself Dask looks a hundred times a second at what a task does, and fifty times at how late its own loop is, which takes
-    # a tenth of a processor for each busy worker. Tasks take seconds: a tenth of that is enough.
+    # processor time from each busy worker's task. Tasks take seconds: a tenth of that is enough.
     "distributed.worker.profile.interval": "100ms",
     "distributed.admin.tick.interval": "500ms",
 }

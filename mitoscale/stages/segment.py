@@ -100,10 +100,8 @@ class Segment(Stage):
             fragments = found.fragments
             table = self._table(found, key)
             pairs = touching_pairs(fragments)
-            sealed_parts = self._sealed(key)
-            seals = (
-                seal(fragments, key.halo, sealed_parts) if len(table["local"]) else seals_of_zeros(sealed_parts, fragments.dtype)
-            )
+            parts = self._sealed(key)
+            seals = seal(fragments, key.halo, parts) if len(table["local"]) else seals_of_zeros(parts, fragments.dtype)
             planes = middle_contacts(fragments, key)
         with watch.phase("write"):
             self.check_current()
