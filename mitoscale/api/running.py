@@ -86,8 +86,7 @@ def run(
     request = request_of(settings)
     where = load_cluster(cluster)
     volume = open_source(os.fspath(source), request.voxel_size, request.reading)
-    planned = pipeline.settings_for(volume, request, where.threads)
-    plan = pipeline.make_plan(volume, os.fspath(run), planned)
+    plan = pipeline.planned(volume, os.fspath(run), request, where.threads)
     begun = pipeline.start(plan, request.redo)
     for note in volume.notes:
         warnings.warn(note, stacklevel=2)

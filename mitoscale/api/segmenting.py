@@ -81,7 +81,7 @@ def segment(
         write_tiff(source, array, spacing)
         where = load_cluster(None)
         volume = open_source(source, spacing)
-        plan = pipeline.make_plan(volume, str(Path(folder, "run")), pipeline.settings_for(volume, request, where.threads))
+        plan = pipeline.planned(volume, str(Path(folder, "run")), request, where.threads)
         run = pipeline.start(plan)
         run_stages(run, STAGES[: STAGES.index("measure")], where, workers=workers, progress=progress)
         for stage, tasks in pipeline.quarantined(run).items():

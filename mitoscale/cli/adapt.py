@@ -9,6 +9,7 @@ import click
 
 from mitoscale.cli.options import Amount, Numbers
 from mitoscale.cli.source_options import reading_options
+from mitoscale.core.detector_names import AUTO
 
 
 @click.command()
@@ -17,7 +18,7 @@ from mitoscale.cli.source_options import reading_options
 @click.option("--voxel-size", type=Numbers(float), help="Voxel size z,y,x in nm, where the volume does not tell it.")
 @click.option("--invert", is_flag=True, help="Membranes are bright: swap dark and bright.")
 @reading_options
-@click.option("--init", default="unet-small", show_default=True, metavar="WEIGHTS", help="U-Net to start from: a name or a path.")
+@click.option("--init", default=AUTO, show_default=True, metavar="WEIGHTS", help="U-Net to start from, by name or path.")
 @click.option("--sam", default="sam-small", show_default=True, metavar="WEIGHTS", help="Judge of the outlines; none: no judge.")
 @click.option("--rounds", type=click.IntRange(min=0), default=2, show_default=True, help="Most rounds; 0: statistics alone.")
 @click.option("--steps", type=click.IntRange(min=1), default=60, show_default=True, help="Optimiser steps a round.")
@@ -56,7 +57,7 @@ def adapt(cluster: str | None, beside: str | None, **options: Any) -> None:
     from mitoscale.training.volume_list import read_volume_list
 
     for name in ("init", "sam"):
-        if options[name] != "none":
+        if options[name] not in ("none", AUTO):
             options[name] = str(find_weights(options[name]))
     volumes = read_volume_list(beside) if beside else ()
     settings = AdaptSettings(**settings_of(options), volumes=volumes)

@@ -8,6 +8,7 @@ import click
 
 from mitoscale.cli.options import Numbers, Part, SliceRange, keywords, truth_option
 from mitoscale.cli.source_options import reading_options
+from mitoscale.core.detector_names import AUTO
 
 _SHOWN = {
     "foreground_iou": "IoU",
@@ -28,7 +29,9 @@ _SHOWN = {
 @click.option(
     "--sam", "sams", multiple=True, help="SAM by name or path; give it twice for base and fine-tuned (default: sam-small)."
 )
-@click.option("--detector", default="unet-small", show_default=True, help="U-Net by name or path, or pkg.module:factory.")
+@click.option(
+    "--detector", default=AUTO, show_default=True, help="U-Net by name or path, pkg.module:factory, or whichever U-Net suits."
+)
 @click.option("--detector-option", multiple=True, callback=keywords, metavar="K=V", help="Keyword for a detector factory.")
 @click.option("--out", default="mitoscale-compare", show_default=True, metavar="FOLDER", help="Where tables and pictures go.")
 @click.option("--voxel-size", type=Numbers(float), help="Voxel size z,y,x in nm, where the volume does not tell it.")
@@ -89,6 +92,8 @@ def compare(volume: str, truth: str, sams: tuple[str, ...], out: str, **options:
             min_truth=options["min_truth"],
             observer=heard,
         )
+    if found.detector_why:
+        click.echo(f"detector   {found.detector_why}", err=True)
     _print(found.rows())
     for path in write_comparison(found, out):
         click.echo(f"written    {path}")

@@ -127,6 +127,12 @@ def tell(source: Source) -> None:
         click.echo(f"note       {note}", err=True)
 
 
+def tell_detector(run: Run) -> None:
+    """Print which detector was chosen for a volume, and why; one that was named is not told."""
+    if run.plan.detector_why not in ("", pipeline.NAMED):
+        click.echo(f"detector   {run.plan.detector_why}", err=True)
+
+
 @contextmanager
 def running(settings: ClusterSettings) -> Iterator[Cluster]:
     """A started cluster, its dashboard's address printed."""

@@ -190,8 +190,9 @@ def request_options(command: Callable[..., Any]) -> Callable[..., Any]:
             ),
             click.option(
                 "--detector",
-                help="Weights by name (mitoscale weights list) or path, bioimageio:FOLDER (a model of the BioImage Model Zoo), "
-                "or pkg.module:factory. MitoNet, other .pth files and model folders hold code, which is run.",
+                help="auto (default: whichever embedded U-Net suits the volume), weights by name (mitoscale weights list) or path, "
+                "bioimageio:FOLDER (a model of the BioImage Model Zoo), or pkg.module:factory. MitoNet, other .pth files and model "
+                "folders hold code, which is run.",
             ),
             click.option(
                 "--detector-pixel",

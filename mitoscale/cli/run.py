@@ -34,15 +34,15 @@ def run(src: str, run: str, request: RunRequest, cluster: str | None, workers: i
     Example:  mitoscale run stack.tif RUN --voxel-size 5,5,5
     Start it again after a stop: what is done stays done.
     """
-    from mitoscale.cli.launch import cluster_settings, run_stages, tell
+    from mitoscale.cli.launch import cluster_settings, run_stages, tell, tell_detector
     from mitoscale.core.settings import STAGES
-    from mitoscale.pipeline import make_plan, settings_for, start, taken_back
+    from mitoscale.pipeline import planned, start, taken_back
     from mitoscale.stages.source import open_source
 
     source = open_source(src, request.voxel_size, request.reading)
     where = cluster_settings(cluster, workers)
-    plan = make_plan(source, run, settings_for(source, request, where.threads))
-    begun = start(plan, request.redo)
+    begun = start(planned(source, run, request, where.threads), request.redo)
     tell(source)
+    tell_detector(begun)
     with taken_back(begun):
         run_stages(begun, STAGES, where, redo=request.redo, reports=performance_report)

@@ -36,10 +36,10 @@ def run_stage(
     cluster, workers, performance_report
         The options of these names.
     """
-    from mitoscale.cli.launch import cluster_settings, run_stages
+    from mitoscale.cli.launch import cluster_settings, run_stages, tell_detector
     from mitoscale.core.errors import InputError
     from mitoscale.core.settings import STAGES
-    from mitoscale.pipeline import load, start, with_request
+    from mitoscale.pipeline import converted, load, start, with_request
 
     redo = request.redo
     if redo and STAGES.index(redo) < STAGES.index(name):
@@ -48,9 +48,13 @@ def run_stage(
     for option in ("region", "block", "invert"):
         if getattr(request, option) is not None:
             raise InputError(f"--{option} is fixed when a run is converted; use mitoscale run SRC RUN with --redo convert")
-    plan = there.plan.model_copy(update={"settings": with_request(there.plan.settings, request)})
     where = cluster_settings(cluster, workers)
-    run_stages(start(plan, redo), [name], where, redo=redo, reports=performance_report)
+    if name == "detect":
+        begun = start(converted(there, request), redo)
+        tell_detector(begun)
+    else:
+        begun = start(there.plan.model_copy(update={"settings": with_request(there.plan.settings, request)}), redo)
+    run_stages(begun, [name], where, redo=redo, reports=performance_report)
 
 
 def _command(name: str) -> click.Command:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from mitoscale.core.detector_names import AUTO
 from mitoscale.core.training_settings import TrainSettings
 
 
@@ -12,8 +13,8 @@ class AdaptSettings(TrainSettings):
 
     truth: str = ""
     """Always empty: adapting needs no truth."""
-    init: str | None = "unet-small"
-    """Weights to start from."""
+    init: str | None = AUTO
+    """Weights to start from, by path; ``auto``: whichever embedded U-Net suits the volume."""
     sam: str = "sam-small"
     """Judge of the outlines, by name or path; ``none``: the U-Net alone."""
     rounds: int = Field(2, ge=0)

@@ -41,6 +41,8 @@ class RunPlan(BaseModel):
     """The volume."""
     settings: RunSettings
     """All settings."""
+    detector_why: str = ""
+    """Why this detector: ``named`` by the user, or in words, where it was chosen for the volume; empty: not chosen yet."""
 
     @model_validator(mode="after")
     def _check(self) -> RunPlan:

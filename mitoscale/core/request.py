@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from mitoscale.core.detector_names import AUTO
 from mitoscale.core.geometry import Region
 from mitoscale.core.settings import Settings
 from mitoscale.core.source_choices import Reading
@@ -57,6 +58,17 @@ def _path_text(value: Any) -> Any:
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
+def _named(value: Any) -> Any:
+    """A name or path as text; ``auto`` is the same as none.
+
+    Examples
+    --------
+    >>> _named("auto"), _named("unet-small")
+    (None, 'unet-small')
+    """
+    return None if value == AUTO else _path_text(value)
+
+
 NameOrPath = Annotated[str | None, BeforeValidator(_path_text)]
 """A name or path."""
 
@@ -84,8 +96,8 @@ class RunRequest(Settings):
     """Membranes are bright: swap dark and bright."""
     mask: NameOrPath = None
     """Cells outside of which nothing is looked for: a volume of any kind."""
-    detector: NameOrPath = None
-    """Weights by name or path, ``bioimageio:FOLDER``, or ``pkg.module:factory``."""
+    detector: Annotated[str | None, BeforeValidator(_named)] = None
+    """Weights by name or path, ``bioimageio:FOLDER``, or ``pkg.module:factory``; ``auto``: an embedded U-Net that suits."""
     detector_pixel: float | None = None
     """Pixel size the detector works at, in nm."""
     detector_option: dict[str, Any] = Field(default_factory=dict)

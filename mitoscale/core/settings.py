@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from mitoscale.core.cell_mask import CellMask
+from mitoscale.core.detector_names import ONE_TISSUE
 from mitoscale.core.geometry import Region, Spacing, Triple
 from mitoscale.core.source_choices import Reading
 
@@ -52,7 +53,7 @@ class ConvertSettings(Settings):
 class DetectSettings(Settings):
     """How foreground and detections are found."""
 
-    detector: str = "unet-small"
+    detector: str = ONE_TISSUE
     """Embedded or downloaded weights by name, a weights file by path, ``bioimageio:FOLDER``, or ``pkg.module:factory``."""
     pixel_nm: float | None = None
     """Pixel size (y, x) the detector works at, in nm; None: its own, or the volume's where it has none."""

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from mitoscale.core.detector_names import AUTO
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region, Spacing
 from mitoscale.core.settings import DetectSettings, RelabelSettings, SegmentSettings
 from mitoscale.core.source_choices import Reading
+from mitoscale.evaluation.detector_choice import choose_detector
 from mitoscale.evaluation.evaluate import score
 from mitoscale.evaluation.foreground_metrics import foreground_scores
 from mitoscale.evaluation.grey_volume import GreyVolume
@@ -66,6 +68,8 @@ class Comparison:
     """Voxel size (z, y, x) in nm."""
     methods: list[Method]
     """In the order they ran."""
+    detector_why: str = ""
+    """Why the U-Net is what it is, where it was chosen for the volume."""
 
     def rows(self) -> list[dict[str, Any]]:
         """One flat row a method: scores, seconds a slice, Mvoxel/s."""
@@ -135,7 +139,7 @@ def compare(
     sams : sequence of str
         SAM weights by name or path; each file once. See :func:`mitoscale.evaluation.sam_names.sam_names` for what rows call them.
     detect : DetectSettings
-        The U-Net, or what stands in for it.
+        The U-Net, or what stands in for it; ``auto``: whichever embedded one suits the region.
     region : Region
         What is compared.
     threshold : float, optional
@@ -169,11 +173,17 @@ def compare(
         wanted = above(wanted, threshold, f"{truth} in {region}", "give a lower one, or other slices")
     if not wanted.any():
         raise InputError(f"the truth of {region} holds no mitochondrion; choose other slices")
-    network = make_detector(detect, volume.spacing)
+    why = ""
+    if detect.detector != AUTO:  # wrong weights are told at once
+        make_detector(detect, volume.spacing)
     fusion = Fusion(detect=detect, segment=SegmentSettings(), spacing=volume.spacing)
     stacks = {UNET: _Stack(ask=lambda slices: slices.found.labels)}
     for sam, name in zip(sams, names, strict=True):
         stacks |= _sam_stacks(sam, name, fusion, automatic)
+    if detect.detector == AUTO:
+        choice = choose_detector(volume, region)
+        detect, why = detect.model_copy(update={"detector": choice.detector}), choice.told()
+    network = make_detector(detect, volume.spacing)
     image, total, done = volume.read(region), region.shape[0] * len(stacks), 0
     margin = tuple(
         int(np.ceil(m / s)) if axis == 0 else 0 for axis, (m, s) in enumerate(zip(detect.margin_nm, volume.spacing, strict=True))
@@ -198,7 +208,7 @@ def compare(
             done += part.shape[0]
             observer(done, total)
     methods = [_finished(name, stack, wanted, fusion, min_truth) for name, stack in stacks.items()]
-    return Comparison(image=image, truth=wanted, region=region, spacing=volume.spacing, methods=methods)
+    return Comparison(image=image, truth=wanted, region=region, spacing=volume.spacing, methods=methods, detector_why=why)
 
 
 def _slab(region: Region, first: int, last: int) -> Region:

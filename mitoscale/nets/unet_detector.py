@@ -11,15 +11,17 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import torch
 
+from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region, Spacing
 from mitoscale.nets.blending import blended
 from mitoscale.nets.block_window import WindowAxis, same_size, window_axis
+from mitoscale.nets.checkpoint import load_unet
 from mitoscale.nets.device import autocast
 from mitoscale.nets.device_work import DeviceClock, batch_pixels, from_device, to_device
 from mitoscale.nets.gpu_lock import gpu_lock
 from mitoscale.nets.margin import margin_pixels
 from mitoscale.nets.predictors import CoreForeground
-from mitoscale.nets.unet import UNet
+from mitoscale.nets.unet import UNet, folded_normalisation
 
 ORIENTATIONS: tuple[tuple[int, ...], ...] = ((), (-2, -1), (-1,), (-2,))
 """Axes along which a slice is turned round for the network; slice z takes number z modulo 4."""
@@ -130,6 +132,27 @@ class UNetDetector:
         work = _Work(self, image, region, region)
         with torch.inference_mode(), gpu_lock(self.device.type):
             return from_device(work.network(list(chosen), turned=False))()
+
+
+def detector_on_cpu(name: str, spacing: Spacing) -> UNetDetector:
+    """A U-Net that leaves a GPU alone: for a few windows, in a process beside the workers.
+
+    Parameters
+    ----------
+    name : str
+        Embedded weights by name, or a weights file by path.
+    spacing : (z, y, x)
+        Voxel size of the volume in nm.
+
+    Raises
+    ------
+    InputError
+        If the weights are unknown, unreadable, or do not tell their pixel size.
+    """
+    model, card = load_unet(name)
+    if card.pixel_nm is None:
+        raise InputError(f"weights {name} do not tell their pixel size")
+    return UNetDetector(folded_normalisation(model), pixel_nm=card.pixel_nm, spacing=spacing)
 
 
 class _Work:

@@ -137,16 +137,9 @@ def start(plan: RunPlan, redo: str | None = None) -> Run:
     InputError
         If the folder cannot be written, holds another volume, or other settings that ``redo`` does not cover; it is left as it was.
     """
+    check_start(plan, redo)
     folder, older = RunFolder(plan.run), redo == "convert"
-    check_encoding(plan.run, plan.image, plan.labels, plan.settings.convert.source)
-    # Wrong weights or factories are told before anything is made.
-    check_detector(plan.settings.detect, plan.spec.spacing)
-    check_segmenter(plan.settings.segment, plan.spec.spacing)
-    check_place(plan.run)
-    if is_file(folder.run_json):
-        _check_same(read_plan(folder, older=older), plan, redo)  # before the lock: wrong input leaves the folder as it was
-    else:
-        _check_new(plan)
+    if not is_file(folder.run_json):
         _make_folder(folder.path)
     with locked(folder.path):  # nobody changes it between this comparison and the writing
         if is_file(folder.run_json):
@@ -158,6 +151,35 @@ def start(plan: RunPlan, redo: str | None = None) -> Run:
                 raise InputError(f"--redo {redo}: the working files of {plan.run} were cleaned; use --redo convert")
         write_plan(folder, plan)
     return Run(plan=plan)
+
+
+def check_start(plan: RunPlan, redo: str | None = None) -> None:
+    """Raise where a run cannot begin or go on; nothing is made.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run.
+    redo : str, optional
+        Stage that would be done again, with all after it.
+
+    Raises
+    ------
+    InputError
+        As :func:`start`.
+    """
+    folder = RunFolder(plan.run)
+    check_encoding(plan.run, plan.image, plan.labels, plan.settings.convert.source)
+    # Wrong weights or factories are told before anything is made.
+    check_detector(plan.settings.detect, plan.spec.spacing)
+    check_segmenter(plan.settings.segment, plan.spec.spacing)
+    check_place(plan.run)
+    if is_file(folder.run_json):
+        _check_same(
+            read_plan(folder, older=redo == "convert"), plan, redo
+        )  # before the lock: wrong input leaves the folder as it was
+    else:
+        _check_new(plan)
 
 
 def _make_folder(path: str) -> None:

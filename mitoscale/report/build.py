@@ -114,7 +114,7 @@ class Report(Stage):
             stages=stage_table(totals),
             stage_seconds={name: t["wall"] for name, t in totals.items()},
             settings=self._settings(),
-            provenance=_provenance(provenance, region),
+            provenance=_provenance(provenance, region, self.plan.detector_why),
             warnings=[
                 *_warnings(len(lost), seams),
                 *edits.warnings,
@@ -216,12 +216,13 @@ class Report(Stage):
         return Table(head=head, rows=rows)
 
 
-def _provenance(provenance: Provenance, region: Region) -> dict[str, str]:
+def _provenance(provenance: Provenance, region: Region, detector: str) -> dict[str, str]:
     return {
         "mitoscale": f"{provenance.version} {provenance.commit}".strip(),
         "source": provenance.source,
         "fingerprint": provenance.fingerprint,
         "region": str(region),
+        **({"detector": detector} if detector else {}),
         **{f"weights {name}": sha or "(a factory)" for name, sha in provenance.weights.items()},
         "libraries": ", ".join(f"{k} {v}" for k, v in provenance.libraries.items()),
         "python": provenance.python,

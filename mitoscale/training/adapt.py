@@ -18,13 +18,13 @@ import torch
 
 from mitoscale.core.adapt_settings import AdaptSettings
 from mitoscale.core.geometry import Spacing
+from mitoscale.evaluation.tissue_windows import Window
 from mitoscale.nets.unet import UNet
 from mitoscale.training.adapt_answers import Answer, Asker
 from mitoscale.training.adapt_learning import labelled, unchanged
 from mitoscale.training.adapt_signals import kept, signals
 from mitoscale.training.adapt_state import AdaptState, Stage, load_state, round_checkpoint, save_state
 from mitoscale.training.adapt_verdict import better, doubts
-from mitoscale.training.adapt_windows import Window
 from mitoscale.training.batch_norm import estimated_anew
 from mitoscale.training.checkpoint import Progress
 from mitoscale.training.drawn import training_phantoms

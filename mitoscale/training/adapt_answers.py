@@ -9,6 +9,7 @@ import numpy as np
 
 from mitoscale.core.geometry import Spacing
 from mitoscale.core.settings import DetectSettings, SegmentSettings
+from mitoscale.evaluation.tissue_windows import Window
 from mitoscale.nets.device import device
 from mitoscale.nets.predictors import MaskSegmenter
 from mitoscale.nets.unet import UNet, folded_normalisation
@@ -16,7 +17,6 @@ from mitoscale.nets.unet_detector import ORIENTATIONS, UNetDetector
 from mitoscale.ops.fusion import Fusion
 from mitoscale.ops.masks import Mask, paint
 from mitoscale.training import variety
-from mitoscale.training.adapt_windows import Window
 
 _ACCEPTED_IOU = 0.5
 """A mask of SAM that meets its profile less than this answers for something else."""

@@ -12,11 +12,14 @@ from typing import Any
 import numpy as np
 
 from mitoscale.core.adapt_settings import AdaptSettings
+from mitoscale.core.detector_names import AUTO
 from mitoscale.core.errors import InputError
 from mitoscale.core.file_digest import file_sha256
 from mitoscale.core.provenance import software
 from mitoscale.core.settings import SegmentSettings
+from mitoscale.evaluation.detector_choice import choose_detector
 from mitoscale.evaluation.grey_volume import GreyVolume, open_grey
+from mitoscale.evaluation.tissue_windows import Window, tissue_windows
 from mitoscale.nets.checkpoint import WeightsCard, load_unet, save_weights
 from mitoscale.nets.device import device_name, set_threads
 from mitoscale.nets.factories import make_segmenter
@@ -27,7 +30,6 @@ from mitoscale.storage.atomic import replacing
 from mitoscale.training.adapt import Adaptation
 from mitoscale.training.adapt_answers import Asker
 from mitoscale.training.adapt_state import AdaptState, Stage, state_path
-from mitoscale.training.adapt_windows import Window, tissue_windows
 from mitoscale.training.checkpoint import Progress
 from mitoscale.training.job import Report, claimed
 from mitoscale.training.samples import Annotated
@@ -65,11 +67,11 @@ def adapt_job(settings: AdaptSettings, report: Report) -> dict[str, Any]:
 
 def _adapt(settings: AdaptSettings, report: Report) -> dict[str, Any]:
     set_threads(settings.threads)
-    assert settings.init is not None
-    model, card = load_unet(settings.init)
-    pixel_nm = _own_pixel(model, card, settings.init)
     volume = open_grey(settings.volume, settings.voxel_size, invert=settings.invert, reading=settings.reading)
     judge = _judge(settings, volume)
+    init = _start(settings, volume, report)
+    model, card = load_unet(init)
+    pixel_nm = _own_pixel(model, card, init)
     windows = tissue_windows(volume, model.config.context_nm, settings.windows, settings.seed)
     truths, digests = _truths(settings, report)
     for text in (
@@ -79,7 +81,7 @@ def _adapt(settings: AdaptSettings, report: Report) -> dict[str, Any]:
     ):
         report({"what": "note", "text": text})
     seen = _digest(windows)
-    used = [file_sha256(find_weights(name)) for name in (settings.init, settings.sam) if name != "none"]
+    used = [file_sha256(find_weights(name)) for name in (init, settings.sam) if name != "none"]
     adaptation = Adaptation(
         settings=settings,
         token=settings.token(" ".join((seen, *used, *digests))),
@@ -106,7 +108,7 @@ def _adapt(settings: AdaptSettings, report: Report) -> dict[str, Any]:
             "steps": settings.steps,
             "sam": settings.sam,
             "with": [v.name for v in truths],
-            "init": {"weights": settings.init, **card.training},
+            "init": {"weights": init, **card.training},
             "software": software(),
         }
         save_weights(out, state.model, card.model_copy(update={"training": training}))
@@ -141,6 +143,15 @@ def _own_pixel(model: UNet, card: WeightsCard, name: str) -> float:
             f"{pixel_size(model.config):g} nm, as those of mitoscale train without --preset have"
         )
     return pixel
+
+
+def _start(settings: AdaptSettings, volume: GreyVolume, report: Report) -> str:
+    """The weights to start from."""
+    if settings.init is not None and settings.init != AUTO:
+        return settings.init
+    choice = choose_detector(volume)
+    report({"what": "note", "text": f"start      {choice.told()}"})
+    return choice.detector
 
 
 def _judge(settings: AdaptSettings, volume: GreyVolume) -> MaskSegmenter | None:

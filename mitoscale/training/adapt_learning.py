@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from mitoscale.core.geometry import Spacing
+from mitoscale.evaluation.tissue_windows import Window
 from mitoscale.nets.unet import UNet
 from mitoscale.ops.pseudo_labels import UNKNOWN, pseudo_labels
 from mitoscale.training.adapt_answers import Answer
-from mitoscale.training.adapt_windows import Window
 from mitoscale.training.crop import UNLABELLED, Annotated, cut
 from mitoscale.training.unet import pixel_size
 

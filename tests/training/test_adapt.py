@@ -16,11 +16,11 @@ import torch
 from mitoscale.core.adapt_settings import AdaptSettings
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region
+from mitoscale.evaluation.tissue_windows import Window
 from mitoscale.nets.unet import UNet, UNetConfig
 from mitoscale.training.adapt import Adaptation
 from mitoscale.training.adapt_answers import Answer
 from mitoscale.training.adapt_state import AdaptState, Stage, state_path
-from mitoscale.training.adapt_windows import Window
 from mitoscale.training.checkpoint import Progress
 
 SPACING = (10.0, 10.0, 10.0)

@@ -13,11 +13,11 @@ import tifffile
 import torch
 from commands import Call
 
+from mitoscale.evaluation.tissue_windows import Window
 from mitoscale.nets.checkpoint import WeightsCard, load_unet, save_weights
 from mitoscale.nets.unet import UNet, UNetConfig
 from mitoscale.ops.phantom import make_phantom
 from mitoscale.training.adapt_answers import Answer, Asker
-from mitoscale.training.adapt_windows import Window
 
 VOXEL = ["--voxel-size", "10,10,10"]
 QUICK = ["--sam", "none", "--windows", "4", "--rounds", "1", "--steps", "1", "--batch", "1", "--crop", "64", "--threads", "1"]

@@ -1,4 +1,4 @@
-"""The windows of a volume that adapting looks at: where there is tissue, spread over all of the volume."""
+"""Windows that stand for a volume: where there is tissue, spread over all of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mitoscale.core.errors import InputError
-from mitoscale.core.geometry import Region, Spacing, Triple
+from mitoscale.core.geometry import Region, Spacing
 from mitoscale.evaluation.grey_volume import GreyVolume
 from mitoscale.ops.padding_detection import CELL, flat_plane, flat_runs
 
@@ -36,7 +36,9 @@ class Window:
     """Its own slice, in level-0 voxels."""
 
 
-def tissue_windows(volume: GreyVolume, context_nm: tuple[float, ...], count: int, seed: int) -> list[Window]:
+def tissue_windows(
+    volume: GreyVolume, context_nm: tuple[float, ...], count: int, seed: int, part: Region | None = None
+) -> list[Window]:
     """Windows with tissue, no two of which overlap, in slices that are spread evenly.
 
     Parameters
@@ -49,6 +51,8 @@ def tissue_windows(volume: GreyVolume, context_nm: tuple[float, ...], count: int
         How many are wanted; fewer where the volume is small.
     seed : int
         Decides where in their slices they lie.
+    part : Region, optional
+        Where they are to lie; without it, anywhere.
 
     Raises
     ------
@@ -56,10 +60,11 @@ def tissue_windows(volume: GreyVolume, context_nm: tuple[float, ...], count: int
         If there are fewer than two.
     """
     shape, spacing = volume.source.shape, volume.spacing
+    part = part or Region.of_shape(shape)
     reach = max(round(abs(nm) / spacing[0]) for nm in context_nm)
     found: list[Window] = []
     tried = 0
-    for region in _candidates(shape, spacing, count, seed):
+    for region in _candidates(part, spacing, count, seed):
         if len(found) == count or tried == _TRIES * count:
             break
         tried += 1
@@ -95,8 +100,9 @@ def has_tissue(plane: np.ndarray) -> bool:
     return bool(1 - flat.mean() >= _LEAST_TISSUE and np.subtract(*np.quantile(plane, (0.9, 0.1))) >= _LEAST_CONTRAST)
 
 
-def _candidates(shape: Triple, spacing: Spacing, count: int, seed: int) -> list[Region]:
+def _candidates(part: Region, spacing: Spacing, count: int, seed: int) -> list[Region]:
     """Windows of one slice each: a first one in each of some evenly spread slices, then a second one in each, and so on."""
+    shape = part.shape
     size = [min(n, max(64, round(EDGE_NM / s))) for n, s in zip(shape[1:], spacing[1:], strict=True)]
     starts = [np.linspace(0, n - s, n // s).round().astype(int) for n, s in zip(shape[1:], size, strict=True)]
     depth = min(shape[0], _TRIES * count)
@@ -109,8 +115,8 @@ def _candidates(shape: Triple, spacing: Spacing, count: int, seed: int) -> list[
         for z, order in places.items():
             if turn < len(order):
                 row, column = divmod(int(order[turn]), len(starts[1]))
-                y, x = int(starts[0][row]), int(starts[1][column])
-                regions.append(Region(start=(z, y, x), stop=(z + 1, y + size[0], x + size[1])))
+                low = (z + part.start[0], int(starts[0][row]) + part.start[1], int(starts[1][column]) + part.start[2])
+                regions.append(Region(start=low, stop=(low[0] + 1, low[1] + size[0], low[2] + size[1])))
     return regions
 
 

@@ -11,7 +11,7 @@ import tifffile
 
 from mitoscale.core.errors import InputError
 from mitoscale.evaluation.grey_volume import GreyVolume, open_grey
-from mitoscale.training.adapt_windows import Window, tissue_windows
+from mitoscale.evaluation.tissue_windows import Window, tissue_windows
 
 CONTEXT = (-40.0, 0.0, 40.0)
 

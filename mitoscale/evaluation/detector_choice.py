@@ -1,0 +1,121 @@
+"""Which of the embedded U-Nets suits a volume: the one of one tissue where it knows what it sees, else the one of several tissues.
+
+No truth is needed: a network that knows a tissue answers alike when it sees it turned round, and one that does not, does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mitoscale.core.detector_names import ONE_TISSUE, SEVERAL_TISSUES
+from mitoscale.core.errors import InputError
+from mitoscale.core.geometry import Region
+from mitoscale.core.settings import DetectSettings
+from mitoscale.evaluation.grey_volume import GreyVolume
+from mitoscale.evaluation.tissue_windows import EDGE_NM, Window, tissue_windows
+
+KNOWN = 0.9
+"""Agreement with itself from which the first is taken to know the tissue: 0.96 where it does, at most 0.78 on six other volumes."""
+
+MUCH_BETTER = 0.1
+"""How much more the first must agree with itself than the second to be taken on a tissue that neither knows."""
+
+_WINDOWS = (2, 8)
+"""Fewest and most windows that are looked at ..."""
+
+_SHARE = 0.1
+"""... and the largest part of the volume that they may be: a small one is worked on sooner than looked at."""
+
+_CONTEXT_NM = (-40.0, 40.0)
+"""The neighbouring slices that the embedded U-Nets see."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorChoice:
+    """An embedded U-Net, and why it was chosen."""
+
+    detector: str
+    """Its name."""
+    agreement: Mapping[str, float]
+    """IoU 0..1 of the foreground of the same windows as they are and turned round, by name of the network that was asked."""
+
+    def told(self) -> str:
+        """One line for people.
+
+        Examples
+        --------
+        >>> DetectorChoice(detector="unet-small", agreement={"unet-small": 0.971}).told()
+        'unet-small: seen turned round, it finds the same to 0.97'
+        """
+        if not self.agreement:
+            return f"{self.detector}: there is too little tissue to choose by"
+        said = [f"{name} finds the same to {value:.2f}" for name, value in self.agreement.items()]
+        if len(said) == 1:
+            return f"{self.detector}: seen turned round, it finds the same to {self.agreement[self.detector]:.2f}"
+        return f"{self.detector}: seen turned round, {', '.join(said)}"
+
+
+def choose_detector(volume: GreyVolume, part: Region | None = None) -> DetectorChoice:
+    """The embedded U-Net for a volume.
+
+    Parameters
+    ----------
+    volume : GreyVolume
+        Of which a few windows are read.
+    part : Region, optional
+        What will be worked on; without it, all.
+    """
+    part = part or Region.of_shape(volume.source.shape)
+    try:
+        windows = tissue_windows(volume, _CONTEXT_NM, _count(part, volume), seed=0, part=part)
+    except InputError:
+        return DetectorChoice(detector=ONE_TISSUE, agreement={})
+    return choice_of(lambda name: _agreement(name, windows, volume))
+
+
+def choice_of(agreement: Callable[[str], float]) -> DetectorChoice:
+    """The embedded U-Net, from how well each agrees with itself; the second is asked only where the first does not know the tissue.
+
+    Parameters
+    ----------
+    agreement : callable
+        Gives it, 0..1, for the name of a network.
+
+    Examples
+    --------
+    >>> choice_of({"unet-small": 0.96}.__getitem__).detector
+    'unet-small'
+    >>> choice_of({"unet-small": 0.78, "unet-varied": 0.77}.__getitem__).detector
+    'unet-varied'
+    >>> choice_of({"unet-small": 0.78, "unet-varied": 0.5}.__getitem__).detector
+    'unet-small'
+    """
+    first = agreement(ONE_TISSUE)
+    if first >= KNOWN:
+        return DetectorChoice(detector=ONE_TISSUE, agreement={ONE_TISSUE: first})
+    second = agreement(SEVERAL_TISSUES)
+    taken = ONE_TISSUE if first > second + MUCH_BETTER else SEVERAL_TISSUES
+    return DetectorChoice(detector=taken, agreement={ONE_TISSUE: first, SEVERAL_TISSUES: second})
+
+
+def _count(part: Region, volume: GreyVolume) -> int:
+    height, width = (min(n, round(EDGE_NM / s)) for n, s in zip(part.shape[1:], volume.spacing[1:], strict=True))
+    return int(np.clip(_SHARE * part.size / (height * width), *_WINDOWS))
+
+
+def _agreement(name: str, windows: Sequence[Window], volume: GreyVolume) -> float:
+    """IoU of what a network finds in all windows as they are and turned round by half; 0 where it finds nothing."""
+    from mitoscale.nets.unet_detector import detector_on_cpu
+
+    detector, threshold = detector_on_cpu(name, volume.spacing), DetectSettings().threshold
+    both = either = 0
+    for window in windows:
+        (straight,) = detector.probability(window.image, [window.own]) >= threshold
+        (turned,) = detector.probability(np.ascontiguousarray(window.image[:, ::-1, ::-1]), [window.own]) >= threshold
+        again = turned[::-1, ::-1]
+        both += int((straight & again).sum())
+        either += int((straight | again).sum())
+    return both / either if either else 0.0

@@ -1,0 +1,100 @@
+"""A detector that nobody names is chosen once, and kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from commands import Call, Stack
+
+from mitoscale.evaluation import detector_choice
+from mitoscale.evaluation.detector_choice import DetectorChoice
+from mitoscale.pipeline import NAMED, load
+
+FEW = ("--segmenter", "unet", "--region", "0:8,0:128,0:128")
+
+
+class Chooser:
+    """Chooses what it is told to, and counts how often it is asked."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, detector: str = "unet-varied") -> None:
+        self.detector, self.asked = detector, 0
+        patch.setattr(detector_choice, "choose_detector", self)
+
+    def __call__(self, volume: object, part: object = None) -> DetectorChoice:
+        self.asked += 1
+        return DetectorChoice(detector=self.detector, agreement={"unet-small": 0.5, "unet-varied": 0.6})
+
+
+def detector_of(run: Path) -> tuple[str, str]:
+    """Name and reason."""
+    plan = load(str(run)).plan
+    return plan.settings.detect.detector, plan.detector_why
+
+
+def test_a_run_tells_what_was_chosen_and_why(mitoscale: Call, stack: Stack, tmp_path: Path) -> None:
+    ended = mitoscale("run", stack.image, str(tmp_path / "run"), *FEW)
+    assert ended.code == 0, ended.err
+    name, why = detector_of(tmp_path / "run")
+    assert f"detector   {name}: seen turned round, " in ended.err
+    assert why in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_run_that_goes_on_keeps_its_detector(
+    mitoscale: Call, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, chooser = tmp_path / "run", Chooser(monkeypatch)
+    assert mitoscale("run", stack.image, str(run), *FEW).code == 0
+    chooser.detector = "unet-small"
+    again = mitoscale("run", stack.image, str(run), *FEW, "--detector", "auto")
+    assert again.code == 0 and chooser.asked == 1 and "detector   unet-varied" in again.err
+    assert mitoscale("segment", str(run), "--redo", "segment").code == 0 and detector_of(run)[0] == "unet-varied"
+    assert mitoscale("detect", str(run), "--threshold", "0.6", "--redo", "detect").code == 0
+    assert detector_of(run)[0] == "unet-varied" and chooser.asked == 1
+    assert mitoscale("run", stack.image, str(run), *FEW, "--redo", "detect").code == 0
+    assert detector_of(run)[0] == "unet-small" and chooser.asked == 2, "what is done again from the source is chosen again"
+
+
+def test_what_is_named_is_taken(mitoscale: Call, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, chooser = tmp_path / "run", Chooser(monkeypatch)
+    assert mitoscale("convert", stack.image, str(run), *FEW, "--detector", "unet-small").code == 0
+    ended = mitoscale("detect", str(run))
+    assert ended.code == 0 and "detector   " not in ended.err
+    assert detector_of(run) == ("unet-small", NAMED) and chooser.asked == 0
+    assert mitoscale("detect", str(run), "--detector", "unet-varied", "--redo", "detect").code == 0
+    assert mitoscale("detect", str(run), "--redo", "detect").code == 0
+    assert detector_of(run) == ("unet-varied", NAMED) and chooser.asked == 0
+    refused = mitoscale("run", stack.image, str(run), *FEW)
+    assert refused.code == 1 and "--detector unet-varied there, --detector unet-small here" in refused.err
+
+
+def test_a_converted_volume_is_looked_at_without_its_source(
+    mitoscale: Call, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, source, chooser = tmp_path / "run", tmp_path / "copy.tif", Chooser(monkeypatch)
+    source.write_bytes(Path(stack.image).read_bytes())
+    assert mitoscale("convert", str(source), str(run), *FEW).code == 0 and chooser.asked == 0
+    source.unlink()
+    ended = mitoscale("detect", str(run))
+    assert ended.code == 0 and chooser.asked == 1, ended.err
+    assert detector_of(run) == ("unet-varied", chooser(None).told())
+
+
+def test_what_is_wrong_is_told_before_the_volume_is_looked_at(
+    mitoscale: Call, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chooser = Chooser(monkeypatch)
+    (tmp_path / "notes.txt").write_text("mine")
+    ended = mitoscale("run", stack.image, str(tmp_path), *FEW)
+    assert ended.code == 1 and "holds other files" in ended.err and chooser.asked == 0
+
+
+def test_too_little_tissue_is_told(mitoscale: Call, tmp_path: Path) -> None:
+    image = np.full((4, 96, 96), 90, np.uint8)
+    image[:, 40:56, 40:56] = np.random.default_rng(0).integers(0, 200, (4, 16, 16), np.uint8)
+    tifffile.imwrite(tmp_path / "stack.tif", image, photometric="minisblack")
+    ended = mitoscale("run", str(tmp_path / "stack.tif"), str(tmp_path / "run"), "--voxel-size", "5,5,5", "--segmenter", "unet")
+    assert ended.code == 0, ended.err
+    assert detector_of(tmp_path / "run")[0] == "unet-small" and "too little tissue to choose by" in ended.err
