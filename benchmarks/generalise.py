@@ -161,7 +161,9 @@ def seen(training: dict[str, Any], name: str) -> str:
     found = []
     while training:
         entries = training.get("volumes") or [{**training, "data": {"training.tif": "epfl"}.get(str(training.get("data")))}]
-        found += [entry["train_slices"] for entry in entries if entry.get("data") == name and entry.get("train_slices")]
+        own = {entry.get("data_sha256") for entry in entries if entry.get("data") == name} - {None}
+        same = [entry for entry in entries if entry.get("data") == name or entry.get("data_sha256") in own]  # listed twice
+        found += [entry["train_slices"] for entry in same if entry.get("train_slices")]
         before = training.get("init")
         training = before if isinstance(before, dict) else {}
     return ", ".join(dict.fromkeys(found)) or "no"

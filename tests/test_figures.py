@@ -55,6 +55,11 @@ def test_what_weights_have_seen_is_told_by_all_their_trainings(generalise) -> No
     second = {"volumes": [{"data": "cardiac", "train_slices": "0:2"}, {"data": "fib25_1", "train_slices": ""}], "init": first}
     told = [generalise.seen(second, name) for name in ("epfl", "cardiac", "fib25_1", "vnc")]
     assert told == ["0:104", "0:2", "no", "no"]
+    twice = [
+        {"data": "epfl", "data_sha256": "1", "train_slices": "0:9"},
+        {"data": "end", "data_sha256": "1", "train_slices": "12:20"},
+    ]
+    assert generalise.seen({"volumes": twice}, "epfl") == "0:9, 12:20"
 
 
 def test_the_interval_of_windows_holds_the_whole(generalise) -> None:  # type: ignore[no-untyped-def]

@@ -129,6 +129,8 @@ class CoarseShard(BaseModel):
     """The level, from 1."""
     part: Block
     """Place among the level's shards; its core is what is written, in the level's voxels."""
+    empty: bool = False
+    """Whether all that it spans is known to be 0, so that nobody need read it."""
 
     @property
     def name(self) -> str:

@@ -117,10 +117,11 @@ class StageRun:
             inputs: dict[str, str] = {}
             stale = []
             for key in coarse_shards(stage.plan, level):
-                beneath = map(block_name, tasks.meeting(spanned(stage.plan, key)))
-                inputs[key.name] = digest(sums.get(task, LOST) for task in beneath)
+                beneath = {index: sums.get(block_name(index), LOST) for index in tasks.meeting(spanned(stage.plan, key))}
+                inputs[key.name] = digest(beneath.values())
                 if made.get(key.name) != inputs[key.name]:
-                    stale.append(key)
+                    empty = all(stage.wrote_zeros(tasks.block(index), told) for index, told in beneath.items())
+                    stale.append(key.model_copy(update={"empty": empty}))
 
             def keep(result: BlockResult, inputs: dict[str, str] = inputs) -> None:
                 self.ledger.append(result, token=self.token, inputs=inputs[result.name])

@@ -15,6 +15,7 @@ from mitoscale.core.grid import Block, CoarseShard
 from mitoscale.core.provenance import Provenance
 from mitoscale.core.result import BlockResult, Key
 from mitoscale.ops.downsample import mean_downsample
+from mitoscale.stages.earlier_outputs import of_zeros
 from mitoscale.stages.grey_statistics import gather, keep
 from mitoscale.stages.grey_statistics import write_part as write_grey
 from mitoscale.stages.membranes import membranes_seem_bright
@@ -78,10 +79,14 @@ class Convert(Stage):
         """Of a volume that is copied."""
         return range(1, 1 if self.plan.settings.convert.in_place else len(self.plan.spec.factors))
 
+    def wrote_zeros(self, block: Block, checksum: str) -> bool:
+        """Whether all of a row is black."""
+        return of_zeros(checksum, block.core, self.plan.spec.dtype)
+
     def coarsen(self, key: CoarseShard) -> BlockResult:
         """Means of the finer voxels."""
         self.check_current()
-        made = write_from_parts(self.folder.volume, self.plan, key) if key.level == 1 else None
+        made = write_from_parts(self.folder.volume, self.plan, key) if key.level == 1 and not key.empty else None
         return made or write_coarse(self.folder.volume, self.plan, key, mean_downsample)
 
     def finish(self, done: Collection[str], counts: Mapping[str, float]) -> dict[str, float]:

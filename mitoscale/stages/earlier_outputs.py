@@ -89,7 +89,22 @@ def known_empty(part: Region, dtype: np.dtype | str, seals: Mapping[str, str]) -
     seals : mapping
         Of each sealed region its checksum.
     """
-    return seals.get(str(part)) == _checksum_of_zeros(part.shape, np.dtype(dtype).str)
+    return of_zeros(seals.get(str(part)), part, dtype)
+
+
+def of_zeros(told: str | None, part: Region, dtype: np.dtype | str) -> bool:
+    """Whether a checksum is that of an array that is 0 throughout.
+
+    Parameters
+    ----------
+    told : str or None
+        The checksum.
+    part : Region
+        What the array covers.
+    dtype : dtype
+        Of the array.
+    """
+    return told == _checksum_of_zeros(part.shape, np.dtype(dtype).str)
 
 
 @lru_cache(maxsize=64)

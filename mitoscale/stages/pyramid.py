@@ -70,7 +70,7 @@ def write_coarse(root: str, plan: RunPlan, key: CoarseShard, downsample: Callabl
     source = open_array(f"{root}/{key.level - 1}", missing="fill")  # what was given up is 0
     coarse = np.zeros(core.shape, source.dtype)
     pieces = BlockGrid(region=core, core_shape=_divided(spec.shards, step), margin=(0, 0, 0))
-    for piece in pieces.blocks():
+    for piece in () if key.empty else pieces.blocks():
         region = _finer(piece.core, step).intersection(finer)
         assert region is not None
         fine = source.read(region)

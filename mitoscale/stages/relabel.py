@@ -14,7 +14,7 @@ from mitoscale.core.provenance import Provenance
 from mitoscale.core.result import BlockResult, Key
 from mitoscale.ops.downsample import mode_downsample
 from mitoscale.ops.run_lengths import renamed
-from mitoscale.stages.earlier_outputs import check_seal, known_empty, seals_of, table_checksum
+from mitoscale.stages.earlier_outputs import check_seal, known_empty, of_zeros, seals_of, table_checksum
 from mitoscale.stages.fragment_slots import read_slot
 from mitoscale.stages.label_owner import check_owner
 from mitoscale.stages.pyramid import write_coarse
@@ -122,6 +122,10 @@ class Relabel(Stage):
     def coarse_levels(self) -> range:
         """Levels that relabel makes: all above 0."""
         return range(1, len(self.plan.spec.factors))
+
+    def wrote_zeros(self, block: Block, checksum: str) -> bool:
+        """Whether a block holds no object."""
+        return any(of_zeros(checksum, block.core, dtype) for dtype in ("uint32", "uint64"))
 
     def coarsen(self, key: CoarseShard) -> BlockResult:
         """The label that most of the finer voxels have."""

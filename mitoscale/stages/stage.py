@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from mitoscale.core.geometry import Region
-from mitoscale.core.grid import CoarseShard, SuperBlock, block_name
+from mitoscale.core.grid import Block, CoarseShard, SuperBlock, block_name
 from mitoscale.core.plan import RunPlan
 from mitoscale.core.result import BlockResult, Key
 from mitoscale.core.source_choices import Reading
@@ -127,6 +127,10 @@ class Stage(BaseModel):
     def coarse_levels(self) -> range:
         """Levels of a pyramid that are made once all tasks are done, one after the other."""
         return range(0)
+
+    def wrote_zeros(self, block: Block, checksum: str) -> bool:
+        """Whether a task's checksum tells that it wrote nothing but 0 there; False where that cannot be told."""
+        return False
 
     def coarsen(self, key: CoarseShard) -> BlockResult:
         """Write a shard of such a level."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,20 @@ import pytest
 from commands import Call, labels_of
 
 from mitoscale.core.geometry import Region
-from mitoscale.core.grid import Block, Face
+from mitoscale.core.grid import Block, CoarseShard, Face
 from mitoscale.core.result import BlockResult
 from mitoscale.pipeline import load
 from mitoscale.pipeline.run import Run
+from mitoscale.stages.convert import Convert
 from mitoscale.stages.earlier_outputs import known_empty, seal, seals_of_zeros
+from mitoscale.stages.relabel import Relabel
+from mitoscale.stages.stage import Stage
+from mitoscale.storage.arrays import Array, open_array
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.ledger import Ledger
 from mitoscale.storage.tiff_writing import write_tiff
+
+Coarsen = Callable[[Stage, CoarseShard], BlockResult]
 
 SHAPE = (8, 64, 480)
 TISSUE, OBJECT = (slice(None), slice(None), slice(0, 90)), (slice(1, 7), slice(10, 50), slice(20, 60))
@@ -32,14 +39,17 @@ def run(mitoscale: Call, tmp_path: Path) -> str:
     truth[OBJECT] = 1
     write_tiff(str(tmp_path / "volume.tif"), image, (10.0, 10.0, 10.0))
     np.save(tmp_path / "truth.npy", truth)
-    oracle = ["--detector", "known_truth:detector", "--detector-option", f"truth={tmp_path / 'truth.npy'}"]
     folder = str(tmp_path / "run")
-    ended = mitoscale(
-        "run", str(tmp_path / "volume.tif"), folder, "--segmenter", "unet", "--block", "8,64,96", "--min-volume", "1", *oracle
-    )
+    ended = mitoscale("run", str(tmp_path / "volume.tif"), folder, *options_of(folder))
     assert ended.code == 0, ended.err
     assert np.array_equal(labels_of(folder) > 0, truth > 0)
     return folder
+
+
+def options_of(run: str) -> list[str]:
+    """How it was made."""
+    oracle = ["--detector", "known_truth:detector", "--detector-option", f"truth={Path(run).parent / 'truth.npy'}"]
+    return ["--segmenter", "unet", "--block", "8,64,96", "--min-volume", "1", *oracle]
 
 
 def told(run: Run, stage: str, name: str) -> str:
@@ -74,6 +84,32 @@ def test_blocks_without_tissue_are_done_without_reading_an_array(run: str) -> No
     for stage in ("detect", "segment", "relabel", "measure"):  # and with tissue all of them do read
         with pytest.raises(Exception, match="never written"):
             loaded.stage(stage).process(first)
+
+
+def test_coarse_shards_over_nothing_are_written_without_reading_the_finer_level(
+    run: str, mitoscale: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = load(run).plan
+    paths = [f"{root}/{level}" for root in (plan.labels, RunFolder(run).volume) for level in range(1, len(plan.spec.factors))]
+    before = [open_array(path).read_all() for path in paths]
+    assert before[0].any() and len(paths) >= 2
+    asked: dict[str, list[bool]] = {"convert": [], "relabel": []}
+    for kind in (Convert, Relabel):
+
+        def noted(self: Stage, key: CoarseShard, coarsen: Coarsen = kind.coarsen) -> BlockResult:
+            asked[self.name].append(key.empty)
+            if not key.empty:
+                return coarsen(self, key)
+            with monkeypatch.context() as patch:  # whoever reads finds 7 everywhere
+                patch.setattr(Array, "read", lambda self, region: np.full(region.shape, 7, self.dtype))
+                return coarsen(self, key)
+
+        monkeypatch.setattr(kind, "coarsen", noted)
+    ended = mitoscale("run", str(Path(run).parent / "volume.tif"), run, *options_of(run), "--redo", "convert")
+    assert ended.code == 0, ended.err
+    for found, wanted in zip((open_array(path).read_all() for path in paths), before, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    assert set(asked["relabel"]) == {True, False} and False in asked["convert"]
 
 
 def test_without_a_segmenter_nobody_looks_at_the_image(run: str) -> None:
