@@ -2,8 +2,8 @@
 
     python benchmarks/detector_choice.py DATA
 
-DATA is a folder with the volumes of ``VOLUMES``. For each: the agreement of both networks with themselves, whichever would be asked,
-the choice of ``mitoscale run``, and its seconds.
+DATA is a folder with the volumes of ``VOLUMES``. For each: how well both networks agree with themselves, whichever is asked, what
+``mitoscale run`` takes, and the seconds that this took.
 """
 
 from __future__ import annotations
