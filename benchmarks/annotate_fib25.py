@@ -2,10 +2,11 @@
 
     python benchmarks/annotate_fib25.py DATA OUT       # writes OUT/fib25_1.tif and OUT/fib25_2.tif; about two minutes
 
-Dark bodies are found by a rule: smoothed, below a grey value, opened by a ball, and parted where they are narrow. Each was then judged
-by eye, in slices along three axes, and is told here by its number to be a mitochondrion, or left undecided; no expert has checked it.
-Boundaries go out to the half level against pale cytoplasm. 0 is background, 1 mitochondrion (touching ones are not told apart), 255
-undecided: grey mitochondria that the rule misses, what may be a lysosome or a dark glial process, and edges against what is dark, too.
+Dark bodies are found by a rule: smoothed, below a grey value, opened by a ball, and parted where they are narrow. Each was then
+judged by eye, in slices along three axes, and is told here by its number to be a mitochondrion, or left undecided; no expert has
+checked it. Boundaries go out to the half level against pale cytoplasm. 0 is background, 1 mitochondrion (touching ones are not
+told apart), 255 undecided: grey mitochondria that the rule misses, what may be a lysosome or a dark glial process, and edges
+against what is dark, too.
 """
 
 from __future__ import annotations
