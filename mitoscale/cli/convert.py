@@ -31,13 +31,12 @@ def convert(
     Example:  mitoscale convert slices/ RUN --voxel-size 50,4.6,4.6
     """
     from mitoscale.cli.launch import cluster_settings, run_stages, tell
-    from mitoscale.pipeline import NAMED, make_plan, settings_for, start, taken_back
+    from mitoscale.pipeline import planned, start, taken_back
     from mitoscale.stages.source import open_source
 
     source = open_source(src, request.voxel_size, request.reading)
     where = cluster_settings(cluster, workers)
-    plan = make_plan(source, run, settings_for(source, request, where.threads))
-    begun = start(plan.model_copy(update={"detector_why": NAMED if request.detector else ""}), request.redo)
+    begun = start(planned(source, run, request, where.threads, choose=False), request.redo)
     tell(source)
     with taken_back(begun):
         run_stages(begun, ["convert"], where, redo=request.redo, reports=performance_report)

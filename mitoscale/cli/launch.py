@@ -130,6 +130,7 @@ def tell(source: Source) -> None:
 def tell_detector(run: Run) -> None:
     """Print which detector was chosen for a volume, and why; one that was named is not told."""
     if run.plan.detector_why not in ("", pipeline.NAMED):
+        also(detector=run.plan.settings.detect.detector)
         click.echo(f"detector   {run.plan.detector_why}", err=True)
 
 

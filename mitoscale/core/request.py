@@ -58,17 +58,6 @@ def _path_text(value: Any) -> Any:
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
-def _named(value: Any) -> Any:
-    """A name or path as text; ``auto`` is the same as none.
-
-    Examples
-    --------
-    >>> _named("auto"), _named("unet-small")
-    (None, 'unet-small')
-    """
-    return None if value == AUTO else _path_text(value)
-
-
 NameOrPath = Annotated[str | None, BeforeValidator(_path_text)]
 """A name or path."""
 
@@ -96,7 +85,7 @@ class RunRequest(Settings):
     """Membranes are bright: swap dark and bright."""
     mask: NameOrPath = None
     """Cells outside of which nothing is looked for: a volume of any kind."""
-    detector: Annotated[str | None, BeforeValidator(_named)] = None
+    detector: NameOrPath = None
     """Weights by name or path, ``bioimageio:FOLDER``, or ``pkg.module:factory``; ``auto``: an embedded U-Net that suits."""
     detector_pixel: float | None = None
     """Pixel size the detector works at, in nm."""
@@ -123,10 +112,15 @@ class RunRequest(Settings):
     redo: Literal["convert", "detect", "segment", "stitch", "relabel", "measure", "report"] | None = None
     """Stage that is done again, with all after it."""
 
+    @property
+    def named(self) -> str | None:
+        """The detector, where one is named."""
+        return None if self.detector == AUTO else self.detector
+
     def detect(self) -> dict[str, Any]:
         """What is given of :class:`~mitoscale.core.settings.DetectSettings`, by its names."""
         return _given(
-            detector=self.detector,
+            detector=self.named,
             pixel_nm=self.detector_pixel,
             threshold=self.threshold,
             mirror=self.mirror or None,

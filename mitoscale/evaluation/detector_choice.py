@@ -48,14 +48,14 @@ class DetectorChoice:
         Examples
         --------
         >>> DetectorChoice(detector="unet-small", agreement={"unet-small": 0.971}).told()
-        'unet-small: seen turned round, it finds the same to 0.97'
+        'unet-small, chosen for this volume by how alike it finds what is turned round: unet-small 0.97'
         """
         if not self.agreement:
-            return f"{self.detector}: there is too little tissue to choose by"
-        said = [f"{name} finds the same to {value:.2f}" for name, value in self.agreement.items()]
-        if len(said) == 1:
-            return f"{self.detector}: seen turned round, it finds the same to {self.agreement[self.detector]:.2f}"
-        return f"{self.detector}: seen turned round, {', '.join(said)}"
+            return f"{self.detector}, as there is no tissue to choose by"
+        if not any(self.agreement.values()):
+            return f"{self.detector}, chosen though neither embedded U-Net finds anything in the windows that were looked at"
+        said = ", ".join(f"{name} {value:.2f}" for name, value in self.agreement.items())
+        return f"{self.detector}, chosen for this volume by how alike it finds what is turned round: {said}"
 
 
 def choose_detector(volume: GreyVolume, part: Region | None = None) -> DetectorChoice:
@@ -88,7 +88,7 @@ def agreement_in(volume: GreyVolume, name: str) -> float:
     Raises
     ------
     InputError
-        If there are fewer than two windows with tissue, or the weights are not a U-Net's.
+        If there is no window with tissue, or the weights are not a U-Net's.
     """
     return _agreement(name, _windows(volume, Region.of_shape(volume.source.shape)), volume)
 
@@ -121,7 +121,7 @@ def choice_of(agreement: Callable[[str], float]) -> DetectorChoice:
 def _windows(volume: GreyVolume, part: Region) -> list[Window]:
     height, width = (min(n, round(EDGE_NM / s)) for n, s in zip(part.shape[1:], volume.spacing[1:], strict=True))
     count = int(np.clip(_SHARE * part.size / (height * width), *_WINDOWS))
-    return tissue_windows(volume, _CONTEXT_NM, count, seed=0, part=part)
+    return tissue_windows(volume, _CONTEXT_NM, count, seed=0, part=part, least=1)
 
 
 def _agreement(name: str, windows: Sequence[Window], volume: GreyVolume) -> float:
@@ -133,7 +133,8 @@ def _agreement(name: str, windows: Sequence[Window], volume: GreyVolume) -> floa
     for window in windows:
         (straight,) = detector.probability(window.image, [window.own]) >= threshold
         (turned,) = detector.probability(np.ascontiguousarray(window.image[:, ::-1, ::-1]), [window.own]) >= threshold
-        again = turned[::-1, ::-1]
+        tissue = True if window.padding is None else ~window.padding
+        straight, again = straight & tissue, turned[::-1, ::-1] & tissue
         both += int((straight & again).sum())
         either += int((straight | again).sum())
     return both / either if either else 0.0

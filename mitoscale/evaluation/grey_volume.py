@@ -64,7 +64,9 @@ class GreyVolume:
         return without_padding(self.normalisation.apply(image), padding), padding
 
 
-def open_grey(path: str, voxel_size: Spacing | None, *, invert: bool = False, reading: Reading | None = None) -> GreyVolume:
+def open_grey(
+    path: str, voxel_size: Spacing | None, *, invert: bool = False, reading: Reading | None = None, part: Region | None = None
+) -> GreyVolume:
     """Open a volume of any kind.
 
     Percentiles come from 16 slices evenly spread over the volume, so that a terabyte opens as quickly as a crop; padding does not
@@ -80,6 +82,8 @@ def open_grey(path: str, voxel_size: Spacing | None, *, invert: bool = False, re
         Swap dark and bright.
     reading : Reading, optional
         What the user has decided of it.
+    part : Region, optional
+        Where the slices lie that are looked at; without it, anywhere.
 
     Raises
     ------
@@ -88,11 +92,13 @@ def open_grey(path: str, voxel_size: Spacing | None, *, invert: bool = False, re
     """
     source = open_source(path, voxel_size, reading)
     reader = open_reader(path, reading)
-    depth, height, width = source.shape
+    part = part or Region.of_shape(source.shape)
+    (depth, *lateral), (first, *corner) = part.shape, part.start
+    y, x = (a + max(0, (n - _EDGE) // 2) for a, n in zip(corner, lateral, strict=True))
+    below, right = (min(a + _EDGE, stop) for a, stop in zip((y, x), part.stop[1:], strict=True))
     parts, padding = [], np.zeros(0, np.int64)
-    for z in sorted({i * (depth - 1) // max(_SAMPLED - 1, 1) for i in range(_SAMPLED)}):
-        y, x = (max(0, (n - _EDGE) // 2) for n in (height, width))
-        plane = reader.read(Region(start=(z, y, x), stop=(z + 1, min(y + _EDGE, height), min(x + _EDGE, width))))
+    for z in sorted({first + i * (depth - 1) // max(_SAMPLED - 1, 1) for i in range(_SAMPLED)}):
+        plane = reader.read(Region(start=(z, y, x), stop=(z + 1, below, right)))
         parts.append(Histogram.of(plane))
         padding = np.union1d(padding, padding_of_slices(plane)[1])
     tissue, known = tissue_of(Histogram.total(parts, source.dtype), padding)

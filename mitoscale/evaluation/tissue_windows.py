@@ -34,10 +34,12 @@ class Window:
     """Which of the slices is the window's own."""
     region: Region
     """Its own slice, in level-0 voxels."""
+    padding: np.ndarray | None = None
+    """(Y, X) bool of its own slice, into which tissue was mirrored; None: there is none."""
 
 
 def tissue_windows(
-    volume: GreyVolume, context_nm: tuple[float, ...], count: int, seed: int, part: Region | None = None
+    volume: GreyVolume, context_nm: tuple[float, ...], count: int, seed: int, part: Region | None = None, least: int = 2
 ) -> list[Window]:
     """Windows with tissue, no two of which overlap, in slices that are spread evenly.
 
@@ -52,12 +54,14 @@ def tissue_windows(
     seed : int
         Decides where in their slices they lie.
     part : Region, optional
-        Where they are to lie; without it, anywhere.
+        Where they are to lie, with their neighbouring slices; without it, anywhere.
+    least : int
+        How many there must be.
 
     Raises
     ------
     InputError
-        If there are fewer than two.
+        If there are fewer.
     """
     shape, spacing = volume.source.shape, volume.spacing
     part = part or Region.of_shape(shape)
@@ -69,14 +73,14 @@ def tissue_windows(
             break
         tried += 1
         z, y, x = region.start
-        low, high = max(z - reach, 0), min(z + reach + 1, shape[0])
+        low, high = max(z - reach, part.start[0]), min(z + reach + 1, part.stop[0])
         image, padding = volume.read_tissue(Region(start=(low, y, x), stop=(high, *region.stop[1:])))
         if has_tissue(np.where(padding[z - low], 0, image[z - low])):
-            found.append(Window(image=image, own=z - low, region=region))
-    if len(found) < 2:
+            found.append(Window(image=image, own=z - low, region=region, padding=padding[z - low]))
+    if len(found) < least:
         raise InputError(
             f"{volume.source.path}: {tried} windows of {EDGE_NM / 1000:g} um all over it were looked at, and {len(found)} of them "
-            "hold tissue, where two are needed; is it the right volume, and --voxel-size right?"
+            f"hold tissue, where {least} are needed; is it the right volume, and --voxel-size right?"
         )
     return sorted(found, key=lambda w: w.region.start)
 

@@ -89,7 +89,7 @@ def slice_states(facts: SliceFacts) -> np.ndarray:
         sharp = min(facts.sharpness[z - 1], facts.sharpness[z + 1])
         steps = facts.mean[z] - facts.mean[[z - 1, z + 1]]
         low, high = sorted((facts.deviation[z - 1], facts.deviation[z + 1]))
-        if across > max(_ALIKE, _CHANCE / np.sqrt(facts.cells[z])) and around < _UNLIKE * across:
+        if across > max(_ALIKE, _CHANCE / np.sqrt(max(facts.cells[z], 1))) and around < _UNLIKE * across:
             states[z] = "elsewhere"
             states[z + 1] = "good"  # no jump, but back to where it was
         elif facts.sharpness[z] < _BLURRED * sharp:

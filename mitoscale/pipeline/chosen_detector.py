@@ -1,9 +1,9 @@
-"""The detector of a run for which none is named: chosen for the volume once, and kept from then on."""
+"""The detector of a run: the one that is named, or the one that it has, or else one that is chosen for the volume."""
 
 from __future__ import annotations
 
-from mitoscale.core.detector_names import ONE_TISSUE
-from mitoscale.core.errors import InputError
+from mitoscale.core.detector_names import AUTO, ONE_TISSUE
+from mitoscale.core.errors import BlockError, InputError
 from mitoscale.core.plan import RunPlan
 from mitoscale.core.request import RunRequest
 from mitoscale.pipeline.run import Run, check_start, make_plan
@@ -18,8 +18,8 @@ NAMED = "named"
 """Why a detector is taken that the user has named."""
 
 
-def planned(source: Source, run: str, request: RunRequest, threads: int) -> RunPlan:
-    """The plan of a whole run, with the detector that is named, was chosen at an earlier start, or suits the volume.
+def planned(source: Source, run: str, request: RunRequest, threads: int, *, choose: bool = True) -> RunPlan:
+    """The plan of a run from its source on.
 
     Parameters
     ----------
@@ -31,6 +31,8 @@ def planned(source: Source, run: str, request: RunRequest, threads: int) -> RunP
         What is asked.
     threads : int
         Threads a task computes with.
+    choose : bool
+        Choose a detector where there is none yet; without it, that is left to a later command.
 
     Raises
     ------
@@ -38,15 +40,15 @@ def planned(source: Source, run: str, request: RunRequest, threads: int) -> RunP
         If the region is not in the volume, weights cannot be found, or the run cannot begin or go on.
     """
     plan = make_plan(source, run, settings_for(source, request, threads))
-    if request.detector is not None:
-        return plan.model_copy(update={"detector_why": NAMED})
     folder = RunFolder(plan.run)
-    if is_file(folder.run_json) and request.redo not in ("convert", "detect"):
-        old = read_plan(folder)
-        if old.detector_why not in ("", NAMED):
-            return _with(plan, request, old.settings.detect.detector, old.detector_why)
-        if old.detector_why == NAMED or _detected(folder):
-            return plan.model_copy(update={"detector_why": old.detector_why})
+    again = request.redo in ("convert", "detect")
+    old = read_plan(folder, older=request.redo == "convert") if is_file(folder.run_json) else None
+    if request.named is not None:
+        return plan.model_copy(update={"detector_why": _why_named(request.named, old)})
+    if old is not None and not again and _kept(old, request):
+        return _as_before(plan, old, request)
+    if not choose:
+        return plan
     check_start(plan, request.redo)  # what is wrong is told before anybody looks at the volume
     return _chosen(plan, request, plan.settings.convert.source)
 
@@ -68,17 +70,35 @@ def converted(run: Run, request: RunRequest) -> RunPlan:
     """
     plan, folder = run.plan, RunFolder(run.plan.run)
     asked = plan.model_copy(update={"settings": with_request(plan.settings, request)})
-    if request.detector is not None:
-        return asked.model_copy(update={"detector_why": NAMED})
-    if plan.detector_why or _detected(folder):
+    if request.named is not None:
+        return asked.model_copy(update={"detector_why": _why_named(request.named, plan)})
+    if _kept(plan, request) and not (request.detector == AUTO and request.redo == "detect"):
         return asked
     wanted = plan.settings.convert
     return _chosen(asked, request, wanted.source if wanted.in_place else folder.volume)
 
 
-def _detected(folder: RunFolder) -> bool:
-    """Whether the detector has begun."""
-    return bool(Ledger(folder.ledger("detect")).version())
+def _why_named(detector: str, old: RunPlan | None) -> str:
+    """Why a named detector is taken: the reason of the choice, where it is the one that was chosen."""
+    chosen = old is not None and old.settings.detect.detector == detector and old.detector_why != ""
+    return old.detector_why if old is not None and chosen else NAMED
+
+
+def _kept(old: RunPlan, request: RunRequest) -> bool:
+    """Whether a run stays with the detector that it has; ``auto`` asks for another one where that was named."""
+    if old.detector_why == NAMED:
+        return request.detector != AUTO
+    return bool(old.detector_why or Ledger(RunFolder(old.run).ledger("detect")).version())
+
+
+def _as_before(plan: RunPlan, old: RunPlan, request: RunRequest) -> RunPlan:
+    was = old.settings.detect
+    same = {
+        "detector": was.detector,
+        "detector_option": request.detector_option or was.options,
+        "detector_pixel": request.detector_pixel or was.pixel_nm,
+    }
+    return _with(plan, request.model_copy(update=same), old.detector_why)
 
 
 def _chosen(plan: RunPlan, request: RunRequest, path: str) -> RunPlan:
@@ -88,14 +108,15 @@ def _chosen(plan: RunPlan, request: RunRequest, path: str) -> RunPlan:
 
     wanted = plan.settings.convert
     reading = wanted.reading if path == wanted.source else None
+    detector, why = ONE_TISSUE, ""
     try:
-        volume = open_grey(path, wanted.spacing, invert=wanted.invert, reading=reading)
+        volume = open_grey(path, wanted.spacing, invert=wanted.invert, reading=reading, part=wanted.region)
         choice = choose_detector(volume, wanted.region)
-    except InputError:  # it cannot be read: the stages tell what is wrong
-        return _with(plan, request, ONE_TISSUE, "")
-    return _with(plan, request, choice.detector, choice.told())
+        detector, why = choice.detector, choice.told()
+    except (InputError, BlockError) as error:  # the stages tell what is wrong with the volume, and go on where they can
+        why = f"{ONE_TISSUE}, as the volume could not be looked at ({error})"
+    return _with(plan, request.model_copy(update={"detector": detector}), why)
 
 
-def _with(plan: RunPlan, request: RunRequest, detector: str, why: str) -> RunPlan:
-    named = request.model_copy(update={"detector": detector})
+def _with(plan: RunPlan, named: RunRequest, why: str) -> RunPlan:
     return plan.model_copy(update={"settings": with_request(plan.settings, named), "detector_why": why})

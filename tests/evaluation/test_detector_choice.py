@@ -11,7 +11,7 @@ import tifffile
 
 from mitoscale.core.detector_names import ONE_TISSUE, SEVERAL_TISSUES
 from mitoscale.core.geometry import Region, Spacing
-from mitoscale.evaluation.detector_choice import choice_of, choose_detector
+from mitoscale.evaluation.detector_choice import agreement_in, choice_of, choose_detector
 from mitoscale.evaluation.grey_volume import open_grey
 
 real = pytest.mark.skipif("MITOSCALE_TEST_DATA" not in os.environ, reason="MITOSCALE_TEST_DATA is not set")
@@ -33,7 +33,7 @@ def test_what_knows_the_tissue_is_taken_and_else_what_knows_more(one: float, sev
 
 def test_the_second_is_not_asked_where_the_first_knows_the_tissue() -> None:
     choice = choice_of({ONE_TISSUE: 0.95}.__getitem__)
-    assert choice.told() == "unet-small: seen turned round, it finds the same to 0.95"
+    assert choice.told() == "unet-small, chosen for this volume by how alike it finds what is turned round: unet-small 0.95"
 
 
 @real
@@ -58,4 +58,14 @@ def test_without_tissue_there_is_no_choice(tmp_path: Path) -> None:
     image[:, :8, :8] = np.arange(8, dtype=np.uint8)
     tifffile.imwrite(tmp_path / "empty.tif", image, photometric="minisblack")
     choice = choose_detector(open_grey(str(tmp_path / "empty.tif"), (5, 5, 5)))
-    assert choice.told() == "unet-small: there is too little tissue to choose by"
+    assert choice.told() == "unet-small, as there is no tissue to choose by"
+
+
+@real
+def test_padding_has_no_part_in_it(tmp_path: Path) -> None:
+    image = tifffile.imread(Path(os.environ["MITOSCALE_TEST_DATA"], "epfl", "training.tif"), key=range(60, 76))[:, 256:512, 256:512]
+    padded = np.pad(image, ((0, 0), (0, 0), (0, 256)))
+    tifffile.imwrite(tmp_path / "whole.tif", image, photometric="minisblack")
+    tifffile.imwrite(tmp_path / "padded.tif", padded, photometric="minisblack")
+    whole, half = (agreement_in(open_grey(str(tmp_path / name), (5, 5, 5)), ONE_TISSUE) for name in ("whole.tif", "padded.tif"))
+    assert abs(whole - half) < 0.05

@@ -38,7 +38,7 @@ def test_a_run_tells_what_was_chosen_and_why(mitoscale: Call, stack: Stack, tmp_
     ended = mitoscale("run", stack.image, str(tmp_path / "run"), *FEW)
     assert ended.code == 0, ended.err
     name, why = detector_of(tmp_path / "run")
-    assert f"detector   {name}: seen turned round, " in ended.err
+    assert f"detector   {name}, chosen for this volume by how alike it finds what is turned round: unet-small " in ended.err
     assert why in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
 
 
@@ -66,8 +66,13 @@ def test_what_is_named_is_taken(mitoscale: Call, stack: Stack, tmp_path: Path, m
     assert mitoscale("detect", str(run), "--detector", "unet-varied", "--redo", "detect").code == 0
     assert mitoscale("detect", str(run), "--redo", "detect").code == 0
     assert detector_of(run) == ("unet-varied", NAMED) and chooser.asked == 0
-    refused = mitoscale("run", stack.image, str(run), *FEW)
-    assert refused.code == 1 and "--detector unet-varied there, --detector unet-small here" in refused.err
+    for command in ("run", "convert"):
+        assert mitoscale(command, stack.image, str(run), *FEW).code == 0
+        assert detector_of(run) == ("unet-varied", NAMED) and chooser.asked == 0, "it goes on with what was named"
+    assert mitoscale("detect", str(run), "--redo", "detect", "--detector", "auto").code == 0 and chooser.asked == 1
+    assert detector_of(run) == ("unet-varied", chooser(None).told())
+    assert mitoscale("run", stack.image, str(run), *FEW, "--detector", "unet-varied").code == 0
+    assert detector_of(run)[1] != NAMED, "the name of what was chosen says nothing new"
 
 
 def test_a_converted_volume_is_looked_at_without_its_source(
@@ -82,6 +87,28 @@ def test_a_converted_volume_is_looked_at_without_its_source(
     assert detector_of(run) == ("unet-varied", chooser(None).told())
 
 
+def test_a_region_is_looked_at_alone_before_and_after_converting(mitoscale: Call, stack: Stack, tmp_path: Path) -> None:
+    few = ("--segmenter", "unet", "--region", "9:13,0:128,0:128")
+    assert mitoscale("run", stack.image, str(tmp_path / "a"), *few).code == 0
+    assert mitoscale("convert", stack.image, str(tmp_path / "b"), *few).code == 0
+    assert mitoscale("detect", str(tmp_path / "b")).code == 0
+    assert detector_of(tmp_path / "a") == detector_of(tmp_path / "b") and "chosen for this volume" in detector_of(tmp_path / "b")[1]
+
+
+def test_a_slice_that_cannot_be_read_stops_no_run(mitoscale: Call, tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (6, 96, 96), np.uint8)
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(path, image, photometric="minisblack", compression="zlib")
+    with tifffile.TiffFile(path) as tif:
+        place = tif.pages[3].dataoffsets[0]
+    with path.open("r+b") as file:
+        file.seek(place)
+        file.write(b"\xff" * 64)
+    ended = mitoscale("run", str(path), str(tmp_path / "run"), "--voxel-size", "5,5,5", "--segmenter", "unet", "--block", "2,96,96")
+    assert "unet-small, as the volume could not be looked at (" in ended.err and "cannot decode" in ended.err
+    assert ended.code == 3, ended.err
+
+
 def test_what_is_wrong_is_told_before_the_volume_is_looked_at(
     mitoscale: Call, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,10 +118,10 @@ def test_what_is_wrong_is_told_before_the_volume_is_looked_at(
     assert ended.code == 1 and "holds other files" in ended.err and chooser.asked == 0
 
 
-def test_too_little_tissue_is_told(mitoscale: Call, tmp_path: Path) -> None:
+def test_a_volume_without_tissue_is_told(mitoscale: Call, tmp_path: Path) -> None:
     image = np.full((4, 96, 96), 90, np.uint8)
     image[:, 40:56, 40:56] = np.random.default_rng(0).integers(0, 200, (4, 16, 16), np.uint8)
     tifffile.imwrite(tmp_path / "stack.tif", image, photometric="minisblack")
     ended = mitoscale("run", str(tmp_path / "stack.tif"), str(tmp_path / "run"), "--voxel-size", "5,5,5", "--segmenter", "unet")
     assert ended.code == 0, ended.err
-    assert detector_of(tmp_path / "run")[0] == "unet-small" and "too little tissue to choose by" in ended.err
+    assert detector_of(tmp_path / "run")[0] == "unet-small" and "no tissue to choose by" in ended.err
