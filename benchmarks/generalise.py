@@ -41,6 +41,7 @@ from mitoscale.nets.unet_detector import UNetDetector
 from mitoscale.ops.fusion import Fusion
 from mitoscale.training.adapt_job import adapt_job
 from mitoscale.training.annotated import read_annotated
+from mitoscale.training.crop import UNLABELLED
 
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "generalise.json"
@@ -61,6 +62,8 @@ class Volume:
     threshold: float | None = None
     border: int = 0
     """Pixels along the edges of each slice that are not annotated, and so not scored."""
+    unlabelled: int | None = None
+    """Value of the truth that means "not annotated"; that is not scored."""
 
 
 VOLUMES = {
@@ -68,7 +71,9 @@ VOLUMES = {
     "vnc": Volume(image="vnc/raw", truth="vnc/mitochondria", spacing=(50.0, 4.6, 4.6), threshold=127),
     "mitoem_r": Volume(image="mitoem_r/raw.tif", truth="mitoem_r/truth.tif", spacing=(30.0, 8.0, 8.0)),
     "cardiac": Volume(image="cardiac/raw.tif", truth="cardiac/truth.tif", spacing=(1000.0, 5.0, 5.0), border=100),
+    "fib25_2": Volume(image="fib25_2/raw.tif", truth=str(HERE / "fib25/fib25_2.tif"), spacing=(10.0, 10.0, 10.0), unlabelled=255),
 }
+"""By name; the truth of the last one is made by ``annotate_fib25.py``, and without it that volume is left out."""
 
 
 def adapted(data: Path, name: str, weights: str, folder: Path, rounds: int | None) -> tuple[str, str]:
@@ -94,7 +99,8 @@ def adapted(data: Path, name: str, weights: str, folder: Path, rounds: int | Non
 def measure(data: Path, name: str, weights: str, every: int, called: str | None = None) -> dict[str, Any]:
     """One row: a volume and weights."""
     volume = VOLUMES[name]
-    pair = read_annotated(str(data / volume.image), str(data / volume.truth), volume.spacing, volume.threshold)
+    truth_path = str(data / volume.truth)
+    pair = read_annotated(str(data / volume.image), truth_path, volume.spacing, volume.threshold, unlabelled=volume.unlabelled)
     start, stop = volume.slices or (0, pair.depth)
     chosen = range(start, stop, every)
     detect, segment = DetectSettings(detector=weights), SegmentSettings(segmenter="unet")
@@ -109,6 +115,7 @@ def measure(data: Path, name: str, weights: str, every: int, called: str | None 
     seconds = time.monotonic() - began
     inside = slice(volume.border, -volume.border or None)
     found, truth = labels[:, inside, inside], pair.truth[list(chosen)][:, inside, inside]
+    found, truth = np.where(truth == UNLABELLED, 0, found), np.where(truth == UNLABELLED, 0, truth)
     flat = object_scores_2d(found, truth)
     both, either = windows(found > 0, truth > 0, max(1, round(DEPTH_NM / volume.spacing[0] / every)))
     low, high = interval(both, either)
@@ -196,7 +203,8 @@ def main() -> None:
     set_threads(arguments.threads)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
-        for name in arguments.volume or VOLUMES:
+        there = [name for name, volume in VOLUMES.items() if (arguments.data / volume.truth).exists()]
+        for name in arguments.volume or there:
             for weights in arguments.weights or ["unet-small"]:
                 used, called = weights, None
                 if arguments.adapt:

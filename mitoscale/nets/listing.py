@@ -104,14 +104,16 @@ def _pixel(nm: float | list[float] | None) -> str:
     return f"{' x '.join(map(str, nm)) if isinstance(nm, list) else nm} nm"
 
 
-_VOLUMES = {"training.tif": "epfl (EPFL CVLab FIB-SEM by Lucchi et al., mouse hippocampus CA1)"}
-"""What the embedded weights were trained on, where their header has only the name of its file."""
+_EPFL = "epfl (EPFL CVLab FIB-SEM by Lucchi et al., mouse hippocampus CA1)"
+_VOLUMES = {"training.tif": _EPFL, "epfl": _EPFL}
+"""What the embedded weights were trained on, where their header has only a name."""
 
 
 def _origin(training: dict[str, object], whose: str) -> str:
     listed = training.get("volumes")
-    learnt = [str(v["data"]) for v in listed if v.get("train_slices")] if isinstance(listed, list) else []
-    data = ", ".join(learnt) or training.get("data")
+    learnt = [v for v in listed if v.get("train_slices")] if isinstance(listed, list) else []
+    names = {v.get("data_sha256", v["data"]): str(v["data"]) for v in reversed(learnt)}  # a volume may be listed twice
+    data = ", ".join(reversed(names.values())) or training.get("data")
     if whose == "embedded":
         data = _VOLUMES.get(str(data), data)
     return f"trained on {data}" if data else "origin unknown"

@@ -12,6 +12,7 @@ from mitoscale.stages.source import Source
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.ledger import Ledger
 from mitoscale.storage.run_json import read_plan
+from mitoscale.storage.run_places import check_place
 from mitoscale.storage.stored_files import is_file
 
 NAMED = "named"
@@ -40,6 +41,7 @@ def planned(source: Source, run: str, request: RunRequest, threads: int, *, choo
         If the region is not in the volume, weights cannot be found, or the run cannot begin or go on.
     """
     plan = make_plan(source, run, settings_for(source, request, threads))
+    check_place(plan.run)
     folder = RunFolder(plan.run)
     again = request.redo in ("convert", "detect")
     old = read_plan(folder, older=request.redo == "convert") if is_file(folder.run_json) else None
