@@ -59,9 +59,9 @@ def matrix_rate(edge: int, seconds: float) -> float:
 
 def network(forward: Callable[[torch.Tensor], object], inputs: torch.Tensor, seconds: float, ceiling: float) -> dict[str, float]:
     """Rates of a network on one batch."""
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:  # in float32: torch cannot count all of bfloat16's
+        forward(inputs)
     with torch.inference_mode(), autocast(device()):
-        with FlopCounterMode(display=False) as counter:
-            forward(inputs)
         took = rate(lambda: forward(inputs), seconds)
     pixels, operations = len(inputs) * inputs.shape[-1] * inputs.shape[-2], counter.get_total_flops()
     return {
