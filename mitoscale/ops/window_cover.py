@@ -32,7 +32,7 @@ def cover(boxes: np.ndarray, size: int, context: int, bounds: np.ndarray) -> lis
     size : int
         Height and width of a window.
     context : int
-        Pixels wanted around a box, at least ``SNAP``.
+        Pixels wanted around a box as far as the slice reaches, at least ``SNAP``.
     bounds : (2, 2) int
         First and last + 1 pixels (y, x) of what was read: windows do not reach beyond where they need not.
 
@@ -45,8 +45,13 @@ def cover(boxes: np.ndarray, size: int, context: int, bounds: np.ndarray) -> lis
     >>> boxes = np.array([[20, 20, 30, 30], [40, 60, 60, 90], [20, 200, 50, 230.0]])
     >>> [(w.start, w.boxes) for w in cover(boxes, 128, 16, np.array([[0, 0], [256, 256]]))]
     [((0, 0), [0, 1]), ((0, 128), [2])]
+    >>> whole = np.array([[0, 0], [128, 128]])  # a slice as large as a window
+    >>> [(w.start, w.boxes) for w in cover(np.array([[2, 3, 30, 40], [80, 90, 125, 127.0]]), 128, 16, whole)]
+    [((0, 0), [0, 1])]
     """
-    low, high = boxes[:, :2] - context, boxes[:, 2:] + context
+    # Beyond what was read there is no context to be wanted; that was slack for the snapping, so the first pixel is snapped here.
+    low = np.maximum(boxes[:, :2] - context, np.floor(np.minimum(boxes[:, :2], bounds[0]) / SNAP) * SNAP)
+    high = np.minimum(boxes[:, 2:] + context, np.maximum(boxes[:, 2:] + 1, bounds[1]))
     left = np.lexsort((low[:, 1], low[:, 0]))
     windows = []
     while len(left):

@@ -55,3 +55,12 @@ def test_what_is_smaller_than_a_window_needs_one(size: int) -> None:
     boxes = np.array([[10, 10, 30, 30], [150, 180, 199, 199], [10, 170, 40, 199], [180, 3, 199, 20.0]])
     bounds = np.array([[0, 0], [200, 200]])
     assert len(cover(boxes, size, size // 16, bounds)) == 1
+
+
+@pytest.mark.parametrize("context", [SNAP, 4 * SNAP])
+@pytest.mark.parametrize("start", [(0, 0), (16, 48)])
+def test_a_slice_as_large_as_a_window_is_shown_once(start: tuple[int, int], context: int) -> None:
+    bounds = np.array([start, np.array(start) + SIZE])
+    corners = np.array([[0, 0, 9, 9], [SIZE - 10, SIZE - 10, SIZE - 1, SIZE - 1], [5, SIZE - 20, 60, SIZE - 1]], float)
+    (window,) = cover(corners + np.tile(start, 2), SIZE, context, bounds)
+    assert window.start == start and window.boxes == [0, 1, 2]
