@@ -64,6 +64,13 @@ CASES = {
         run="vnc",
         more=("--voxel-size", "50,4.6,4.6", "--truth-threshold", "127", "--redo", "convert"),
     ),
+    "vnc-unet": Case(
+        script="whole_run.py",
+        volume="vnc/raw",
+        truth="vnc/mitochondria",
+        run="vnc",
+        more=("--voxel-size", "50,4.6,4.6", "--truth-threshold", "127", "--segmenter", "unet", "--redo", "segment"),
+    ),
     "epfl-sam-prompts": Case(script="sam_prompts.py", **EPFL, more=("--voxel-size", "5", "--slices", "132:165")),
 }
 """Result file -> how it is measured."""

@@ -16,6 +16,7 @@ from mitoscale.cli.progress import shown
 from mitoscale.cluster.clusters import Cluster, ClusterSettings, load_cluster, start
 from mitoscale.cluster.executor import SerialExecutor
 from mitoscale.cluster.thread_executor import on_threads
+from mitoscale.core.detector_names import NAMED
 from mitoscale.core.errors import EXIT_QUARANTINED, InputError
 from mitoscale.core.quantities import volume_text
 from mitoscale.dashboard.watching import watching
@@ -129,7 +130,7 @@ def tell(source: Source) -> None:
 
 def tell_detector(run: Run) -> None:
     """Print which detector was chosen for a volume, and why; one that was named is not told."""
-    if run.plan.detector_why not in ("", pipeline.NAMED):
+    if run.plan.detector_why not in ("", NAMED):
         also(detector=run.plan.settings.detect.detector)
         click.echo(f"detector   {run.plan.detector_why}", err=True)
 

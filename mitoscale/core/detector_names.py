@@ -1,7 +1,10 @@
-"""Names of the embedded U-Nets, and the one that leaves the choice between them to the volume."""
+"""Names of the embedded U-Nets, of the choice between them, and of the reason why a run has its detector."""
 
 ONE_TISSUE, SEVERAL_TISSUES = "unet-small", "unet-varied"
 """The embedded U-Nets: what the first knows it knows better, the second knows more."""
 
 AUTO = "auto"
 """Whichever of them suits a volume."""
+
+NAMED = "named"
+"""Why a detector is taken that the user has named."""

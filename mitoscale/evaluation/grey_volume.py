@@ -64,9 +64,7 @@ class GreyVolume:
         return without_padding(self.normalisation.apply(image), padding), padding
 
 
-def open_grey(
-    path: str, voxel_size: Spacing | None, *, invert: bool = False, reading: Reading | None = None, part: Region | None = None
-) -> GreyVolume:
+def open_grey(path: str, voxel_size: Spacing | None, *, invert: bool = False, reading: Reading | None = None) -> GreyVolume:
     """Open a volume of any kind.
 
     Percentiles come from 16 slices evenly spread over the volume, so that a terabyte opens as quickly as a crop; padding does not
@@ -82,16 +80,33 @@ def open_grey(
         Swap dark and bright.
     reading : Reading, optional
         What the user has decided of it.
-    part : Region, optional
-        Where the slices lie that are looked at; without it, anywhere.
 
     Raises
     ------
     InputError
         If it cannot be read, nobody tells the voxel size, or it has no contrast.
     """
-    source = open_source(path, voxel_size, reading)
-    reader = open_reader(path, reading)
+    return grey_volume(open_source(path, voxel_size, reading), invert=invert)
+
+
+def grey_volume(source: Source, *, invert: bool = False, part: Region | None = None) -> GreyVolume:
+    """The same of a source that was opened and checked.
+
+    Parameters
+    ----------
+    source : Source
+        The volume.
+    invert : bool
+        Swap dark and bright.
+    part : Region, optional
+        Where the slices lie that are looked at; without it, anywhere.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or it has no contrast.
+    """
+    reader = open_reader(source.path, source.reading)
     part = part or Region.of_shape(source.shape)
     (depth, *lateral), (first, *corner) = part.shape, part.start
     y, x = (a + max(0, (n - _EDGE) // 2) for a, n in zip(corner, lateral, strict=True))
@@ -102,6 +117,6 @@ def open_grey(
         parts.append(Histogram.of(plane))
         padding = np.union1d(padding, padding_of_slices(plane)[1])
     tissue, known = tissue_of(Histogram.total(parts, source.dtype), padding)
-    grey = grey_of(tissue, path, invert=invert)
+    grey = grey_of(tissue, source.path, invert=invert)
     values = tuple(map(float, values_of(padding, source.dtype))) if known else None
     return GreyVolume(source=source, reader=reader, normalisation=grey.normalisation, padding_values=values)

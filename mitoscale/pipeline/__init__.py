@@ -7,7 +7,7 @@ task whose data is found missing or broken is done again first, and so is what a
 settings are refused unless ``redo`` names the first stage they concern.
 """
 
-from mitoscale.pipeline.chosen_detector import NAMED, converted, planned
+from mitoscale.pipeline.chosen_detector import converted, planned
 from mitoscale.pipeline.cleaning import clean, taken_back
 from mitoscale.pipeline.log_file import LogFile
 from mitoscale.pipeline.missing_outputs import first_missing, missing_shards
@@ -20,7 +20,6 @@ from mitoscale.pipeline.state import FINISHED, begun, closing_of, finished, quar
 
 __all__ = [
     "FINISHED",
-    "NAMED",
     "Audience",
     "LogFile",
     "Observer",

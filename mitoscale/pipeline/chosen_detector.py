@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from mitoscale.core.detector_names import AUTO, ONE_TISSUE
+from mitoscale.core.detector_names import AUTO, NAMED, ONE_TISSUE
 from mitoscale.core.errors import BlockError, InputError
 from mitoscale.core.plan import RunPlan
 from mitoscale.core.request import RunRequest
+from mitoscale.core.source_choices import Reading
 from mitoscale.pipeline.run import Run, check_start, make_plan
 from mitoscale.pipeline.run_settings import settings_for, with_request
 from mitoscale.stages.source import Source
+from mitoscale.storage.addresses import is_remote
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.ledger import Ledger
 from mitoscale.storage.run_json import read_plan
-from mitoscale.storage.run_places import check_place
+from mitoscale.storage.run_places import check_reached
 from mitoscale.storage.stored_files import is_file
-
-NAMED = "named"
-"""Why a detector is taken that the user has named."""
 
 
 def planned(source: Source, run: str, request: RunRequest, threads: int, *, choose: bool = True) -> RunPlan:
@@ -41,7 +40,8 @@ def planned(source: Source, run: str, request: RunRequest, threads: int, *, choo
         If the region is not in the volume, weights cannot be found, or the run cannot begin or go on.
     """
     plan = make_plan(source, run, settings_for(source, request, threads))
-    check_place(plan.run)
+    if is_remote(plan.run):
+        check_reached(plan.run)
     folder = RunFolder(plan.run)
     again = request.redo in ("convert", "detect")
     old = read_plan(folder, older=request.redo == "convert") if is_file(folder.run_json) else None
@@ -52,7 +52,7 @@ def planned(source: Source, run: str, request: RunRequest, threads: int, *, choo
     if not choose:
         return plan
     check_start(plan, request.redo)  # what is wrong is told before anybody looks at the volume
-    return _chosen(plan, request, plan.settings.convert.source)
+    return _chosen(plan, request, source.path, source.reading)
 
 
 def converted(run: Run, request: RunRequest) -> RunPlan:
@@ -77,7 +77,9 @@ def converted(run: Run, request: RunRequest) -> RunPlan:
     if _kept(plan, request) and not (request.detector == AUTO and request.redo == "detect"):
         return asked
     wanted = plan.settings.convert
-    return _chosen(asked, request, wanted.source if wanted.in_place else folder.volume)
+    if wanted.in_place:
+        return _chosen(asked, request, wanted.source, wanted.reading)
+    return _chosen(asked, request, folder.volume, Reading())
 
 
 def _why_named(detector: str, old: RunPlan | None) -> str:
@@ -103,20 +105,29 @@ def _as_before(plan: RunPlan, old: RunPlan, request: RunRequest) -> RunPlan:
     return _with(plan, request.model_copy(update=same), old.detector_why)
 
 
-def _chosen(plan: RunPlan, request: RunRequest, path: str) -> RunPlan:
+def _chosen(plan: RunPlan, request: RunRequest, path: str, reading: Reading) -> RunPlan:
     """The plan with the detector that suits the volume at a path: the source, or what it was converted to."""
     from mitoscale.evaluation.detector_choice import choose_detector
-    from mitoscale.evaluation.grey_volume import open_grey
+    from mitoscale.evaluation.grey_volume import grey_volume
 
-    wanted = plan.settings.convert
-    reading = wanted.reading if path == wanted.source else None
-    detector, why = ONE_TISSUE, ""
+    wanted, spec = plan.settings.convert, plan.spec
     try:
-        volume = open_grey(path, wanted.spacing, invert=wanted.invert, reading=reading, part=wanted.region)
+        # It was checked when the run was planned: that is not done again, which reads all of a volume of floats.
+        source = Source(
+            path=path,
+            reading=reading,
+            shape=spec.shape,
+            dtype=spec.dtype,
+            spacing=spec.spacing,
+            origin=spec.origin,
+            fingerprint=wanted.fingerprint,
+            level0=None,
+        )
+        volume = grey_volume(source, invert=wanted.invert, part=wanted.region)
         choice = choose_detector(volume, wanted.region)
         detector, why = choice.detector, choice.told()
     except (InputError, BlockError) as error:  # the stages tell what is wrong with the volume, and go on where they can
-        why = f"{ONE_TISSUE}, as the volume could not be looked at ({error})"
+        detector, why = ONE_TISSUE, f"{ONE_TISSUE}, as the volume could not be looked at ({error})"
     return _with(plan, request.model_copy(update={"detector": detector}), why)
 
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from mitoscale.core.detector_names import NAMED
 from mitoscale.core.geometry import Region
 from mitoscale.core.grey_findings import VolumeGrey
 from mitoscale.core.option_names import option_of, value_text
@@ -216,13 +217,13 @@ class Report(Stage):
         return Table(head=head, rows=rows)
 
 
-def _provenance(provenance: Provenance, region: Region, detector: str) -> dict[str, str]:
+def _provenance(provenance: Provenance, region: Region, why: str) -> dict[str, str]:
     return {
         "mitoscale": f"{provenance.version} {provenance.commit}".strip(),
         "source": provenance.source,
         "fingerprint": provenance.fingerprint,
         "region": str(region),
-        **({"detector": detector} if detector else {}),
+        **({} if why in ("", NAMED) else {"detector": why}),
         **{f"weights {name}": sha or "(a factory)" for name, sha in provenance.weights.items()},
         "libraries": ", ".join(f"{k} {v}" for k, v in provenance.libraries.items()),
         "python": provenance.python,

@@ -9,9 +9,11 @@ import pytest
 import tifffile
 from commands import Call, Stack
 
+from mitoscale.core.detector_names import NAMED
 from mitoscale.evaluation import detector_choice
 from mitoscale.evaluation.detector_choice import DetectorChoice
-from mitoscale.pipeline import NAMED, load
+from mitoscale.pipeline import load
+from mitoscale.stages import source
 
 FEW = ("--segmenter", "unet", "--region", "0:8,0:128,0:128")
 
@@ -78,10 +80,10 @@ def test_what_is_named_is_taken(mitoscale: Call, stack: Stack, tmp_path: Path, m
 def test_a_converted_volume_is_looked_at_without_its_source(
     mitoscale: Call, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, source, chooser = tmp_path / "run", tmp_path / "copy.tif", Chooser(monkeypatch)
-    source.write_bytes(Path(stack.image).read_bytes())
-    assert mitoscale("convert", str(source), str(run), *FEW).code == 0 and chooser.asked == 0
-    source.unlink()
+    run, copy, chooser = tmp_path / "run", tmp_path / "copy.tif", Chooser(monkeypatch)
+    copy.write_bytes(Path(stack.image).read_bytes())
+    assert mitoscale("convert", str(copy), str(run), *FEW).code == 0 and chooser.asked == 0
+    copy.unlink()
     ended = mitoscale("detect", str(run))
     assert ended.code == 0 and chooser.asked == 1, ended.err
     assert detector_of(run) == ("unet-varied", chooser(None).told())
@@ -107,6 +109,20 @@ def test_a_slice_that_cannot_be_read_stops_no_run(mitoscale: Call, tmp_path: Pat
     ended = mitoscale("run", str(path), str(tmp_path / "run"), "--voxel-size", "5,5,5", "--segmenter", "unet", "--block", "2,96,96")
     assert "unet-small, as the volume could not be looked at (" in ended.err and "cannot decode" in ended.err
     assert ended.code == 3, ended.err
+
+
+def test_a_volume_of_floats_is_searched_for_nan_once(
+    mitoscale: Call, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tifffile.imwrite(tmp_path / "stack.tif", stack.phantom.image[:8].astype(np.float32), photometric="minisblack")
+    searched: list[object] = []
+    monkeypatch.setattr(source, "check_finite", searched.append)
+    image, size = str(tmp_path / "stack.tif"), ("--voxel-size", "10,10,10")
+    assert mitoscale("convert", image, str(tmp_path / "run"), *size).code == 0
+    assert mitoscale("detect", str(tmp_path / "run")).code == 0
+    assert len(searched) == 1 and "chosen for this volume" in detector_of(tmp_path / "run")[1]
+    assert mitoscale("run", image, str(tmp_path / "two"), *size, "--segmenter", "unet").code == 0
+    assert len(searched) == 2
 
 
 def test_what_is_wrong_is_told_before_the_volume_is_looked_at(
