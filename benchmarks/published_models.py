@@ -34,7 +34,7 @@ from mitoscale.core.geometry import Region
 from mitoscale.core.settings import DetectSettings
 from mitoscale.nets.checkpoint import load_sam
 from mitoscale.nets.factories import make_detector, weights_digest
-from mitoscale.nets.sam import BOX_START, BOX_STOP, PADDING, POSITIVE
+from mitoscale.nets.mask_decoding import BOX_START, BOX_STOP, PADDING, POSITIVE
 from published_folder import PREPROCESSING, write_folder
 
 Row = dict[str, Any]

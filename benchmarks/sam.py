@@ -38,7 +38,8 @@ from segment_anything.modeling import Sam as OfficialSam
 
 from mitoscale.core.geometry import Region
 from mitoscale.nets.device import device, device_name, set_threads
-from mitoscale.nets.sam import PADDING, POSITIVE, PRESETS, Sam
+from mitoscale.nets.mask_decoding import PADDING, POSITIVE
+from mitoscale.nets.sam import PRESETS, Sam
 from mitoscale.nets.sam_segmenter import SamSegmenter
 from mitoscale.ops.prompts import Prompts, prompts_from_profiles
 

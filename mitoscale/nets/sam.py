@@ -1,7 +1,7 @@
 """Segment Anything (Kirillov et al. 2023, arXiv 2304.02643) built from the ``segment-anything`` package's modules.
 
 The official sizes and a small one share one class. It encodes windows and decodes prompts of several windows in one batch, and
-keeps no state between calls. The package's own decoder copies one image's embedding for all prompts, hence the forward here.
+keeps no state between calls.
 """
 
 from __future__ import annotations
@@ -14,14 +14,12 @@ from pydantic import BaseModel, ConfigDict
 from torch import nn
 
 from mitoscale.nets.attention import FusedAttention
+from mitoscale.nets.mask_decoding import decode
 from mitoscale.nets.segment_anything_modules import ImageEncoderViT, MaskDecoder, PromptEncoder, TwoWayTransformer
 from mitoscale.nets.tiny_vit import TinyViT
 
 _RGB_MEAN = (123.675, 116.28, 103.53)
 _RGB_STD = (58.395, 57.12, 57.375)
-
-PADDING, NEGATIVE, POSITIVE, BOX_START, BOX_STOP = -1, 0, 1, 2, 3
-"""What a prompt's point means: the labels of the official ONNX export."""
 
 
 class SamConfig(BaseModel):
@@ -157,50 +155,3 @@ def _image_encoder(config: SamConfig) -> nn.Module:
     for block in encoder.blocks:
         block.attn = FusedAttention(block.attn)
     return encoder
-
-
-def decode(
-    prompt_encoder: PromptEncoder,
-    mask_decoder: MaskDecoder,
-    embeddings: torch.Tensor,
-    window: torch.Tensor,
-    points: torch.Tensor,
-    labels: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """What :meth:`Sam.decode` does, for who holds the embeddings and needs no image encoder.
-
-    Parameters
-    ----------
-    prompt_encoder, mask_decoder
-        Modules of the network.
-    embeddings : (W, C, h, w) float
-        Of W windows.
-    window : (N,) int64
-        Window of each prompt.
-    points : (N, P, 2) float
-        x and y in the window's pixels.
-    labels : (N, P) int
-        Meaning of each point; see :meth:`Sam.decode`.
-    """
-    sparse = _embed_points(prompt_encoder, points, labels)
-    tokens = torch.cat([mask_decoder.iou_token.weight, mask_decoder.mask_tokens.weight], dim=0)
-    tokens = torch.cat([tokens.expand(len(sparse), -1, -1), sparse], dim=1)
-    source = embeddings[window] + prompt_encoder.no_mask_embed.weight[0].view(1, -1, 1, 1)
-    position = prompt_encoder.get_dense_pe().expand(len(sparse), -1, -1, -1)
-    count, channels, height, width = source.shape
-    hidden, source = mask_decoder.transformer(source, position, tokens)
-    upscaled = mask_decoder.output_upscaling(source.transpose(1, 2).reshape(count, channels, height, width))
-    weights = torch.stack([mlp(hidden[:, 1 + i]) for i, mlp in enumerate(mask_decoder.output_hypernetworks_mlps)], dim=1)
-    masks = torch.einsum("pmc,pchw->pmhw", weights, upscaled)
-    return masks, mask_decoder.iou_prediction_head(hidden[:, 0])
-
-
-def _embed_points(encoder: PromptEncoder, points: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """(P, K, C) embeddings of points, box corners and padding."""
-    xy = (points.flip(-1) + 0.5) / encoder.input_image_size[0]
-    embedded = encoder.pe_layer._pe_encoding(xy.float())
-    embedded = embedded * (labels != PADDING).unsqueeze(-1)
-    embedded = embedded + (labels == PADDING).unsqueeze(-1) * encoder.not_a_point_embed.weight[0]
-    for meaning in (NEGATIVE, POSITIVE, BOX_START, BOX_STOP):
-        embedded = embedded + (labels == meaning).unsqueeze(-1) * encoder.point_embeddings[meaning].weight[0]
-    return embedded

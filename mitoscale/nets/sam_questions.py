@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from mitoscale.nets.sam import BOX_START, BOX_STOP, PADDING, POSITIVE
+from mitoscale.nets.mask_decoding import BOX_START, BOX_STOP, PADDING, POSITIVE
 from mitoscale.ops.prompts import Prompts, interior_point
 
 Ask = Literal["both", "box", "point"]

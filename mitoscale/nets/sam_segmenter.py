@@ -17,7 +17,8 @@ import torch
 from mitoscale.core.geometry import Region, Spacing
 from mitoscale.nets.device import autocast
 from mitoscale.nets.gpu_lock import gpu_lock
-from mitoscale.nets.sam import NEGATIVE, PADDING, Sam
+from mitoscale.nets.mask_decoding import NEGATIVE, PADDING
+from mitoscale.nets.sam import Sam
 from mitoscale.nets.sam_questions import MEANING, Ask, Question, questions_of
 from mitoscale.ops.masks import Mask
 from mitoscale.ops.prompts import Prompts

@@ -13,7 +13,8 @@ from torch import nn
 from torch.nn import functional
 
 from mitoscale.nets.device import autocast
-from mitoscale.nets.sam import BOX_START, Sam, decode
+from mitoscale.nets.mask_decoding import BOX_START, decode
+from mitoscale.nets.sam import Sam
 from mitoscale.training.epochs import epoch_batch, epoch_steps
 from mitoscale.training.losses import mask_losses
 from mitoscale.training.prefetch import Prefetcher

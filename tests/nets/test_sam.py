@@ -7,7 +7,9 @@ import pytest
 import torch
 from segment_anything.modeling import Sam as OfficialSam
 
-from mitoscale.nets.sam import BOX_START, BOX_STOP, NEGATIVE, PADDING, POSITIVE, PRESETS, Sam, SamConfig
+from mitoscale.nets import mask_decoding
+from mitoscale.nets.mask_decoding import BOX_START, BOX_STOP, NEGATIVE, PADDING, POSITIVE
+from mitoscale.nets.sam import PRESETS, Sam, SamConfig
 
 CONFIG = SamConfig(image_size=128, width=48, depth=2, heads=3, embedding=32, decoder_mlp=64)
 
@@ -90,6 +92,33 @@ def test_prompts_of_several_windows_do_not_see_each_other(ours: Sam, windows: to
         alone = ours.decode(ours.encode(windows[w : w + 1]), torch.zeros(1, dtype=torch.long), points[i : i + 1], meaning[:1])
         for a, b in zip(together, alone, strict=True):
             torch.testing.assert_close(a[i : i + 1], b, atol=1e-4, rtol=1e-4)
+
+
+def test_prompts_computed_in_parts_are_answered_as_together(
+    ours: Sam, windows: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embeddings, which = ours.encode(windows), torch.tensor([2, 0, 1, 1, 0])
+    points, meaning = torch.rand(5, 2, 2, generator=torch.Generator().manual_seed(3)) * 120, torch.full((5, 2), POSITIVE)
+    with torch.inference_mode():
+        together = ours.decode(embeddings, which, points, meaning)
+        monkeypatch.setattr(mask_decoding, "_CPU_TOKENS", 2 * embeddings.shape[-1] ** 2)
+        parts = ours.decode(embeddings, which, points, meaning)
+        none = ours.decode(embeddings, which[:0], points[:0], meaning[:0])
+    for a, b, empty in zip(together, parts, none, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+        assert empty.shape == (0, *a.shape[1:])
+
+
+def test_in_bfloat16_masks_are_the_same_but_for_rounding(ours: Sam, windows: torch.Tensor) -> None:
+    which, points = torch.zeros(3, dtype=torch.long), torch.tensor([[[20.0, 30.0]], [[64.0, 64.0]], [[100.0, 8.0]]])
+    meaning = torch.full((3, 1), POSITIVE)
+    with torch.inference_mode():
+        embeddings = ours.encode(windows[:1])
+        exact = ours.decode(embeddings, which, points, meaning)
+        with torch.autocast("cpu", torch.bfloat16):
+            narrow = ours.decode(embeddings, which, points, meaning)
+    for a, b in zip(exact, narrow, strict=True):
+        assert float((a - b.float()).abs().max()) < 0.03 * float(a.abs().max())
 
 
 def test_what_a_padding_point_says_does_not_matter(ours: Sam, windows: torch.Tensor) -> None:

@@ -11,7 +11,8 @@ import torch
 from scipy import ndimage
 from torch import nn
 
-from mitoscale.nets.sam import NEGATIVE, PADDING, POSITIVE, Sam, SamConfig
+from mitoscale.nets.mask_decoding import NEGATIVE, PADDING, POSITIVE
+from mitoscale.nets.sam import Sam, SamConfig
 from mitoscale.training.embeddings import EmbeddingCache, encoder_digest
 from mitoscale.training.finetune import RECIPES
 from mitoscale.training.loop import Schedule, train

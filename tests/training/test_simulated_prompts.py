@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mitoscale.nets.sam import BOX_START, BOX_STOP, NEGATIVE, PADDING, POSITIVE
+from mitoscale.nets.mask_decoding import BOX_START, BOX_STOP, NEGATIVE, PADDING, POSITIVE
 from mitoscale.training import prompts as simulated
 from mitoscale.training.prompts import POINTS, simulate
 
