@@ -101,10 +101,10 @@ def scores(labels: np.ndarray, truth: np.ndarray, border: int) -> dict[str, floa
     return {"iou": foreground["iou"], "sa50_2d": objects["sa50"], "msa_2d": objects["msa"]}
 
 
-def measure(name: str, volume: Volume, data: Path, cache: Path, changes: dict[str, Any]) -> list[dict[str, Any]]:
+def measure(name: str, volume: Volume, data: Path, cache: Path, detector: str, changes: dict[str, Any]) -> list[dict[str, Any]]:
     """A row each for the U-Net alone and for the fusion."""
-    detect = DetectSettings()
-    image, foreground, unet_seconds = foreground_of(volume, data, detect, cache / f"{name}.npz")
+    detect = DetectSettings(detector=detector)
+    image, foreground, unet_seconds = foreground_of(volume, data, detect, cache / Path(detector).stem / f"{name}.npz")
     truth, segment = truth_of(volume, data), SegmentSettings.model_validate(changes)
     fusion = Fusion(detect=detect, segment=segment, spacing=volume.spacing)
     began = time.perf_counter()
@@ -130,6 +130,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--only", action="append", choices=list(VOLUMES))
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of SegmentSettings")
+    parser.add_argument("--detector", default="unet-small", help="name or path of a U-Net's weights")
     parser.add_argument("--slices", help="of the one volume that --only names")
     parser.add_argument("--cache", type=Path, default=Path("fusion-cache"))
     parser.add_argument("--threads", type=int)
@@ -143,7 +144,7 @@ def main() -> None:
         if arguments.slices:
             volume = replace(volume, slices=tuple(map(int, arguments.slices.split(","))))
             cache = cache / arguments.slices
-        for row in measure(name, volume, arguments.data, cache, changes):
+        for row in measure(name, volume, arguments.data, cache, arguments.detector, changes):
             rows.append(row)
             print("  ".join(f"{k} {v:.4f}" if isinstance(v, float) else f"{v}" for k, v in row.items()), flush=True)
     if arguments.out:

@@ -47,6 +47,51 @@ def test_touching_disks_are_split_where_they_meet() -> None:
     np.testing.assert_array_equal(labels > 0, probability > 0.5)
 
 
+def beside(dip: float, width: int = 2) -> np.ndarray:
+    """(40, 82) float32: two squares that touch all along one edge, with a line between them of which the network is less sure."""
+    probability = np.full((40, 82), 0.05, np.float32)
+    probability[4:36, 4:78] = 0.995
+    probability[4:36, 41 - width // 2 : 41 + width // 2] = dip
+    return probability
+
+
+@pytest.mark.parametrize("dip", [0.55, 0.75, 0.93, 0.97])
+def test_profiles_that_touch_all_along_are_split_where_the_probability_dips(dip: float) -> None:
+    labels = profiles(beside(dip), 0.5, 20)
+    assert labels.max() == 2
+    assert len(np.unique(labels[4:36, 4:40])) == len(np.unique(labels[4:36, 42:78])) == 1
+    np.testing.assert_array_equal(labels > 0, beside(dip) > 0.5)
+
+
+def test_a_dip_that_does_not_go_through_or_lies_at_the_rim_splits_nothing() -> None:
+    door = beside(0.6)
+    door[12:28, 41] = door[12:28, 40] = 0.995
+    assert profiles(door, 0.5, 20).max() == 1
+    rim = np.full((40, 82), 0.995, np.float32)
+    rim[:, 5] = 0.6  # what is beyond is thinner than a profile
+    assert profiles(rim, 0.5, 20).max() == 1
+
+
+def test_less_sure_grains_inside_a_profile_split_nothing() -> None:
+    grains = beside(0.995)
+    grains[np.random.default_rng(0).random(grains.shape) < 0.1] *= 0.7
+    assert profiles(grains, 0.5, 20).max() == 1
+
+
+@given(
+    probability=arrays.arrays(np.float32, (14, 18), elements=st.sampled_from(np.float32([0.1, 0.55, 0.85, 0.95, 1.0]).tolist())),
+    separation=st.sampled_from([2.0, 4.0, 6.0]),
+    aspect=st.sampled_from([1.0, 0.5, 2.0]),
+)
+@settings(max_examples=60, deadline=None)
+def test_profiles_share_out_the_foreground(probability: np.ndarray, separation: float, aspect: float) -> None:
+    labels = profiles(probability, 0.5, separation, aspect)
+    np.testing.assert_array_equal(labels > 0, probability >= 0.5)
+    assert set(np.unique(labels)) - {0} == set(range(1, int(labels.max()) + 1))
+    for label in range(1, int(labels.max()) + 1):
+        assert ndimage.label(labels == label, np.ones((3, 3)))[1] == 1
+
+
 def test_one_long_profile_is_not_split() -> None:
     long = np.zeros((40, 120), np.float32)
     long[12:28, 5:115] = 1
