@@ -8,7 +8,8 @@
 
 DATA is a folder with the volumes of ``VOLUMES``. Each slice is detected, cut into profiles, linked and rid of small objects as
 ``--segmenter unet`` does, and compared with the truth: foreground IoU, and 2D sa50 and msa (TP / (TP + FP + FN) at IoU 0.5, and
-its mean over 0.5 to 0.95).
+its mean over 0.5 to 0.95). "SAM alone" is asked for each of the U-Net's profiles, with box and point, and its masks are all there
+is; "fused" is what a run does. What SAM has seen is in the result's JSON.
 ``--adapt`` adapts the weights to each volume from its grey values alone before they are scored; where that is refused, the weights
 stay as they are, and so does the row. ``seen`` says what of the volume the weights, or those they started from, were trained on.
 The interval holds 95 % of the IoU of 10000 sets of windows (256 x 256 pixels, 80 nm deep) drawn anew. ``--write`` replaces rows
@@ -23,6 +24,7 @@ import math
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,14 +33,17 @@ import numpy as np
 import torch
 
 from mitoscale.core.adapt_settings import AdaptSettings
-from mitoscale.core.geometry import Spacing
+from mitoscale.core.geometry import Region, Spacing
 from mitoscale.core.settings import DetectSettings, RelabelSettings, SegmentSettings
 from mitoscale.evaluation.object_metrics import object_scores_2d
-from mitoscale.nets.checkpoint import load_unet
+from mitoscale.nets.checkpoint import load_sam, load_unet
 from mitoscale.nets.device import device_name, set_threads
-from mitoscale.nets.factories import make_detector
+from mitoscale.nets.factories import make_detector, make_segmenter
+from mitoscale.nets.predictors import MaskSegmenter
 from mitoscale.nets.unet_detector import UNetDetector
 from mitoscale.ops.fusion import Fusion
+from mitoscale.ops.masks import paint
+from mitoscale.ops.prompts import prompts_from_profiles
 from mitoscale.training.adapt_job import adapt_job
 from mitoscale.training.annotated import read_annotated
 from mitoscale.training.crop import UNLABELLED
@@ -96,42 +101,77 @@ def adapted(data: Path, name: str, weights: str, folder: Path, rounds: int | Non
     return weights if result["refused"] else str(out), called
 
 
-def measure(data: Path, name: str, weights: str, every: int, called: str | None = None) -> dict[str, Any]:
-    """One row: a volume and weights."""
+def measure(
+    data: Path,
+    name: str,
+    weights: str,
+    every: int,
+    called: str | None = None,
+    hidden: Sequence[Region] = (),
+    sam: str | None = "sam-small",
+) -> dict[str, Any]:
+    """One row: a volume and weights; what lies in hidden regions is not scored. With a SAM what it finds alone, and fused, too."""
     volume = VOLUMES[name]
     truth_path = str(data / volume.truth)
     pair = read_annotated(str(data / volume.image), truth_path, volume.spacing, volume.threshold, unlabelled=volume.unlabelled)
+    annotated = pair.truth.astype(np.int64)
+    for region in hidden:
+        annotated[region.slices] = UNLABELLED
     start, stop = volume.slices or (0, pair.depth)
     chosen = range(start, stop, every)
-    detect, segment = DetectSettings(detector=weights), SegmentSettings(segmenter="unet")
+    detect, segment = DetectSettings(detector=weights), SegmentSettings(sam=sam or "sam-small")
     detector = make_detector(detect, volume.spacing)
     assert isinstance(detector, UNetDetector)
-    began = time.monotonic()
-    foreground = detector.probability(pair.image, chosen)
     spacing = (volume.spacing[0] * every, *volume.spacing[1:])
     fusion = Fusion(detect=detect, segment=segment, spacing=spacing)
-    labels = fusion.link(fusion.fuse(foreground, fusion.profiles(foreground), []).labels)
-    labels = without_small(labels, RelabelSettings().min_volume_nm3 / math.prod(spacing))
-    seconds = time.monotonic() - began
     inside = slice(volume.border, -volume.border or None)
-    found, truth = labels[:, inside, inside], pair.truth[list(chosen)][:, inside, inside]
-    found, truth = np.where(truth == UNLABELLED, 0, found), np.where(truth == UNLABELLED, 0, truth)
-    flat = object_scores_2d(found, truth)
-    both, either = windows(found > 0, truth > 0, max(1, round(DEPTH_NM / volume.spacing[0] / every)))
-    low, high = interval(both, either)
-    return {
+    truth = annotated[list(chosen)][:, inside, inside]
+
+    def scored(planes: np.ndarray, seconds: float) -> dict[str, Any]:
+        began = time.monotonic()
+        labels = without_small(fusion.link(planes), RelabelSettings().min_volume_nm3 / math.prod(spacing))
+        seconds += time.monotonic() - began
+        found = np.where(truth == UNLABELLED, 0, labels[:, inside, inside])
+        wanted = np.where(truth == UNLABELLED, 0, truth)
+        flat = object_scores_2d(found, wanted)
+        both, either = windows(found > 0, wanted > 0, max(1, round(DEPTH_NM / volume.spacing[0] / every)))
+        low, high = interval(both, either)
+        return {
+            "iou": round(float(both.sum() / either.sum()), 4),
+            "interval": [round(low, 4), round(high, 4)],
+            "windows": len(both),
+            "sa50_2d": round(flat["sa50"], 4),
+            "msa_2d": round(flat["msa"], 4),
+            "profiles": int(flat["n_true"]),
+            "seconds": round(seconds, 1),
+        }
+
+    began = time.monotonic()
+    foreground = detector.probability(pair.image, chosen)
+    profiles = fusion.profiles(foreground)
+    seconds = time.monotonic() - began
+    row = {
         "volume": name,
         "weights": called or Path(weights).stem,
         "seen": seen(load_unet(weights)[1].training, name),
         "slices": f"{start}:{stop}" + (f":{every}" if every > 1 else ""),
-        "iou": round(float(both.sum() / either.sum()), 4),
-        "interval": [round(low, 4), round(high, 4)],
-        "windows": len(both),
-        "sa50_2d": round(flat["sa50"], 4),
-        "msa_2d": round(flat["msa"], 4),
-        "profiles": int(flat["n_true"]),
-        "seconds": round(seconds, 1),
+        **scored(profiles.labels, seconds),
     }
+    if sam is None:
+        return row
+    image = pair.image[list(chosen)]
+    segmenter = make_segmenter(segment, volume.spacing)
+    assert isinstance(segmenter, MaskSegmenter)
+    whole = Region.of_shape(image.shape)
+    began = time.monotonic()
+    answers = segmenter.masks(image, foreground, [prompts_from_profiles(plane) for plane in profiles.labels], whole)
+    alone = np.stack([paint(image.shape[1:], fusion.kept(plane)) for plane in answers])
+    asking = time.monotonic() - began
+    began = time.monotonic()
+    fused = fusion.fuse(foreground, profiles, segmenter.masks(image, foreground, profiles.prompts(), whole)).labels
+    fusing = time.monotonic() - began
+    card = {"weights": Path(sam).stem, "seen": seen(load_sam(sam)[1].training, name)}
+    return row | {"sam": card | scored(alone, seconds + asking), "fused": scored(fused, seconds + fusing)}
 
 
 def without_small(labels: np.ndarray, least: float) -> np.ndarray:
@@ -178,12 +218,20 @@ def seen(training: dict[str, Any], name: str) -> str:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows as Markdown."""
-    lines = ["| volume | weights | seen | IoU | 95 % | 2D sa50 | 2D msa | s |", "|" + " --- |" * 8]
+    lines = [
+        "| volume | weights | seen | U-Net: IoU | 95 % | 2D sa50 | 2D msa | SAM alone | fused | s, U-Net and fused |",
+        "|" + " --- |" * 10,
+    ]
     for row in rows:
         low, high = row["interval"]
+        alone, fused = (
+            " / ".join(f"{row[way][score]:.3f}" for score in ("iou", "sa50_2d", "msa_2d")) if way in row else ""
+            for way in ("sam", "fused")
+        )
+        seconds = f"{row['seconds']:.0f}" + (f", {row['fused']['seconds']:.0f}" if "fused" in row else "")
         lines.append(
             f"| `{row['volume']}` {row['slices']} | `{row['weights']}` | {row['seen']} | {row['iou']:.3f} | {low:.2f}-{high:.2f} "
-            f"| {row['sa50_2d']:.3f} | {row['msa_2d']:.3f} | {row['seconds']:.0f} |"
+            f"| {row['sa50_2d']:.3f} | {row['msa_2d']:.3f} | {alone} | {fused} | {seconds} |"
         )
     return "\n".join(lines)
 
@@ -193,6 +241,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--weights", action="append", help="name or path; may be given more than once")
     parser.add_argument("--volume", action="append", choices=list(VOLUMES), help="may be given more than once")
+    parser.add_argument("--sam", default="sam-small", help="name or path; none: the U-Net alone")
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--adapt", action="store_true", help="adapt the weights to each volume first")
@@ -201,6 +250,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     set_threads(arguments.threads)
+    sam = None if arguments.sam == "none" else arguments.sam
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         there = [name for name, volume in VOLUMES.items() if (arguments.data / volume.truth).exists()]
@@ -209,7 +259,7 @@ def main() -> None:
                 used, called = weights, None
                 if arguments.adapt:
                     used, called = adapted(arguments.data, name, weights, Path(folder), arguments.rounds)
-                rows.append(measure(arguments.data, name, used, arguments.every, called))
+                rows.append(measure(arguments.data, name, used, arguments.every, called, sam=sam))
                 print(json.dumps(rows[-1]), flush=True)
     print(table(rows))
     if arguments.out:

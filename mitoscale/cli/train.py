@@ -29,6 +29,7 @@ _EDIT_WINDOW = 512
 @click.option("--init", metavar="WEIGHTS", help="Start from these weights (name or path) instead of from scratch.")
 @click.option("--mistakes/--no-mistakes", default=True, help="Look first for what --init mistakes, and show it more often.")
 @click.option("--keep-init", type=Amount(0, 1, max_open=True), default=0.0, help="Part of --init in the mean of both.")
+@click.option("--prompts-of", metavar="WEIGHTS", help="Half of a SAM's prompts are what this U-Net finds, mistakes included.")
 @click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps (default: 1000; report: 20 epochs).")
 def train(cluster: str | None, **options: Any) -> None:
     """Train on VOLUME and TRUTH of the same shape, of any kind that run reads, or on all that VOLUME, a YAML file, lists; stopped
@@ -40,6 +41,7 @@ def train(cluster: str | None, **options: Any) -> None:
     \b
     Example:  mitoscale train stack.tif truth.tif --out mine.safetensors --voxel-size 5,5,5 --slices 0:104 --tune 108:124
     Several:  mitoscale train volumes.yaml --out mine.safetensors --init unet-small --varied 0.6
+    SAM:      mitoscale train volumes.yaml --out my-sam.safetensors --model sam --init sam-small --prompts-of unet-varied
 
     A list has an entry for each volume: image, truth (without it, only its grey values are borrowed), and where they are wanted
     voxel_size, truth_threshold, invert, slices, tune, share (how often it is drawn from), border (pixels along the edges of each

@@ -209,11 +209,15 @@ class TrainSettings(LearnSettings):
     """A part of the crops is centred on what the weights of ``init`` mistake; finding that takes a look at every fourth slice."""
     keep_init: float = 0.0
     """Part of those weights that the result keeps, 0..1; see :mod:`mitoscale.training.weight_averaging`."""
+    prompts_of: str | None = None
+    """U-Net, by name or path, whose prompts a SAM learns from, too, with what it mistakes."""
     steps: int | None = None
     """Optimiser steps; None: the preset's."""
 
     @model_validator(mode="after")
     def _check_preset(self) -> TrainSettings:
+        if self.prompts_of is not None and self.model != "sam":
+            raise InputError(f"--prompts-of {self.prompts_of} is for --model sam: a U-Net is not asked by prompts; leave it out")
         if self.preset == "report" and self.model == "sam":
             raise InputError("--preset report is unknown for sam: the first report's network is a U-Net; leave --preset out")
         if self.preset == "report" and self.volumes:

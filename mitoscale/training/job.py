@@ -71,6 +71,11 @@ def _train(settings: TrainSettings, report: Report) -> dict[str, Any]:
     token = settings.token(volumes.digest)
     _tell_resumed(settings, token, report)
     record = volumes.record | _variety(settings) | {"software": software()}
+    if settings.prompts_of is not None:
+        record["prompts_of"] = {
+            "weights": os.path.basename(settings.prompts_of),
+            "sha256": file_sha256(find_weights(settings.prompts_of)),
+        }
     trained = train_weights(settings, plan, token, record, _epochs(report, plan.schedule.score_every))
     return _ended(trained.history)
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from mitoscale.training.losses import mask_losses
 from mitoscale.training.prompts import Prompted
 
 
@@ -52,3 +53,37 @@ def true_ious(masks: torch.Tensor, target: torch.Tensor, known: torch.Tensor) ->
     """
     inside, wanted = (masks > 0) & known[:, None], (target > 0.5)[:, None]
     return (inside & wanted).sum((-2, -1)) / (inside | wanted).sum((-2, -1)).clamp(min=1)
+
+
+def prompted_loss(
+    masks: torch.Tensor, ious: torch.Tensor, target: torch.Tensor, known: torch.Tensor, *, scored: bool = True
+) -> torch.Tensor:
+    """Loss of the single mask, the best ambiguity mask, and the predicted IoUs.
+
+    A prompt where there is nothing has no right mask: it teaches the predicted IoU alone.
+
+    Parameters
+    ----------
+    masks : (P, M, H, W) float
+        Logits; the first is the single mask.
+    ious : (P, M) float
+        Predicted IoU of each.
+    target : (P, H, W) float
+        The wanted probability; all 0 where there is nothing.
+    known : (P, H, W) bool
+        Where it is known.
+    scored : bool
+        Whether the predicted IoUs count.
+
+    Returns
+    -------
+    () float
+    """
+    real = target.flatten(1).any(dim=1)
+    losses = mask_losses(masks[real], target[real], known[real])
+    loss = (losses[:, 0] + losses[:, 1:].min(dim=1).values).mean() if bool(real.any()) else masks.sum() * 0
+    if not scored:
+        return loss
+    with torch.no_grad():
+        true = true_ious(masks, target, known)
+    return loss + functional.mse_loss(ious, true)

@@ -76,7 +76,14 @@ def plan_training(settings: TrainSettings, learnt: list[Annotated], tuning: list
         model = started(sam.Sam(sam_config), settings.init)
         return Plan(
             task=sam_training.SamTask(
-                model, volumes, tuning, batch=batch, varied=settings.varied, seed=settings.seed, processes=processes
+                model,
+                volumes,
+                tuning,
+                batch=batch,
+                varied=settings.varied,
+                prompts_of=settings.prompts_of,
+                seed=settings.seed,
+                processes=processes,
             ),
             schedule=Schedule(steps=steps, learning_rate=settings.learning_rate or 8e-4, weight_decay=0.05, patience=patience),
             pixel_nm=sam_training.PIXEL_NM,

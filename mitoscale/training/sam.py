@@ -12,10 +12,10 @@ from torch.nn import functional
 from mitoscale.core.errors import InputError
 from mitoscale.nets.device import autocast, device
 from mitoscale.nets.sam import Sam
-from mitoscale.training.losses import mask_losses
+from mitoscale.training.detected_prompts import DetectedPrompts
 from mitoscale.training.patches import profiles_of
 from mitoscale.training.prefetch import Prefetcher, numbered
-from mitoscale.training.prompted_targets import targets_of, true_ious
+from mitoscale.training.prompted_targets import prompted_loss, targets_of, true_ious
 from mitoscale.training.prompts import Prompted, simulate
 from mitoscale.training.samples import Annotated, CropSampler
 
@@ -24,6 +24,12 @@ PIXEL_NM = 5.0
 
 _TRIES = 100
 """Crops looked at for one with a profile to ask for."""
+
+_DETECTED_SHARE = 0.5
+"""Part of the windows that have a U-Net's prompts, where one is given."""
+
+_BODIES = 0.3
+"""Chance of a drawn dark body, and then of another one, in crops of which a U-Net's prompts are wanted: it mistakes many."""
 
 _LOSS_SIZE = 128
 """Height and width masks are compared at."""
@@ -40,20 +46,26 @@ class PromptedWindows:
         Prompts a window.
     seed : int
         Another seed gives other windows.
+    detected : DetectedPrompts, optional
+        Half of the windows have its prompts, where it finds anything, and the sampler draws the slices it sees.
     """
 
-    def __init__(self, sampler: CropSampler, prompts: int, seed: int) -> None:
+    def __init__(self, sampler: CropSampler, prompts: int, seed: int, detected: DetectedPrompts | None = None) -> None:
         self.sampler = sampler
         self.prompts = prompts
         self.seed = seed
+        self.detected = detected
 
     def __getitem__(self, number: int) -> tuple[np.ndarray, Prompted] | None:
         rng = np.random.default_rng([self.seed, number])
         for _ in range(_TRIES):
             crop = self.sampler.draw(rng)
-            prompted = simulate(profiles_of(crop.labels), self.prompts, rng)
+            profiles, prompted = profiles_of(crop.labels), None
+            if self.detected is not None and rng.random() < _DETECTED_SHARE:
+                prompted = self.detected.ask(crop.image, profiles, self.prompts, rng)
+            prompted = prompted or simulate(profiles, self.prompts, rng)
             if prompted is not None:
-                return crop.image[0], prompted
+                return crop.image[0 if self.detected is None else self.detected.middle], prompted
         return None
 
 
@@ -74,6 +86,8 @@ class SamTask:
         Prompts a window.
     varied : float
         See :class:`~mitoscale.training.samples.CropSampler`.
+    prompts_of : str or None
+        A U-Net, by name or path, whose prompts half of the windows have, mistakes included.
     seed : int
         Seed of windows and prompts.
     processes : int
@@ -89,13 +103,23 @@ class SamTask:
         batch: int = 12,
         prompts: int = 6,
         varied: float = 0.0,
+        prompts_of: str | None = None,
         seed: int = 0,
         processes: int = 0,
     ) -> None:
         self.model: nn.Module = model.to(device())
         size = model.config.image_size
-        sampler = CropSampler(volumes, size=size, pixel_nm=PIXEL_NM, context_nm=(0.0,), object_share=0.95, varied=varied)
-        self.windows = Prefetcher(PromptedWindows(sampler, prompts, seed), numbered(batch), processes)
+        detected = None if prompts_of is None else DetectedPrompts(prompts_of, PIXEL_NM)
+        sampler = CropSampler(
+            volumes,
+            size=size,
+            pixel_nm=PIXEL_NM,
+            context_nm=(0.0,) if detected is None else detected.context_nm,
+            object_share=0.95 if detected is None else 0.85,
+            bodies=0.0 if detected is None else _BODIES,
+            varied=varied,
+        )
+        self.windows = Prefetcher(PromptedWindows(sampler, prompts, seed, detected), numbered(batch), processes)
         fixed = {volume.name: _fixed_windows(volume, size, 48) for volume in tuning}
         self.tuning = {name: windows for name, windows in fixed.items() if windows}
 
@@ -106,11 +130,7 @@ class SamTask:
             raise InputError("training: no crop holds a profile large enough to be asked for; train on larger mitochondria")
         windows, prompted = zip(*made, strict=True)
         masks, ious, target, known = _forward(self.model, windows, prompted)
-        losses = mask_losses(masks, target, known)
-        ambiguous = losses[:, 1:].min(dim=1).values.mean()
-        with torch.no_grad():
-            true = true_ious(masks, target, known)
-        return losses[:, 0].mean() + ambiguous + functional.mse_loss(ious, true)
+        return prompted_loss(masks, ious, target, known)
 
     def score(self, model: nn.Module) -> dict[str, float]:
         """Mean of box IoU and point IoU over fixed tuning windows, centre points and exact boxes; then these two.

@@ -16,10 +16,9 @@ from mitoscale.nets.device import autocast
 from mitoscale.nets.mask_decoding import BOX_START, decode
 from mitoscale.nets.sam import Sam
 from mitoscale.training.epochs import epoch_batch, epoch_steps
-from mitoscale.training.losses import mask_losses
 from mitoscale.training.prefetch import Prefetcher
 from mitoscale.training.prompted_scores import mean_scores, prompted_scores, score_of
-from mitoscale.training.prompted_targets import targets_of, true_ious
+from mitoscale.training.prompted_targets import prompted_loss, targets_of
 from mitoscale.training.prompts import Prompted, corrections, simulate
 from mitoscale.training.window_set import WindowSet
 
@@ -183,23 +182,12 @@ class DecoderTask:
             with autocast(where):
                 masks, ious = self.model(embeddings, which, *(torch.from_numpy(a).to(where) for a in (points, meaning)))
             masks = functional.interpolate(masks.float(), (scale, scale), mode="bilinear", align_corners=False)
-            total = total + self._one_loss(masks, ious.float(), target, known)
+            total = total + prompted_loss(masks, ious.float(), target, known, scored=self.recipe.score_loss)
             if turn < self.recipe.corrections:
                 found = (masks[torch.arange(len(masks)), _answers(ious, meaning)].detach() > 0) & known
                 more = corrections(found.cpu().numpy(), (target > 0.5).cpu().numpy(), size, rng)
                 points, meaning = (np.concatenate(pair, axis=1) for pair in zip((points, meaning), more, strict=True))
         return total / (1 + self.recipe.corrections)
-
-    def _one_loss(self, masks: torch.Tensor, ious: torch.Tensor, target: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-        """Of the single mask, the best ambiguity mask, and the predicted IoUs; a false prompt has no right mask."""
-        real = target.flatten(1).any(dim=1)
-        losses = mask_losses(masks[real], target[real], known[real])
-        loss = (losses[:, 0] + losses[:, 1:].min(dim=1).values).mean() if bool(real.any()) else masks.sum() * 0
-        if not self.recipe.score_loss:
-            return loss
-        with torch.no_grad():
-            true = true_ious(masks, target, known)
-        return loss + functional.mse_loss(ious, true)
 
     def score(self, model: nn.Module) -> dict[str, float]:
         """Mean of point and box IoU on the tuning windows, then what it is made of; with several volumes their mean, then each."""
