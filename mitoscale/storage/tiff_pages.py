@@ -88,7 +88,7 @@ def examine(path: str, reading: Reading) -> TiffPages:
             promised, spacing = None if stack else promised_slices(tif, path), stored_spacing(tif)
             # thumbnails and masks are no slices
             wanted = stack or [page for page in listed if not page.subfiletype & _NO_SLICE] or listed
-            pages = [_page(page.aspage(), path, n) for n, page in enumerate(wanted)]
+            pages = [part for n, page in enumerate(wanted) for part in _pages(page.aspage(), path, n)]
     except InputError:
         raise
     except Exception as error:  # tifffile raises nearly anything on damaged headers
@@ -167,6 +167,41 @@ def _decode_rows(file: Any, page: Page, rows: slice, columns: slice) -> np.ndarr
                 raise ValueError(f"segment {index} holds {segment.shape} pixels, too few")
             result[y : y + part.shape[0], x : x + part.shape[1]] = part
     return result
+
+
+def _pages(page: Any, path: str, number: int) -> list[Page]:
+    """The slices of a page: one, or as many as samples that were an array's first axis.
+
+    tifffile, and so napari and scikit-image, save an array of three or four slices as one page of as many colours, one after the
+    other, and tell the array's shape beside it.
+    """
+    apart = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and len(page.shape) == 3
+    if apart and [tuple(told.get("shape", ())) for told in page.parent.shaped_metadata or ()] == [page.shape]:
+        return [_sample(page, path, n) for n in range(page.samplesperpixel)]
+    return [_page(page, path, number)]
+
+
+def _sample(page: Any, path: str, sample: int) -> Page:
+    """One of the slices that were saved as a page's colours."""
+    segments = math.prod(page.chunked) // page.samplesperpixel
+    own = slice(sample * segments, (sample + 1) * segments)
+    offsets, counts = tuple(page.dataoffsets)[own], tuple(page.databytecounts)[own]
+    if len(offsets) != segments or len(counts) != segments:
+        raise InputError(f"{path}: {len(offsets)} of {segments} strips or tiles of slice {sample} are listed; copy the file again")
+
+    def decode(data: Any, index: int, **tables: Any) -> Any:
+        return page.decode(data, index + own.start, **tables)
+
+    return Page(
+        shape=page.shape[1:],
+        dtype=str(np.dtype(page.dtype)),
+        segment=(page.chunks[-2], page.chunks[-1]),
+        offsets=offsets,
+        counts=counts,
+        plain=None,
+        decode=decode,
+        path=os.path.join(page.parent.filehandle.dirname, page.parent.filehandle.name),
+    )
 
 
 def _page(page: Any, path: str, number: int) -> Page:

@@ -222,7 +222,8 @@ def test_missing_slice_and_stray_stack(tmp_path: Path) -> None:
     ("shape", "options", "words"),
     [
         ((3, 20, 30, 3), {"photometric": "rgb"}, ("3 samples", "8-bit grey")),
-        ((3, 20, 30), {"photometric": "rgb", "planarconfig": "separate"}, ("3 samples", "8-bit grey")),
+        ((3, 20, 30), {"photometric": "rgb", "planarconfig": "separate", "metadata": None}, ("3 samples", "8-bit grey")),
+        ((2, 3, 20, 30), {"photometric": "rgb", "planarconfig": "separate"}, ("3 samples", "8-bit grey")),
         ((20, 30, 4), {"photometric": "rgb", "extrasamples": ["unassalpha"]}, ("4 samples", "8-bit grey")),
         ((2, 3, 20, 30), {"photometric": "minisblack", "imagej": True, "metadata": {"axes": "ZCYX"}}, ("3 channels",)),
         ((2, 3, 20, 30), {"photometric": "minisblack", "imagej": True, "metadata": {"axes": "TZYX"}}, ("2 times",)),
@@ -239,6 +240,23 @@ def test_colours_channels_and_times_are_refused(
 ) -> None:
     tifffile.imwrite(tmp_path / "c.tif", np.zeros(shape, np.uint8), **options)
     refused(str(tmp_path / "c.tif"), "c.tif", *words)
+
+
+@pytest.mark.parametrize("slices", [3, 4])
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib", "predictor": True}, {"tile": (16, 32)}, {"rowsperstrip": 16}])
+def test_three_or_four_slices_that_tifffile_took_for_colours_are_slices(
+    tmp_path: Path, slices: int, options: dict[str, Any]
+) -> None:
+    """So many programs save them through tifffile, such as the labels of a window with the slice before and behind it."""
+    data = np.random.default_rng(0).integers(0, 60_000, (slices, 70, 90)).astype(np.uint16)
+    path = str(tmp_path / "a.tif")
+    tifffile.imwrite(path, data, **options)
+    found = open_reader(path)
+    assert found.shape == data.shape
+    np.testing.assert_array_equal(found.read(Region.of_shape(data.shape)), data)
+    part = Region(start=(1, 20, 30), stop=(3, 60, 80))
+    np.testing.assert_array_equal(found.read(part), data[part.slices])
+    refused(cut(path, os.path.getsize(path) - 600 if options else 9_000), "cut off")
 
 
 def test_palettes(tmp_path: Path) -> None:
