@@ -108,7 +108,8 @@ class Fusion:
         size = int(wide.max(initial=0)) + 1
         if self.segment.asks_all:
             return np.arange(size, dtype=np.int32), size - 1, size - 1
-        area, around = np.bincount(sure.ravel(), minlength=size), np.bincount(wide.ravel(), minlength=size)
+        claimable = np.where(foreground >= min(self.segment.unsure_from, self.detect.threshold), wide, 0)
+        area, around = np.bincount(sure.ravel(), minlength=size), np.bincount(claimable.ravel(), minlength=size)
         total = np.bincount(sure.ravel(), foreground.ravel(), minlength=size)
         near = np.ones(size, bool) if core is None else np.bincount(wide[core].ravel(), minlength=size) > 0
         unsure = (around - area >= self.segment.unsure_share * area) | (total < self.segment.unsure_mean * area)

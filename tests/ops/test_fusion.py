@@ -21,7 +21,7 @@ def stack() -> np.ndarray:
     """(2, 40, 60) foreground: a sure profile, and one with an unsure rim of 5 pixels; the second slice is empty."""
     foreground = np.zeros((2, 40, 60), np.float32)
     foreground[0, 5:20, 5:20] = 0.95
-    foreground[0, 3:32, 28:57] = 0.2
+    foreground[0, 3:32, 28:57] = 0.4
     foreground[0, 8:27, 33:52] = 0.9
     return foreground
 
@@ -51,6 +51,13 @@ def test_only_unsure_profiles_are_asked_for() -> None:
     assert (found.wide == 1).sum() == 29 * 29
     first, second = found.prompts()
     assert first.boxes.tolist() == [[3, 28, 32, 57]] and len(first.others) == 1 and len(second) == 0
+
+
+def test_what_no_mask_may_claim_is_no_reason_to_ask() -> None:
+    rim = np.where(stack() == np.float32(0.4), np.float32(0.2), stack())
+    found = fusion().profiles(rim)
+    assert found.asked == [0, 0] and (found.wide > 0).sum() == (fusion().profiles(stack()).wide > 0).sum()
+    assert fusion(unsure_from=0.1).profiles(rim).asked == [1, 0]
 
 
 def test_faint_profiles_are_asked_for_too() -> None:
@@ -89,7 +96,7 @@ def test_without_masks_the_profiles_stay() -> None:
 def test_masks_claim_what_is_unsure_and_lose_nothing() -> None:
     found = fusion().profiles(stack())
     fused = fusion().fuse(stack(), found, [[answer()], []])
-    claimed = (stack()[0] == np.float32(0.2)) & (np.arange(60) >= 30) & (np.arange(60) < 55)
+    claimed = (stack()[0] == np.float32(0.4)) & (np.arange(60) >= 30) & (np.arange(60) < 55)
     np.testing.assert_array_equal(fused.labels[0], np.where(claimed, 1, found.labels[0]))
     np.testing.assert_array_equal(fused.changed[0], claimed)
     assert fused.own[0].sum() == claimed.sum() + 19 * 19
