@@ -62,8 +62,8 @@ def main() -> None:
     parser.add_argument("--voxel-size", required=True)
     parser.add_argument("--slices", required=True, help="that are scored")
     parser.add_argument("--out", type=Path)
-    parser.add_argument("options", nargs="*", help="further options of convert, after --")
-    arguments = parser.parse_args()
+    parser.add_argument("options", nargs="*", help="further options of convert, such as --region=0:64,0:512,0:512, after --")
+    arguments = parser.parse_intermixed_args()
     result: dict[str, Any] = {}
     for name, code in (("now", HERE), ("earlier", arguments.earlier.resolve())):
         with tempfile.TemporaryDirectory() as folder:

@@ -28,6 +28,7 @@ from generalise import RESULT, VOLUMES, measure, save, table, write_table
 from mitoscale.core.geometry import Region
 from mitoscale.core.training_settings import UNLABELLED_VALUE
 from mitoscale.nets.device import set_threads
+from mitoscale.pipeline.window_pairs import numbered_anew
 from mitoscale.training.annotated import read_annotated
 from mitoscale.training.crop import UNLABELLED
 
@@ -61,7 +62,7 @@ def annotate(data: Path, name: str, windows: Path) -> list[Region]:
         (plane,) = np.flatnonzero((labels != UNLABELLED_VALUE).any((1, 2)))
         region = Region(start=(z, y, x), stop=(z + 1, y + labels.shape[1], x + labels.shape[2]))
         drawn = truth[region.slices][0]
-        labels[plane] = np.where(drawn == UNLABELLED, UNLABELLED_VALUE, np.maximum(drawn, 0))
+        labels[plane] = numbered_anew(np.where(drawn == UNLABELLED, UNLABELLED_VALUE, drawn))
         tifffile.imwrite(file, labels, photometric="minisblack")
         regions.append(region)
     return regions

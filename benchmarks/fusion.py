@@ -29,7 +29,7 @@ from mitoscale.evaluation.grey_volume import open_grey
 from mitoscale.evaluation.object_metrics import object_scores_2d
 from mitoscale.evaluation.truth import open_truth
 from mitoscale.nets.device import set_threads
-from mitoscale.nets.factories import make_detector, make_segmenter
+from mitoscale.nets.factories import make_detector, make_segmenter, weights_digest
 from mitoscale.nets.predictors import Counting, MaskSegmenter
 from mitoscale.ops.fusion import Fusion
 
@@ -121,7 +121,8 @@ def scores(labels: np.ndarray, truth: np.ndarray, border: int) -> dict[str, floa
 def measure(name: str, volume: Volume, data: Path, cache: Path, detector: str, changes: dict[str, Any]) -> list[dict[str, Any]]:
     """A row each for the U-Net alone and for the fusion."""
     detect = DetectSettings(detector=detector)
-    image, foreground, unet_seconds = foreground_of(volume, data, detect, cache / Path(detector).stem / f"{name}.npz")
+    file = cache / (weights_digest(detector)[:12] or detector) / f"{name}.npz"
+    image, foreground, unet_seconds = foreground_of(volume, data, detect, file)
     truth, segment = truth_of(volume, data), SegmentSettings.model_validate(changes)
     fusion = Fusion(detect=detect, segment=segment, spacing=volume.spacing)
     began = time.perf_counter()

@@ -211,7 +211,7 @@ def seen(training: dict[str, Any], name: str) -> str:
         own = {entry.get("data_sha256") for entry in entries if entry.get("data") == name} - {None}
         same = [entry for entry in entries if entry.get("data") == name or entry.get("data_sha256") in own]  # listed twice
         found += [entry["train_slices"] for entry in same if entry.get("train_slices")]
-        before = training.get("init")
+        before = training.get("init") or training.get("base")
         training = before if isinstance(before, dict) else {}
     return ", ".join(dict.fromkeys(found)) or "no"
 

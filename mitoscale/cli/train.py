@@ -29,7 +29,7 @@ _EDIT_WINDOW = 512
 @click.option("--init", metavar="WEIGHTS", help="Start from these weights (name or path) instead of from scratch.")
 @click.option("--mistakes/--no-mistakes", default=True, help="Look first for what --init mistakes, and show it more often.")
 @click.option("--keep-init", type=Amount(0, 1, max_open=True), default=0.0, help="Part of --init in the mean of both.")
-@click.option("--prompts-of", metavar="WEIGHTS", help="Half of a SAM's prompts are what this U-Net finds, mistakes included.")
+@click.option("--prompts-of", metavar="WEIGHTS", help="Half of a SAM's windows have the prompts of a run with this U-Net.")
 @click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps (default: 1000; report: 20 epochs).")
 def train(cluster: str | None, **options: Any) -> None:
     """Train on VOLUME and TRUTH of the same shape, of any kind that run reads, or on all that VOLUME, a YAML file, lists; stopped

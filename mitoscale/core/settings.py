@@ -93,14 +93,15 @@ class SegmentSettings(Settings):
     nms_iom: float = 0.8
     """The same for intersection over the smaller mask."""
     group_from: float = 0.15
-    """Foreground that hangs together by pixels of this probability is one profile, unless a neck parts it."""
+    """Foreground that hangs together by pixels of this probability is one profile, unless a neck parts it, or thick parts of it
+    are surer than what lies between them."""
     unsure_from: float = 0.3
     """Foreground probability from which on a mask may claim a pixel."""
     gate_nm: float | None = Field(default=None, ge=0)
     """Instead, masks are cut at the foreground dilated by this much, and SAM is asked for every profile."""
     unsure_share: float = 0.06
-    """SAM is asked for a profile only where the unsure pixels around it (from ``unsure_from`` to the threshold) are this part of
-    its own ..."""
+    """SAM is asked for a profile only where the unsure pixels around it (from ``unsure_from`` or ``group_from``, the larger, to the
+    threshold) are this part of its own ..."""
     unsure_mean: float = 0.8
     """... or its mean foreground probability is below this."""
     min_score: float = 0.3

@@ -190,6 +190,8 @@ class LearnSettings(Settings):
             ("volume", "truth", "reading", "truth_dtype", "out", "threads", "cache", "cache_bytes", "accept_any"), True
         ) | {one: {"__all__": {"image", "truth", "reading", "truth_dtype"}} for one in ("volumes", "unseen")}
         content = self.model_dump(mode="json", exclude=ignored)
+        if content.get("prompts_of") is None:  # as trainings were told from each other before there were such
+            content.pop("prompts_of", None)
         return json.dumps(content | {"volume and truth": data}, sort_keys=True)
 
 

@@ -37,11 +37,11 @@ def decode(
         Modules of the network.
     embeddings : (W, C, h, w) float
         Of W windows.
-    window : (N,) int64
+    window : (P,) int64
         Window of each prompt.
-    points : (N, P, 2) float
+    points : (P, K, 2) float
         y and x in the window's pixels.
-    labels : (N, P) int
+    labels : (P, K) int
         Meaning of each point; see :meth:`mitoscale.nets.sam.Sam.decode`.
     """
     sparse = _embed_points(prompt_encoder, points, labels)
@@ -51,8 +51,8 @@ def decode(
     dtype = _dtype(embeddings)
     windows = _Windows(mask_decoder, _rows(image).to(dtype), _rows(prompt_encoder.get_dense_pe()).to(dtype))
     learning = torch.is_grad_enabled()
-    side = embeddings.shape[-2:].numel()
-    at_once = max(1, _CPU_TOKENS // side) if embeddings.device.type == "cpu" and not learning else max(1, len(tokens))
+    tokens_each = embeddings.shape[-2:].numel()
+    at_once = max(1, _CPU_TOKENS // tokens_each) if embeddings.device.type == "cpu" and not learning else max(1, len(tokens))
     parts = [
         _answer(mask_decoder, windows, window[first : first + at_once], tokens[first : first + at_once])
         for first in range(0, max(1, len(tokens)), at_once)

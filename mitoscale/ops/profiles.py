@@ -14,16 +14,26 @@ from mitoscale.ops.prompts import interior_point
 _SMOOTHING = 0.15
 """The distance transform is smoothed over this part of the wanted separation, so that rough outlines make no peaks."""
 
-_LEVELS = (0.99, 0.98, 0.96, 0.94, 0.9, 0.8, 0.7, 0.5)
-"""Probabilities at which a component may fall apart: a network is a little less sure of the membranes between two that touch."""
+_LEVELS = tuple(float(1 / (1 + np.exp(-logit))) for logit in np.arange(4.9, -0.1, -0.35))
+"""Probabilities, 0.993 to 0.5, at which a component may fall apart: a network is a little less sure of the membranes between two
+that touch."""
+
+_LEAST_DIP = 2
+"""Levels at which two pieces must be apart: a shallower dip is no membrane."""
+
+_GRAIN = 1 / 12
+"""The probability is smoothed over this part of the wanted separation, so that a grey step or two decide nothing."""
+
+_LEAST_RADIUS = 3.0
+"""Pixels of the smallest disc that makes a piece thick; at coarser pixels than that only necks split."""
 
 
 def profiles(probability: np.ndarray, threshold: float, min_separation: float, aspect: float = 1.0) -> np.ndarray:
     """Components of the foreground; touching ones are split where the probability dips between them, and at necks.
 
-    A component whose surer part falls into several thick pieces is one profile a piece: a watershed of the probability from these
-    pieces finds the lines between them. Each is then split by a watershed from the peaks of its distance transform, where a neck
-    parts them.
+    A component whose surer part falls into several thick pieces, at probabilities of a half and more, is one profile a piece: a
+    watershed of the probability from these pieces finds the lines between them. Each is then split by a watershed from the peaks
+    of its distance transform, where a neck parts them.
 
     Parameters
     ----------
@@ -68,10 +78,11 @@ def profiles(probability: np.ndarray, threshold: float, min_separation: float, a
 
 
 def _split(mask: np.ndarray, probability: np.ndarray, min_separation: float, aspect: float) -> np.ndarray:
-    """(H, W) int32: one component as pieces 1..N: split where the probability dips, then at necks."""
+    """(H, W) int32: one component as pieces 1..N: split where the probability dips between thick ones, then at necks."""
     if max(mask.shape[0], mask.shape[1] * aspect) < 2 * min_separation:
         return mask.astype(np.int32)
-    markers = _sure_pieces(mask, probability, min_separation / 2, aspect)
+    radius = min_separation / 2
+    markers = _thick_pieces(mask, probability, radius, aspect) if radius >= _LEAST_RADIUS else None
     if markers is None:
         return _split_at_necks(mask, min_separation, aspect)
     parts = watershed(-probability, markers, connectivity=2, mask=mask)
@@ -84,36 +95,60 @@ def _split(mask: np.ndarray, probability: np.ndarray, min_separation: float, asp
     return pieces
 
 
-def _sure_pieces(mask: np.ndarray, probability: np.ndarray, radius: float, aspect: float) -> np.ndarray | None:
-    """(H, W) int32: the pieces 1..N of a component that hold a disc and, at some level, hang together with no other such piece.
+def _thick_pieces(mask: np.ndarray, probability: np.ndarray, radius: float, aspect: float) -> np.ndarray | None:
+    """(H, W) int32: the pieces 1..N of a component that hold a disc and are apart from all others at several levels.
 
-    None where there are not two of them. From the highest level down, a piece is new where none that is known lies in it.
+    None where there are not two of them. From the highest level down, a piece is new where none that is known lies in it; pieces
+    that hang together too soon after the later one of them was found are one.
     """
-    if not _could_part(mask, probability, radius, aspect):
+    sigma = 2 * radius * _GRAIN
+    levels = _parts_by_level(mask, ndimage.gaussian_filter(probability, (sigma, sigma / aspect)), radius, aspect)
+    if levels is None:
         return None
-    pieces, count = np.zeros(mask.shape, np.int32), 0
-    for level in _LEVELS:
-        above = mask & (probability >= level)
-        components = cc3d.connected_components(above.astype(np.uint8), connectivity=4)
-        depth = ndimage.distance_transform_edt(np.pad(above, 1), sampling=(1.0, aspect))[1:-1, 1:-1]
-        new = np.zeros(int(components.max()) + 1, bool)
-        new[components[depth >= radius]] = True
-        new[components[pieces > 0]] = False
+    pieces, found_at = np.zeros(mask.shape, np.int32), [-1]
+    for number, (parts, large) in enumerate(levels):
+        known = pieces > 0
+        new = large.copy()
+        new[parts[known]] = False
+        if new.any():
+            depth = ndimage.distance_transform_edt(np.pad(parts > 0, 1), sampling=(1.0, aspect))[1:-1, 1:-1]
+            thick = np.zeros(len(new), bool)
+            thick[parts[depth >= radius + 0.5]] = True  # a lone pixel has depth 1
+            new &= thick
         numbers = np.zeros(len(new), np.int32)
-        numbers[new] = np.arange(count + 1, count + 1 + int(new.sum()))
-        count += int(new.sum())
-        pieces = np.where(new[components], numbers[components], pieces)
-    return pieces if count > 1 else None
+        numbers[new] = np.arange(len(found_at), len(found_at) + int(new.sum()))
+        _join_those_found_late(pieces, parts, known, found_at, number)
+        found_at += [number] * int(new.sum())
+        pieces = np.where(new[parts], numbers[parts], pieces)
+    left, renumbered = np.unique(pieces, return_inverse=True)
+    return renumbered.reshape(pieces.shape).astype(np.int32) if len(left) > 2 else None
 
 
-def _could_part(mask: np.ndarray, probability: np.ndarray, radius: float, aspect: float) -> bool:
-    """Whether a component falls, at any level, into two pieces of the area of a disc: cheap, and mostly not so."""
+def _join_those_found_late(pieces: np.ndarray, parts: np.ndarray, known: np.ndarray, found_at: list[int], level: int) -> None:
+    """Pieces of one part, in place: those that were found less than the least dip before get the number of the first one."""
+    pairs = np.unique(np.stack([parts[known], pieces[known]]), axis=1)
+    for part in np.unique(pairs[0]):
+        first, *others = sorted(pairs[1, pairs[0] == part], key=lambda piece: (found_at[piece], piece))
+        for piece in others:
+            if level - found_at[piece] < _LEAST_DIP:
+                pieces[pieces == piece] = first
+
+
+def _parts_by_level(
+    mask: np.ndarray, probability: np.ndarray, radius: float, aspect: float
+) -> list[tuple[np.ndarray, np.ndarray]] | None:
+    """Of each level the connected parts (H, W) of a component, and (N + 1,) which of them have the area of a disc.
+
+    None where there are never two such parts, as is mostly so.
+    """
+    found, several = [], False
     for level in _LEVELS:
-        components = cc3d.connected_components((mask & (probability >= level)).astype(np.uint8), connectivity=4)
-        areas = np.bincount(components.ravel())[1:]
-        if (areas * aspect >= 3 * radius**2).sum() > 1:  # less than pi: a disc of pixels is rough
-            return True
-    return False
+        parts = cc3d.connected_components((mask & (probability >= level)).astype(np.uint8), connectivity=4).astype(np.int32)
+        large = np.bincount(parts.ravel()) * aspect >= 3 * radius**2  # less than pi: a disc of pixels is rough
+        large[0] = False
+        several |= int(large.sum()) > 1
+        found.append((parts, large))
+    return found if several else None
 
 
 def _split_at_necks(mask: np.ndarray, min_separation: float, aspect: float) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,14 +14,12 @@ import tifffile
 from mitoscale.core.errors import BlockError, InputError
 from mitoscale.core.source_choices import Reading
 from mitoscale.storage.sources.reader import PartialSpacing
+from mitoscale.storage.tiff_directories import count_directories
 from mitoscale.storage.tiff_metadata import promised_slices, stored_spacing
 from mitoscale.storage.tiff_series import ome_pages
 
 _NO_SLICE = 1 | 4
 """Bits of the subfile type: a smaller copy, a mask."""
-
-_TAG_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-"""Size of a tag's values by their type (TIFF 6.0, section 2; BigTIFF)."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +76,7 @@ def examine(path: str, reading: Reading) -> TiffPages:
         If the file is not a TIFF, is cut off or damaged, or holds colours, channels or times.
     """
     size = os.path.getsize(path)
-    directories = _count_directories(path, size)
+    directories = count_directories(path, size)
     try:
         with tifffile.TiffFile(path) as tif:
             tif.pages.useframes = False  # frames would be taken to look like the first page
@@ -175,10 +172,17 @@ def _pages(page: Any, path: str, number: int) -> list[Page]:
     tifffile, and so napari and scikit-image, save an array of three or four slices as one page of as many colours, one after the
     other, and tell the array's shape beside it.
     """
-    apart = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and len(page.shape) == 3
-    if apart and [tuple(told.get("shape", ())) for told in page.parent.shaped_metadata or ()] == [page.shape]:
+    apart = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and page.photometric == tifffile.PHOTOMETRIC.RGB
+    if apart and page.samplesperpixel in (3, 4) and _saved_shape(page.parent) == page.shape:
         return [_sample(page, path, n) for n in range(page.samplesperpixel)]
     return [_page(page, path, number)]
+
+
+def _saved_shape(tif: tifffile.TiffFile) -> tuple[int, ...]:
+    """The shape of the one array that tifffile says it saved, without leading axes of one; empty where it says nothing."""
+    told = [tuple(each.get("shape", ())) for each in tif.shaped_metadata or ()]
+    shape = told[0] if len(told) == 1 else ()
+    return shape[max(0, len(shape) - 3) :] if all(n == 1 for n in shape[:-3]) else ()
 
 
 def _sample(page: Any, path: str, sample: int) -> Page:
@@ -189,8 +193,10 @@ def _sample(page: Any, path: str, sample: int) -> Page:
     if len(offsets) != segments or len(counts) != segments:
         raise InputError(f"{path}: {len(offsets)} of {segments} strips or tiles of slice {sample} are listed; copy the file again")
 
+    whole = page.decode  # made while the file is open
+
     def decode(data: Any, index: int, **tables: Any) -> Any:
-        return page.decode(data, index + own.start, **tables)
+        return whole(data, index + own.start, **tables)
 
     return Page(
         shape=page.shape[1:],
@@ -201,6 +207,7 @@ def _sample(page: Any, path: str, sample: int) -> Page:
         plain=None,
         decode=decode,
         path=os.path.join(page.parent.filehandle.dirname, page.parent.filehandle.name),
+        jpeg_tables=page.jpegtables,
     )
 
 
@@ -267,56 +274,3 @@ def _check_bytes(pages: list[Page]) -> None:
             )
         if 0 in page.counts or 0 in page.offsets:
             raise InputError(f"{path}: slice {number} was never written whole (an empty strip); export it again")
-
-
-def _count_directories(path: str, size: int) -> int:
-    """Walk the chain of page headers (TIFF 6.0, section 2; BigTIFF) and count them.
-
-    tifffile ends the chain in silence where it points past the end of the file, and a stack cut in the middle then
-    looks like a short one.
-
-    Raises
-    ------
-    InputError
-        If it is not a TIFF, or the chain leaves the file or runs in a circle.
-    """
-    with open(path, "rb") as file:
-        head = file.read(16)
-        order = {b"II": "<", b"MM": ">"}.get(head[:2])
-        magic = struct.unpack(f"{order}H", head[2:4])[0] if order and len(head) >= 8 else None
-        if magic not in (42, 43) or (magic == 43 and len(head) < 16):
-            raise InputError(f"{path} is not a TIFF file; give a TIFF, a folder of TIFF or PNG slices, or an OME-Zarr")
-        count_format, entry, next_format = ("Q", 20, "Q") if magic == 43 else ("H", 12, "I")
-        offset = struct.unpack(f"{order}{next_format}", head[8:16] if magic == 43 else head[4:8])[0]
-        seen: set[int] = set()
-        while offset:
-            if offset in seen:
-                raise InputError(f"{path} is damaged: its page headers run in a circle; export it again")
-            seen.add(offset)
-            file.seek(offset)
-            count = file.read(struct.calcsize(f"{order}{count_format}"))
-            length = struct.unpack(f"{order}{count_format}", count)[0] * entry if len(count) > 1 else 0
-            entries = file.read(length) if length < size else b""
-            _check_tags(path, entries, f"{order}HH{next_format}{next_format}", size)
-            link = file.read(struct.calcsize(f"{order}{next_format}"))
-            if len(link) < struct.calcsize(f"{order}{next_format}"):
-                raise InputError(
-                    f"{path} is cut off: the header of page {len(seen) - 1} lies at byte {offset} and the file ends at"
-                    f" {size}; copy or export it again"
-                )
-            offset = struct.unpack(f"{order}{next_format}", link)[0]
-    if not seen:
-        raise InputError(f"{path} holds no image; copy or export it again")
-    return len(seen)
-
-
-def _check_tags(path: str, entries: bytes, layout: str, size: int) -> None:
-    """Raise where a tag's value, such as the OME metadata at the end of a file, lies past the end."""
-    inline = struct.calcsize(f"<{layout[-1]}")
-    for at in range(0, len(entries) - struct.calcsize(layout) + 1, struct.calcsize(layout)):
-        tag, kind, count, offset = struct.unpack_from(layout, entries, at)
-        length = count * _TAG_BYTES.get(kind, 0)
-        if length > inline and offset + length > size:
-            raise InputError(
-                f"{path} is cut off: tag {tag} ends at byte {offset + length} and the file at {size}; copy or export it again"
-            )

@@ -6,12 +6,15 @@ two in one, or none at all, such as a vesicle; and SAM should tell the last by i
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import torch
 
 from mitoscale.core.errors import InputError
+from mitoscale.core.file_digest import file_sha256
 from mitoscale.core.settings import DetectSettings, SegmentSettings
-from mitoscale.nets.checkpoint import load_unet
+from mitoscale.nets.checkpoint import find_weights, load_unet
 from mitoscale.nets.device import autocast
 from mitoscale.nets.mask_decoding import NEGATIVE, PADDING
 from mitoscale.nets.sam_questions import MEANING, Question, questions_of
@@ -19,12 +22,34 @@ from mitoscale.nets.unet import UNet, folded_normalisation
 from mitoscale.ops.fusion import Fusion
 from mitoscale.training.prompts import POINTS, Prompted
 
+WINDOW_PIXEL_NM = 5.0
+"""Pixel size of the windows that a small SAM learns from."""
+
 _RIGHT, _WRONG = 0.5, 0.1
 """Part of a found profile in one of the truth from which it asks for that; and in any below which it asks for nothing."""
 
 
+def asking_network(detector: str) -> dict[str, str]:
+    """Name and SHA-256 of a U-Net whose prompts a SAM is to learn from, for its record.
+
+    Parameters
+    ----------
+    detector : str
+        Embedded U-Net by name, or a weights file by path.
+
+    Raises
+    ------
+    InputError
+        If the weights are not a U-Net's, or do not work at the pixel size of SAM's windows.
+    """
+    DetectedPrompts(detector, WINDOW_PIXEL_NM)
+    return {"weights": os.path.basename(detector), "sha256": file_sha256(find_weights(detector))}
+
+
 class DetectedPrompts:
-    """The U-Net and its questions; loaded where it is first asked, so that it reaches other processes as a name.
+    """What a run would ask SAM where this U-Net detects: for the profiles that it is unsure of.
+
+    The network is loaded where it is first asked, so that it reaches other processes as a name.
 
     Parameters
     ----------
@@ -58,7 +83,7 @@ class DetectedPrompts:
         return min(range(len(self.context_nm)), key=lambda i: abs(self.context_nm[i]))
 
     def ask(self, image: np.ndarray, truth: np.ndarray, count: int, rng: np.random.Generator) -> Prompted | None:
-        """Prompts for what the U-Net finds in a crop.
+        """Prompts for what the U-Net is unsure of in a crop.
 
         Parameters
         ----------
@@ -67,23 +92,23 @@ class DetectedPrompts:
         truth : (S, S) integer
             Connected 2D profiles, 0 is background; negative where nobody has annotated.
         count : int
-            Prompts wanted; they repeat where it finds less.
+            Most prompts wanted.
         rng : numpy Generator
             Chooses among them.
 
         Returns
         -------
         Prompted or None
-            None where it finds nothing of which the truth is clear.
+            None where a run would ask for nothing, or the truth of it is not clear.
         """
         found = self._fusion.profiles(self._foreground(image)[None])
         size = truth.shape[0]
-        questions = questions_of(found.prompts()[0], (0, 0), (1.0, 1.0), size, context=0)
+        questions = questions_of(found.prompts()[0], (0, 0), (1.0, 1.0), size, context=size // 16)
         asked = [(q, mask) for q in questions if not q.part and (mask := _wanted(found.wide[0] == q.profile, truth)) is not None]
         if not asked:
             return None
-        chosen = [asked[i] for i in np.resize(rng.permutation(len(asked)), count)]
-        points, meaning = np.zeros((count, POINTS, 2), np.float32), np.full((count, POINTS), PADDING, np.int64)
+        chosen = [asked[i] for i in rng.permutation(len(asked))[:count]]
+        points, meaning = np.zeros((len(chosen), POINTS, 2), np.float32), np.full((len(chosen), POINTS), PADDING, np.int64)
         for i, (question, _) in enumerate(chosen):
             _write(question, points[i], meaning[i])
         return Prompted(points=points, meaning=meaning, masks=np.stack([m for _, m in chosen]), known=truth >= 0)

@@ -21,6 +21,7 @@ from mitoscale.nets.sam_pixel import checked_pixel
 from mitoscale.nets.unet import UNet
 from mitoscale.storage.exclusive import exclusively
 from mitoscale.training.checkpoint import Progress, steps_in
+from mitoscale.training.detected_prompts import asking_network
 from mitoscale.training.epochs import epoch_steps
 from mitoscale.training.finetune import Scores, chosen_recipe, finetune_decoder, tuning_score
 from mitoscale.training.finetune_windows import Windowed, cut_windows
@@ -60,6 +61,7 @@ def train_job(settings: TrainSettings, report: Report) -> dict[str, Any]:
 
 def _train(settings: TrainSettings, report: Report) -> dict[str, Any]:
     set_threads(settings.threads)
+    asking = {} if settings.prompts_of is None else asking_network(settings.prompts_of)  # refused before anything is read
     volumes = read_volumes(settings)
     for text in volumes.notes:
         report({"what": "note", "text": text})
@@ -68,14 +70,11 @@ def _train(settings: TrainSettings, report: Report) -> dict[str, Any]:
         shape = (len(plan.task.model.config.context_nm), 128, 128)
         report({"what": "layers", "rows": summary(plan.task.model, shape), "input": list(shape)})
     report({"what": "note", "text": f"device     {device_name()}; batch {plan.batch}, up to {plan.schedule.steps} steps"})
-    token = settings.token(volumes.digest)
+    token = settings.token(" ".join([volumes.digest, *filter(None, [asking.get("sha256")])]))
     _tell_resumed(settings, token, report)
     record = volumes.record | _variety(settings) | {"software": software()}
-    if settings.prompts_of is not None:
-        record["prompts_of"] = {
-            "weights": os.path.basename(settings.prompts_of),
-            "sha256": file_sha256(find_weights(settings.prompts_of)),
-        }
+    if asking:
+        record["prompts_of"] = asking
     trained = train_weights(settings, plan, token, record, _epochs(report, plan.schedule.score_every))
     return _ended(trained.history)
 

@@ -28,7 +28,7 @@ class Prompted:
     points: np.ndarray
     """(P, POINTS, 2) float32 pixel coordinates (y, x)."""
     meaning: np.ndarray
-    """(P, POINTS) int64: see :mod:`mitoscale.nets.sam`."""
+    """(P, POINTS) int64: see :mod:`mitoscale.nets.mask_decoding`."""
     masks: np.ndarray
     """(P, S, S) bool truth; empty for a false prompt."""
     known: np.ndarray

@@ -12,14 +12,14 @@ from torch.nn import functional
 from mitoscale.core.errors import InputError
 from mitoscale.nets.device import autocast, device
 from mitoscale.nets.sam import Sam
-from mitoscale.training.detected_prompts import DetectedPrompts
+from mitoscale.training.detected_prompts import WINDOW_PIXEL_NM, DetectedPrompts
 from mitoscale.training.patches import profiles_of
 from mitoscale.training.prefetch import Prefetcher, numbered
 from mitoscale.training.prompted_targets import prompted_loss, targets_of, true_ious
 from mitoscale.training.prompts import Prompted, simulate
 from mitoscale.training.samples import Annotated, CropSampler
 
-PIXEL_NM = 5.0
+PIXEL_NM = WINDOW_PIXEL_NM
 """Pixel size the small SAM works at."""
 
 _TRIES = 100
@@ -47,7 +47,7 @@ class PromptedWindows:
     seed : int
         Another seed gives other windows.
     detected : DetectedPrompts, optional
-        Half of the windows have its prompts, where it finds anything, and the sampler draws the slices it sees.
+        Half of the windows have its prompts, where it would ask for any, and the sampler draws the slices it sees.
     """
 
     def __init__(self, sampler: CropSampler, prompts: int, seed: int, detected: DetectedPrompts | None = None) -> None:

@@ -109,6 +109,31 @@ def test_prompts_computed_in_parts_are_answered_as_together(
         assert empty.shape == (0, *a.shape[1:])
 
 
+def test_the_decoder_learns_as_the_package_s_does(ours: Sam, official: OfficialSam, windows: torch.Tensor) -> None:
+    embeddings, points = ours.encode(windows[:1]), torch.tensor([[[10.0, 90.0]], [[64.0, 3.5]], [[99.0, 99.0]]])
+    meaning, which = torch.full((3, 1), POSITIVE), torch.zeros(3, dtype=torch.long)
+    decoder = ours.mask_decoder.requires_grad_(True)
+    try:
+        found = []
+        for own in (True, False):
+            decoder.zero_grad()
+            if own:
+                masks, ious = ours.decode(embeddings, which, points, meaning)
+            else:
+                sparse, dense = ours.prompt_encoder((points.flip(-1), meaning), None, None)
+                position = ours.prompt_encoder.get_dense_pe()
+                masks, ious = decoder.predict_masks(embeddings, position, sparse[:, :1], dense)
+            (masks.sigmoid().square().mean() + ious.square().mean()).backward()
+            found.append({name: parameter.grad.clone() for name, parameter in decoder.named_parameters()})
+    finally:
+        decoder.zero_grad()
+        decoder.requires_grad_(False)
+    largest = max(float(g.abs().max()) for g in found[1].values())
+    assert largest > 1e-6
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(gradient, found[1][name], atol=1e-4 * largest, rtol=1e-3, msg=name)
+
+
 def test_in_bfloat16_masks_are_the_same_but_for_rounding(ours: Sam, windows: torch.Tensor) -> None:
     which, points = torch.zeros(3, dtype=torch.long), torch.tensor([[[20.0, 30.0]], [[64.0, 64.0]], [[100.0, 8.0]]])
     meaning = torch.full((3, 1), POSITIVE)

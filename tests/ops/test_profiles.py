@@ -55,7 +55,7 @@ def beside(dip: float, width: int = 2) -> np.ndarray:
     return probability
 
 
-@pytest.mark.parametrize("dip", [0.55, 0.75, 0.93, 0.97])
+@pytest.mark.parametrize("dip", [0.55, 0.75, 0.9])
 def test_profiles_that_touch_all_along_are_split_where_the_probability_dips(dip: float) -> None:
     labels = profiles(beside(dip), 0.5, 20)
     assert labels.max() == 2
@@ -75,7 +75,29 @@ def test_a_dip_that_does_not_go_through_or_lies_at_the_rim_splits_nothing() -> N
 def test_less_sure_grains_inside_a_profile_split_nothing() -> None:
     grains = beside(0.995)
     grains[np.random.default_rng(0).random(grains.shape) < 0.1] *= 0.7
-    assert profiles(grains, 0.5, 20).max() == 1
+    for separation in (2, 4, 10, 20):  # pixels of 60 to 6 nm, where two are 120 nm apart
+        assert profiles(grains, 0.5, separation).max() == 1
+
+
+@pytest.mark.parametrize(("high", "low"), [(253, 252), (245, 244), (250, 249), (230, 227)])
+def test_a_grey_step_is_no_dip(high: int, low: int) -> None:
+    shallow = beside(low / 255)
+    shallow[shallow > low / 255] = np.float32(high / 255)
+    assert profiles(shallow, 0.5, 20).max() == 1
+
+
+@pytest.mark.parametrize("dip", [0.6, 0.85])
+def test_rounding_does_not_decide_what_is_split(dip: float) -> None:
+    """As between two kinds of devices, whose answers differ by a step of 8 bits here and there."""
+    grey = np.rint(beside(dip) * 255)
+    expected = profiles(np.float32(grey / 255), 0.5, 20)
+    for seed in range(5):
+        other = np.clip(grey + np.random.default_rng(seed).integers(-1, 2, grey.shape), 0, 255)
+        assert (profiles(np.float32(other / 255), 0.5, 20) == expected).mean() > 0.99
+
+
+def test_thick_parts_that_only_unsure_pixels_join_are_two() -> None:
+    assert profiles(beside(0.4, width=4), 0.15, 20).max() == 2
 
 
 @given(

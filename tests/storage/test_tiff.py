@@ -243,14 +243,14 @@ def test_colours_channels_and_times_are_refused(
 
 
 @pytest.mark.parametrize("slices", [3, 4])
-@pytest.mark.parametrize("options", [{}, {"compression": "zlib", "predictor": True}, {"tile": (16, 32)}, {"rowsperstrip": 16}])
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib", "predictor": True}, {"tile": (16, 32)}, {"metadata": {}}])
 def test_three_or_four_slices_that_tifffile_took_for_colours_are_slices(
     tmp_path: Path, slices: int, options: dict[str, Any]
 ) -> None:
     """So many programs save them through tifffile, such as the labels of a window with the slice before and behind it."""
     data = np.random.default_rng(0).integers(0, 60_000, (slices, 70, 90)).astype(np.uint16)
     path = str(tmp_path / "a.tif")
-    tifffile.imwrite(path, data, **options)
+    tifffile.imwrite(path, data if options else data[None], **options)  # one with a leading axis of one
     found = open_reader(path)
     assert found.shape == data.shape
     np.testing.assert_array_equal(found.read(Region.of_shape(data.shape)), data)

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from mitoscale.core.errors import InputError
+from mitoscale.core.file_digest import file_sha256
 from mitoscale.core.training_settings import TrainSettings
+from mitoscale.nets.checkpoint import find_weights, load_sam
 from mitoscale.nets.mask_decoding import BOX_START, BOX_STOP, NEGATIVE, PADDING, POSITIVE
 from mitoscale.nets.sam import Sam, SamConfig
 from mitoscale.ops.phantom import make_phantom
+from mitoscale.storage.tiff_writing import write_tiff
 from mitoscale.training.detected_prompts import DetectedPrompts
+from mitoscale.training.job import train_job
 from mitoscale.training.patches import profiles_of
 from mitoscale.training.prompted_targets import prompted_loss
 from mitoscale.training.prompts import POINTS
@@ -47,13 +56,15 @@ def test_what_is_found_asks_for_the_profile_under_it_or_for_nothing() -> None:
     truth = square((10, 10, 50, 50), (70, 70, 110, 110))
     found = square((14, 12, 46, 50), (70, 10, 110, 50)) > 0  # too small a piece of the first, and a vesicle
     prompted = Seeing(found).ask(IMAGE, truth, 40, np.random.default_rng(0))
-    assert prompted is not None and prompted.points.shape == (40, POINTS, 2) and prompted.known.all()
+    assert prompted is not None and prompted.points.shape == (2, POINTS, 2) and prompted.known.all()
     for points, meaning, mask in zip(prompted.points, prompted.meaning, prompted.masks, strict=True):
         assert meaning.tolist()[:3] == [BOX_START, BOX_STOP, POSITIVE] and set(meaning.tolist()[3:]) <= {NEGATIVE, PADDING}
         assert (points[0] <= points[2]).all() and (points[2] <= points[1]).all()
         above = points[2, 0] < 60
         assert np.array_equal(mask, truth == 1) if above else not mask.any()
-    assert 0 < sum(bool(m.any()) for m in prompted.masks) < 40
+    assert sum(bool(m.any()) for m in prompted.masks) == 1
+    one = Seeing(found).ask(IMAGE, truth, 1, np.random.default_rng(0))
+    assert one is not None and len(one.masks) == 1
 
 
 def test_what_is_not_clear_or_not_annotated_is_not_asked() -> None:
@@ -79,19 +90,19 @@ def test_windows_of_a_training_have_the_prompts_of_the_network() -> None:
     volume = Annotated(image=phantom.image, labels=phantom.labels.astype("int32"), spacing=phantom.spacing)
     asking = DetectedPrompts("unet-small", PIXEL_NM)
     sampler = CropSampler([volume], size=SIZE, pixel_nm=PIXEL_NM, context_nm=asking.context_nm, object_share=1.0)
-    simulated = PromptedWindows(sampler, 4, 0)
-    detected = PromptedWindows(sampler, 4, 0, asking)
-    pairs = [(simulated[i], detected[i]) for i in range(6)]
-    others = 0
-    for plain, asked in pairs:
-        assert plain is not None and asked is not None
-        others += not np.array_equal(plain[1].points, asked[1].points)
-    assert others, "no window has prompts of the network"
-    again = PromptedWindows(sampler, 4, 0, DetectedPrompts("unet-small", PIXEL_NM))[3]
-    assert again is not None and pairs[3][1] is not None and np.array_equal(again[1].points, pairs[3][1][1].points)
-    crop = sampler.draw(np.random.default_rng([0, 0]))
-    assert pairs[0][1] is not None and np.array_equal(pairs[0][1][0], crop.image[asking.middle])
-    assert profiles_of(crop.labels).shape == pairs[0][1][1].known.shape
+    windows = PromptedWindows(sampler, 4, 0, asking)
+    again = PromptedWindows(sampler, 4, 0, DetectedPrompts("unet-small", PIXEL_NM))
+    of_network = 0
+    for number in range(10):
+        rng = np.random.default_rng([0, number])
+        crop, made, same = sampler.draw(rng), windows[number], again[number]
+        assert made is not None and same is not None
+        np.testing.assert_array_equal(made[0], crop.image[asking.middle])
+        np.testing.assert_array_equal(made[1].points, same[1].points)
+        if rng.random() < 0.5:
+            asked = asking.ask(crop.image, profiles_of(crop.labels), 4, rng)
+            of_network += asked is not None and np.array_equal(asked.points, made[1].points)
+    assert of_network, "no window has prompts of the network"
 
 
 def test_a_training_step_takes_them() -> None:
@@ -103,6 +114,42 @@ def test_a_training_step_takes_them() -> None:
     loss = task.loss(0)
     assert torch.isfinite(loss)
     loss.backward()
+
+
+def test_a_training_goes_on_with_the_same_network_alone(tmp_path: Path) -> None:
+    """What it asks is part of what a training depends on: the network's content, whatever its name."""
+    phantom = make_phantom((12, 96, 96), seed=5, objects=6)
+    for name, array in (("v", phantom.image), ("t", phantom.labels.astype(np.uint16))):
+        write_tiff(str(tmp_path / f"{name}.tif"), array, phantom.spacing)
+    asking = tmp_path / "asking.safetensors"
+    shutil.copy(find_weights("unet-small"), asking)
+    settings = TrainSettings(
+        volume=str(tmp_path / "v.tif"),
+        truth=str(tmp_path / "t.tif"),
+        out=str(tmp_path / "sam.safetensors"),
+        model="sam",
+        prompts_of=str(asking),
+        phantoms=0,
+        steps=2,
+        batch=1,
+        threads=1,
+    )
+    train_job(settings, lambda event: None)
+    record = load_sam(settings.out)[1].training
+    assert record["prompts_of"] == {"weights": "asking.safetensors", "sha256": file_sha256(str(asking))}
+
+    stopped = settings.model_copy(update={"out": str(tmp_path / "stopped.safetensors"), "steps": 200})
+
+    def stop(event: Mapping[str, Any]) -> None:
+        if event["what"] == "epoch":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_job(stopped, stop)
+    shutil.copy(find_weights("unet-varied"), asking)
+    with pytest.raises(InputError, match=r"stopped\.checkpoint is of other settings or data"):
+        train_job(stopped, stop)
+    assert "prompts_of" not in settings.model_copy(update={"prompts_of": None}).token("")
 
 
 def test_wrong_weights_are_refused_in_one_line() -> None:
