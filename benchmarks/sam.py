@@ -2,6 +2,7 @@
 
     python benchmarks/sam.py --sam vit_b --out benchmarks/results/sam-vit_b.json         # a minute and more a round on a CPU
     python benchmarks/sam.py --sam small --size 512 --rounds 3
+    python benchmarks/sam.py --sam vit_b --slices 3 --rounds 1                           # a stack of them, one after the other
 
 A slice with dark disks, with a prompt in the middle of each. The ways, one after another in each round:
 
@@ -142,6 +143,7 @@ def main() -> None:
     parser.add_argument("--sam", choices=[name for name in PRESETS if PRESETS[name].encoder == "vit"], default="vit_b")
     parser.add_argument("--size", type=int, default=1024, help="height and width of the slice")
     parser.add_argument("--prompts", type=int, default=26)
+    parser.add_argument("--slices", type=int, default=1, help="how often the slice is there; mitoscale gets all at once")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--automatic", action="store_true")
@@ -155,7 +157,8 @@ def main() -> None:
     # The package sees the slice at its one window's size; so does mitoscale, which would else take windows of its own pixels.
     pixel = 5.0 * arguments.size / ours.config.image_size
     segmenter = SamSegmenter(ours, pixel_nm=pixel, spacing=(5.0, 5.0, 5.0), ask="point")
-    nothing, region = np.zeros((1, *image.shape), np.float32), Region.of_shape((1, *image.shape))
+    depth = arguments.slices
+    nothing, region = np.zeros((depth, *image.shape), np.float32), Region.of_shape((depth, *image.shape))
     encoding = [0.0]
     encode = ours.encode
 
@@ -168,12 +171,26 @@ def main() -> None:
         encoding[0] = 0.0
         precision = patch("mitoscale.nets.sam_segmenter.autocast", lambda where: nullcontext())
         with patch.object(ours, "encode", noted), precision if arguments.float32 else nullcontext():
-            segmenter.masks(image[None], nothing, [asked], region)
+            segmenter.masks(np.repeat(image[None], depth, axis=0), nothing, [asked] * depth, region)
 
-    ways: dict[str, Callable[[], object]] = {"reports": package.reports, "at once": package.at_once, "mitoscale": mitoscale}
+    def each(way: Callable[[], object]) -> Callable[[], None]:
+        def one_after_the_other() -> None:
+            encoding = 0.0
+            for _ in range(depth):
+                way()
+                encoding += package.encoding
+            package.encoding = encoding
+
+        return one_after_the_other
+
+    ways: dict[str, Callable[[], object]] = {
+        "reports": each(package.reports),
+        "at once": each(package.at_once),
+        "mitoscale": mitoscale,
+    }
     if arguments.automatic:
         generator = SamAutomaticMaskGenerator(official)
-        ways["automatic"] = lambda: generator.generate(package.image)
+        ways["automatic"] = each(lambda: generator.generate(package.image))
     logits = agreement(ours, package, arguments.size)
     timed(mitoscale)  # warm, too
     whole: dict[str, list[float]] = {name: [] for name in ways}
@@ -187,6 +204,7 @@ def main() -> None:
         "claim": "seconds of the other over mitoscale's, medians over the rounds; above 1 mitoscale is faster",
         "sam": arguments.sam,
         "slice": [arguments.size, arguments.size],
+        "slices": depth,
         "prompts": len(asked),
         "ratio": _ratios(whole),
         "ratio_of_decoding": {name: r for name, r in _ratios(decoding).items() if name != "automatic"},
