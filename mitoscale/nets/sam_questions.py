@@ -7,18 +7,21 @@ from typing import Literal
 
 import numpy as np
 
-from mitoscale.nets.mask_decoding import BOX_START, BOX_STOP, PADDING, POSITIVE
+from mitoscale.nets.mask_decoding import BOX_START, BOX_STOP, NEGATIVE, PADDING, POSITIVE
 from mitoscale.ops.prompts import Prompts, interior_point
 
 Ask = Literal["both", "box", "point"]
 """What SAM is given of a profile."""
 
-MEANING = {
+POINTS = 5
+"""Points of a question as SAM gets it: the box's corners, the point inside, and up to two on neighbours."""
+
+_MEANING = {
     "both": (BOX_START, BOX_STOP, POSITIVE),
     "box": (BOX_START, BOX_STOP, PADDING),
     "point": (PADDING, PADDING, POSITIVE),
 }
-"""What a question's first three points are: the box's corners, and the point inside."""
+"""What a question's first three points are."""
 
 _LEAST_PART = 100
 """Pixels of a large profile in a cell of its lattice, below which they are left to the neighbouring cells."""
@@ -40,6 +43,33 @@ class Question:
     """First pixel of the window that must be asked; None: any that holds the box."""
     part: bool = False
     """Whether a mask cut by its window is taken as it is: a part, or asked for a second time."""
+
+
+def points_of(question: Question, ask: Ask, start: tuple[int, int] = (0, 0)) -> tuple[np.ndarray, np.ndarray]:
+    """A question as SAM gets it.
+
+    Parameters
+    ----------
+    question : Question
+        What is asked.
+    ask : {"both", "box", "point"}
+        What SAM is given of it.
+    start : (y, x)
+        First pixel of the window that is asked.
+
+    Returns
+    -------
+    points : (POINTS, 2) float32
+        Pixels (y, x) of the window.
+    meaning : (POINTS,) int64
+        What each is; see :meth:`mitoscale.nets.sam.Sam.decode`.
+    """
+    points, meaning = np.zeros((POINTS, 2), np.float32), np.full(POINTS, PADDING, np.int64)
+    points[0], points[1], points[2] = question.box[:2], question.box[2:], question.point
+    meaning[:3] = _MEANING[ask]
+    for slot, negative in enumerate(question.negatives, start=3):
+        points[slot], meaning[slot] = negative, NEGATIVE
+    return points - np.array(start, np.float32), meaning
 
 
 def questions_of(prompts: Prompts, origin: tuple[int, ...], ratios: tuple[float, ...], size: int, context: int) -> list[Question]:

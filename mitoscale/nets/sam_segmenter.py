@@ -17,9 +17,8 @@ import torch
 from mitoscale.core.geometry import Region, Spacing
 from mitoscale.nets.device import autocast
 from mitoscale.nets.gpu_lock import gpu_lock
-from mitoscale.nets.mask_decoding import NEGATIVE, PADDING
 from mitoscale.nets.sam import Sam
-from mitoscale.nets.sam_questions import MEANING, Ask, Question, questions_of
+from mitoscale.nets.sam_questions import Ask, Question, points_of, questions_of
 from mitoscale.ops.masks import Mask
 from mitoscale.ops.prompts import Prompts
 from mitoscale.ops.resample import coarse_range, interpolation, mirrored, to_network
@@ -192,14 +191,8 @@ class SamSegmenter:
 
     def _forward(self, crops: np.ndarray, windows: Sequence[_Window], asked: Sequence[tuple[int, Question]]) -> list[_Answer]:
         """Encode windows, and decode all that is asked of them."""
-        points = np.zeros((len(asked), 5, 2), np.float32)
-        meaning = np.full((len(asked), 5), PADDING, np.int64)
-        for index, (i, question) in enumerate(asked):
-            points[index, 0], points[index, 1], points[index, 2] = question.box[:2], question.box[2:], question.point
-            meaning[index, :3] = MEANING[self.ask]
-            for slot, negative in enumerate(question.negatives, start=3):
-                points[index, slot], meaning[index, slot] = negative, NEGATIVE
-            points[index] -= windows[i].start
+        written = [points_of(question, self.ask, windows[i].start) for i, question in asked]
+        points, meaning = (np.stack(kind) for kind in zip(*written, strict=True))
         which = np.array([i for i, _ in asked])
         self._pixels += crops.size
         at_once = max(1, _BATCH_TOKENS // (self.size // self.model.config.patch_size) ** 2)

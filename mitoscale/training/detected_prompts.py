@@ -16,11 +16,10 @@ from mitoscale.core.file_digest import file_sha256
 from mitoscale.core.settings import DetectSettings, SegmentSettings
 from mitoscale.nets.checkpoint import find_weights, load_unet
 from mitoscale.nets.device import autocast
-from mitoscale.nets.mask_decoding import NEGATIVE, PADDING
-from mitoscale.nets.sam_questions import MEANING, Question, questions_of
+from mitoscale.nets.sam_questions import points_of, questions_of
 from mitoscale.nets.unet import UNet, folded_normalisation
 from mitoscale.ops.fusion import Fusion
-from mitoscale.training.prompts import POINTS, Prompted
+from mitoscale.training.prompts import Prompted
 
 WINDOW_PIXEL_NM = 5.0
 """Pixel size of the windows that a small SAM learns from."""
@@ -108,9 +107,7 @@ class DetectedPrompts:
         if not asked:
             return None
         chosen = [asked[i] for i in rng.permutation(len(asked))[:count]]
-        points, meaning = np.zeros((len(chosen), POINTS, 2), np.float32), np.full((len(chosen), POINTS), PADDING, np.int64)
-        for i, (question, _) in enumerate(chosen):
-            _write(question, points[i], meaning[i])
+        points, meaning = (np.stack(kind) for kind in zip(*(points_of(question, "both") for question, _ in chosen), strict=True))
         return Prompted(points=points, meaning=meaning, masks=np.stack([m for _, m in chosen]), known=truth >= 0)
 
     def _foreground(self, image: np.ndarray) -> np.ndarray:
@@ -142,11 +139,3 @@ def _wanted(profile: np.ndarray, truth: np.ndarray) -> np.ndarray | None:
         best: np.ndarray = truth == counts.argmax()
         return best
     return np.zeros(truth.shape, bool) if counts.sum() < _WRONG * len(under) else None
-
-
-def _write(question: Question, points: np.ndarray, meaning: np.ndarray) -> None:
-    """A question as a run's segmenter asks it, in place: box, point, and points on neighbours."""
-    points[0], points[1], points[2] = question.box[:2], question.box[2:], question.point
-    meaning[:3] = MEANING["both"]
-    for slot, negative in enumerate(question.negatives, start=3):
-        points[slot], meaning[slot] = negative, NEGATIVE
