@@ -61,7 +61,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = []
     for window, pixel in ((256, 5.0), (1024, None)):
-        for core in ((64, 512, 512), (64, 1024, 1024)):
+        for core in ((64, 512, 512), (32, 1024, 1024)):
             rows.append({"window": window, "core": list(core), **counted(arguments.run, window, pixel, core)})
             print(json.dumps(rows[-1]), flush=True)
     if arguments.out:

@@ -163,8 +163,11 @@ class RunPlan(BaseModel):
             )
 
 
-def default_core(shape: Triple, spacing: Spacing) -> Triple:
+def default_core(shape: Triple, spacing: Spacing, seen: tuple[float, float] = (0.0, 0.0)) -> Triple:
     """A core that suits a volume: 64 slices of 512 x 512, or 32 where slices are thick.
+
+    Where a segmenter's windows show more than that, and slices are larger, it is 32 slices of 1024 x 1024: a window that is larger
+    than its block is computed again in each of the blocks that it shows.
 
     Parameters
     ----------
@@ -172,13 +175,20 @@ def default_core(shape: Triple, spacing: Spacing) -> Triple:
         Of the volume, in voxels.
     spacing : (z, y, x)
         Voxel size in nm.
+    seen : (y, x)
+        What the segmenter's windows show of a slice, in nm; 0: nothing.
 
     Examples
     --------
     >>> default_core((165, 768, 1024), (5.0, 5.0, 5.0)), default_core((20, 1024, 1024), (50.0, 4.6, 4.6))
     ((64, 512, 512), (32, 512, 512))
+    >>> default_core((165, 768, 1024), (5.0, 5.0, 5.0), (5120.0, 5120.0))
+    (32, 1024, 1024)
     """
-    return (32 if spacing[0] > 3 * spacing[2] else 64, 512, 512)
+    small, large = 512, 1024
+    if max(shape[1:]) > small and max(w / s for w, s in zip(seen, spacing[1:], strict=True)) > small:
+        return 32, large, large
+    return (32 if spacing[0] > 3 * spacing[2] else 64, small, small)
 
 
 def chunks_of(core: Triple, wanted: Triple = (32, 128, 128)) -> Triple:

@@ -10,7 +10,7 @@ from mitoscale.core.source_choices import Reading
 from mitoscale.pipeline.run import Run, check_start, make_plan
 from mitoscale.pipeline.run_settings import settings_for, with_request
 from mitoscale.stages.source import Source
-from mitoscale.storage.addresses import is_remote
+from mitoscale.storage.addresses import absolute, is_remote
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.ledger import Ledger
 from mitoscale.storage.run_json import read_plan
@@ -39,12 +39,13 @@ def planned(source: Source, run: str, request: RunRequest, threads: int, *, choo
     InputError
         If the region is not in the volume, weights cannot be found, or the run cannot begin or go on.
     """
-    plan = make_plan(source, run, settings_for(source, request, threads))
-    if is_remote(plan.run):
-        check_reached(plan.run)
-    folder = RunFolder(plan.run)
-    again = request.redo in ("convert", "detect")
+    folder = RunFolder(absolute(run))
+    if is_remote(folder.path):
+        check_reached(folder.path)
     old = read_plan(folder, older=request.redo == "convert") if is_file(folder.run_json) else None
+    core = old.core if old is not None and request.redo != "convert" else None  # whatever segmenter it goes on with
+    plan = make_plan(source, run, settings_for(source, request, threads, core))
+    again = request.redo in ("convert", "detect")
     if request.named is not None:
         return plan.model_copy(update={"detector_why": _why_named(request.named, old)})
     if old is not None and not again and _kept(old, request):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from mitoscale.core.geometry import Region, Spacing
+from mitoscale.core.geometry import Region, Spacing, Triple
 from mitoscale.core.plan import chunks_of, default_core
 from mitoscale.core.request import RunRequest
 from mitoscale.core.settings import ConvertSettings, DetectSettings, RelabelSettings, RunSettings, SegmentSettings
 from mitoscale.nets.factories import weights_digest
 from mitoscale.nets.margin import margin_nm
 from mitoscale.nets.published import check_use
+from mitoscale.nets.window_size import window_nm
 from mitoscale.stages.cell_mask import open_mask
 from mitoscale.stages.source import Source
 
@@ -16,7 +17,7 @@ _THIN, _LEAST_NM2 = 3, 1.0e4
 """Up to so many slices a volume says little; objects are then kept from this area in one slice on, 100 x 100 nm."""
 
 
-def settings_for(source: Source, request: RunRequest, threads: int) -> RunSettings:
+def settings_for(source: Source, request: RunRequest, threads: int, core: Triple | None = None) -> RunSettings:
     """The settings of a new run; what is not given has its default.
 
     Parameters
@@ -27,13 +28,16 @@ def settings_for(source: Source, request: RunRequest, threads: int) -> RunSettin
         What is asked.
     threads : int
         Threads a task computes with.
+    core : (z, y, x), optional
+        Core of a block in voxels, where none is asked for; without it, one that suits the volume and the segmenter.
 
     Raises
     ------
     InputError
         If the region is not in the volume, or weights cannot be found.
     """
-    core = request.block or default_core(source.shape, source.spacing)
+    segment = SegmentSettings(**request.segment())
+    core = request.block or core or default_core(source.shape, source.spacing, window_nm(segment, source.spacing))
     convert = ConvertSettings(
         source=source.path,
         reading=source.reading,

@@ -54,7 +54,9 @@ def test_each_level_is_legal(shape: Triple, spacing: Spacing, core: Triple) -> N
 
 @given(SHAPES, SPACINGS)
 def test_the_default_core_needs_no_check(shape: Triple, spacing: Spacing) -> None:
-    plan_of(shape, spacing, default_core(shape, spacing)).grid.check_aligned(default_core(shape, spacing))
+    for seen in (0.0, 1e6):
+        core = default_core(shape, spacing, (seen, seen))
+        plan_of(shape, spacing, core).grid.check_aligned(core)
 
 
 @given(CORES)
