@@ -151,13 +151,17 @@ def as_text(found: Planned) -> str:
     lines += [_network(own, most) for own, most in pairs if own.network_pixels_per_voxel]
     lines += [
         "",
-        f"memory of a worker  {found.own.worker_bytes / 1e9:.2f} GB (measured)",
+        f"memory of a worker  {_memory(found.own.worker_bytes)}",
         "",
         _cells(*(kind if title == "hours" else title for title in _COLUMNS)),
         _row("this", found.own),
     ]
     lines += [_row(name, forecast) for name, forecast in found.larger.items()]
     return "\n".join([*lines, "", FORMULA])
+
+
+def _memory(measured: float | None) -> str:
+    return "not measured: give the source, and blocks are tried" if measured is None else f"{measured / 1e9:.2f} GB (measured)"
 
 
 def _network(own: StageForecast, large: StageForecast) -> str:

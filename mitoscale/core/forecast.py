@@ -71,8 +71,8 @@ class Calibration:
     """Bytes on the disk for each core voxel, compressed, all arrays and tables together."""
     fragments_per_block: float
     """Fragments of a block."""
-    worker_bytes: float
-    """Most memory a process had while it computed them."""
+    worker_bytes: float | None = None
+    """Most memory the process had that computed them; None: it was another one, which nobody measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,8 +120,8 @@ class Forecast:
     """Files that stay after ``clean``."""
     stored_bytes: float
     """Bytes on the disk."""
-    worker_bytes: float
-    """Memory of a worker."""
+    worker_bytes: float | None
+    """Memory of a worker; None: not measured."""
     merge_bytes: float
     """Memory of the client while it merges fragments and numbers objects."""
     client_bytes: float
@@ -233,7 +233,7 @@ def check(found: Forecast, *, worker_limit: float | None, client_limit: float, f
     InputError
         Naming the stage, what it needs, the limit and the cure.
     """
-    if worker_limit is not None and found.worker_bytes > worker_limit:
+    if worker_limit is not None and found.worker_bytes is not None and found.worker_bytes > worker_limit:
         raise InputError(
             f"segment: a worker needs {found.worker_bytes / 1e9:.1f} GB, it has {worker_limit / 1e9:.1f} GB; "
             "choose smaller blocks with --block, or give workers more memory in the cluster file"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from mitoscale.cluster.executor import SerialExecutor
@@ -48,11 +49,11 @@ def calibrate(plan: RunPlan, blocks: int) -> Calibration:
             for name in outcome.quarantined:
                 why = why_given_up(run, outcome.name, name)
                 raise InputError(f"plan: {outcome.name} {name} failed when it was tried ({why}); mend that, then plan")
-        return measured(run)
+        return replace(measured(run), worker_bytes=1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def measured(run: Run) -> Calibration:
-    """What the blocks of a finished run took.
+    """What the blocks of a finished run took; but for memory, of which its ledgers tell nothing.
 
     Raises
     ------
@@ -81,5 +82,4 @@ def measured(run: Run) -> Calibration:
         stages=costs,
         stored_per_voxel=stored_bytes(run.plan.run) / run.plan.region.size,
         fragments_per_block=fragments.numbers.get("fragments", 0.0) / max(1, fragments.done),
-        worker_bytes=1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
     )
