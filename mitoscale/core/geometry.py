@@ -11,6 +11,9 @@ from mitoscale.core.errors import InputError
 Triple = tuple[int, int, int]
 Spacing = tuple[float, float, float]
 
+SINGLE_NM = 500.0
+"""Slices this far apart are single pictures: a profile of the one tells nothing of those of the next."""
+
 
 class Region(BaseModel):
     """A half-open box ``start <= voxel < stop``.

@@ -7,7 +7,7 @@ import math
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from mitoscale.core.errors import InputError
-from mitoscale.core.geometry import Region, Spacing, Triple
+from mitoscale.core.geometry import SINGLE_NM, Region, Spacing, Triple
 from mitoscale.core.grid import BlockGrid
 from mitoscale.core.settings import RunSettings
 from mitoscale.core.super_blocks import super_block_count
@@ -167,7 +167,8 @@ def default_core(shape: Triple, spacing: Spacing, seen: tuple[float, float] = (0
     """A core that suits a volume: 64 slices of 512 x 512, or 32 where slices are thick.
 
     Where a segmenter's windows show more than that, and slices are larger, it is 32 slices of 1024 x 1024: a window that is larger
-    than its block is computed again in each of the blocks that it shows.
+    than its block is computed again in each of the blocks that it shows. Of a few slices, and of single pictures, it is 4 of
+    2048 x 2048, no more voxels, and fewer faces at which crowded mitochondria may be cut.
 
     Parameters
     ----------
@@ -182,10 +183,12 @@ def default_core(shape: Triple, spacing: Spacing, seen: tuple[float, float] = (0
     --------
     >>> default_core((165, 768, 1024), (5.0, 5.0, 5.0)), default_core((20, 1024, 1024), (50.0, 4.6, 4.6))
     ((64, 512, 512), (32, 512, 512))
-    >>> default_core((165, 768, 1024), (5.0, 5.0, 5.0), (5120.0, 5120.0))
-    (32, 1024, 1024)
+    >>> default_core((165, 768, 1024), (5.0, 5.0, 5.0), (5120.0, 5120.0)), default_core((3, 816, 1216), (1000.0, 5.0, 5.0))
+    ((32, 1024, 1024), (4, 2048, 2048))
     """
-    small, large = 512, 1024
+    few, small, large = 4, 512, 1024
+    if shape[0] <= few or spacing[0] >= SINGLE_NM:
+        return few, 2 * large, 2 * large
     if max(shape[1:]) > small and max(w / s for w, s in zip(seen, spacing[1:], strict=True)) > small:
         return 32, large, large
     return (32 if spacing[0] > 3 * spacing[2] else 64, small, small)

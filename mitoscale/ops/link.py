@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mitoscale.core.geometry import Spacing
+from mitoscale.core.geometry import SINGLE_NM, Spacing
 from mitoscale.core.grid import Block
 from mitoscale.ops.agglomerate import Groups
 from mitoscale.ops.repulsion import repulsion
@@ -41,7 +41,7 @@ def link(
     labels : (Z, Y, X) integer
         Masks of each slice, numbered within it; 0 is background. Equal numbers in different slices mean nothing.
     spacing : (z, y, x)
-        Voxel size in nm.
+        Voxel size in nm. Where slices are single pictures (:data:`mitoscale.core.geometry.SINGLE_NM`) nothing is linked.
     iou, iom : float
         Two masks of neighbouring slices attract from this intersection over union, or over the smaller mask, on. A thin
         object that runs along the slices has little in common with itself, but with a mask of its own size; what has a part of a
@@ -73,6 +73,8 @@ def link(
     if stack.ndim != 3:
         raise ValueError(f"masks must be (Z, Y, X), got shape {stack.shape}")
     masks = number_masks(stack, spacing)
+    if spacing[0] >= SINGLE_NM:
+        return masks.labels
     groups = Groups(len(masks.area))
     overlaps = [overlaps_of(masks, gap) for gap in range(max(max_gap, 2) + 1)]
     groups.add(*repulsion(masks, overlaps, spacing))

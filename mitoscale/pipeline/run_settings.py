@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mitoscale.core.geometry import Region, Spacing, Triple
+from mitoscale.core.geometry import SINGLE_NM, Region, Spacing, Triple
 from mitoscale.core.plan import chunks_of, default_core
 from mitoscale.core.request import RunRequest
 from mitoscale.core.settings import ConvertSettings, DetectSettings, RelabelSettings, RunSettings, SegmentSettings
@@ -57,7 +57,7 @@ def settings_for(source: Source, request: RunRequest, threads: int, core: Triple
 
 
 def least_volume(region: Region, spacing: Spacing) -> float:
-    """Volume in nm^3 below which objects are dropped by default; of up to three slices it follows from an area.
+    """Volume in nm^3 below which objects are dropped by default; of up to three slices, and of pictures, it follows from an area.
 
     Parameters
     ----------
@@ -71,7 +71,8 @@ def least_volume(region: Region, spacing: Spacing) -> float:
     >>> least_volume(Region.of_shape((64, 9, 9)), (5.0, 5.0, 5.0)), least_volume(Region.of_shape((1, 9, 9)), (5.0, 5.0, 5.0))
     (1000000.0, 50000.0)
     """
-    return _LEAST_NM2 * spacing[0] if region.shape[0] <= _THIN else RelabelSettings().min_volume_nm3
+    flat = region.shape[0] <= _THIN or spacing[0] >= SINGLE_NM
+    return _LEAST_NM2 * spacing[0] if flat else RelabelSettings().min_volume_nm3
 
 
 def with_request(settings: RunSettings, request: RunRequest) -> RunSettings:

@@ -31,6 +31,14 @@ def test_one_tube_is_one_whatever_its_numbers() -> None:
     np.testing.assert_array_equal(fragments, (tube > 0).astype(np.uint32))
 
 
+@pytest.mark.parametrize(("step", "objects"), [(10, 1), (499, 1), (500, 3), (1000, 3)])
+def test_single_pictures_are_not_linked(step: float, objects: int) -> None:
+    tube = stack(depth=3)
+    tube[:, 5:15, 5:15] = 1
+    fragments = link(tube, (step, 10.0, 10.0))
+    assert count(fragments) == objects and fragments.dtype == np.uint32
+
+
 def test_slices_may_come_as_a_list_of_any_integers() -> None:
     slices = [np.pad(np.full((4, 4), 2**40 + z, np.uint64), 3) for z in range(3)]
     assert link(slices, NM).max() == 1

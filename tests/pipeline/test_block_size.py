@@ -30,8 +30,8 @@ def sam_file(folder: Path, size: int, pixel_nm: float | None) -> str:
 
 @pytest.fixture
 def volume(tmp_path: Path) -> Source:
-    """Two slices that are larger than a usual block."""
-    write_tiff(str(tmp_path / "volume.tif"), np.zeros((2, 600, 700), np.uint8), NM)
+    """Slices that are larger than a usual block."""
+    write_tiff(str(tmp_path / "volume.tif"), np.zeros((5, 600, 700), np.uint8), NM)
     return open_source(str(tmp_path / "volume.tif"), None)
 
 
