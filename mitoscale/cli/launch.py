@@ -128,11 +128,15 @@ def tell(source: Source) -> None:
         click.echo(f"note       {note}", err=True)
 
 
-def tell_detector(run: Run) -> None:
-    """Print which detector was chosen for a volume, and why; one that was named is not told."""
-    if run.plan.detector_why not in ("", NAMED):
-        also(detector=run.plan.settings.detect.detector)
-        click.echo(f"detector   {run.plan.detector_why}", err=True)
+def tell_choice(run: Run) -> None:
+    """Print which detector and segmenter were chosen for a volume, and why; what was named is not told."""
+    plan = run.plan
+    if plan.detector_why not in ("", NAMED):
+        also(detector=plan.settings.detect.detector)
+        click.echo(f"detector   {plan.detector_why}", err=True)
+    if plan.segmenter_why not in ("", NAMED):
+        also(segmenter=plan.settings.segment.segmenter)
+        click.echo(f"segmenter  {plan.segmenter_why}", err=True)
 
 
 @contextmanager

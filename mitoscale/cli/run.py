@@ -34,7 +34,7 @@ def run(src: str, run: str, request: RunRequest, cluster: str | None, workers: i
     Example:  mitoscale run stack.tif RUN --voxel-size 5,5,5
     Start it again after a stop: what is done stays done.
     """
-    from mitoscale.cli.launch import cluster_settings, run_stages, tell, tell_detector
+    from mitoscale.cli.launch import cluster_settings, run_stages, tell, tell_choice
     from mitoscale.core.settings import STAGES
     from mitoscale.pipeline import planned, start, taken_back
     from mitoscale.stages.source import open_source
@@ -43,6 +43,6 @@ def run(src: str, run: str, request: RunRequest, cluster: str | None, workers: i
     where = cluster_settings(cluster, workers)
     begun = start(planned(source, run, request, where.threads), request.redo)
     tell(source)
-    tell_detector(begun)
+    tell_choice(begun)
     with taken_back(begun):
         run_stages(begun, STAGES, where, redo=request.redo, reports=performance_report)

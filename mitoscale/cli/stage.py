@@ -36,10 +36,10 @@ def run_stage(
     cluster, workers, performance_report
         The options of these names.
     """
-    from mitoscale.cli.launch import cluster_settings, run_stages, tell_detector
+    from mitoscale.cli.launch import cluster_settings, run_stages, tell_choice
     from mitoscale.core.errors import InputError
     from mitoscale.core.settings import STAGES
-    from mitoscale.pipeline import converted, load, start, with_request
+    from mitoscale.pipeline import converted, load, start, with_asked
 
     redo = request.redo
     if redo and STAGES.index(redo) < STAGES.index(name):
@@ -51,9 +51,9 @@ def run_stage(
     where = cluster_settings(cluster, workers)
     if name == "detect":
         begun = start(converted(there, request), redo)
-        tell_detector(begun)
+        tell_choice(begun)
     else:
-        begun = start(there.plan.model_copy(update={"settings": with_request(there.plan.settings, request)}), redo)
+        begun = start(with_asked(there.plan, request), redo)
     run_stages(begun, [name], where, redo=redo, reports=performance_report)
 
 

@@ -43,6 +43,8 @@ class RunPlan(BaseModel):
     """All settings."""
     detector_why: str = ""
     """Why this detector: ``named`` by the user, or in words, where it was chosen for the volume; empty: not chosen yet."""
+    segmenter_why: str = ""
+    """Why this segmenter, alike; empty: it is the default."""
 
     @model_validator(mode="after")
     def _check(self) -> RunPlan:

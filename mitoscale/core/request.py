@@ -96,7 +96,7 @@ class RunRequest(Settings):
     mirror: bool = False
     """The U-Net sees each slice twice."""
     segmenter: NameOrPath = None
-    """``sam``, ``unet``, or ``pkg.module:factory``."""
+    """``sam``, ``unet``, or ``pkg.module:factory``; not named: SAM, unless the detector chosen for the volume knows its tissue."""
     segmenter_option: dict[str, Any] = Field(default_factory=dict)
     """Keywords for a segmenter's factory."""
     sam: NameOrPath = None
@@ -116,6 +116,11 @@ class RunRequest(Settings):
     def named(self) -> str | None:
         """The detector, where one is named."""
         return None if self.detector == AUTO else self.detector
+
+    @property
+    def names_segmenter(self) -> bool:
+        """Whether a segmenter is named, or something is said to one."""
+        return (self.segmenter, self.sam, self.sam_pixel, self.gate) != (None, None, None, None)
 
     def detect(self) -> dict[str, Any]:
         """What is given of :class:`~mitoscale.core.settings.DetectSettings`, by its names."""

@@ -42,6 +42,11 @@ class DetectorChoice:
     agreement: Mapping[str, float]
     """IoU 0..1 of the foreground of the same windows as they are and turned round, by name of the network that was asked."""
 
+    @property
+    def knows(self) -> bool:
+        """Whether it knows the tissue."""
+        return self.detector == ONE_TISSUE and self.agreement.get(ONE_TISSUE, 0.0) >= KNOWN
+
     def told(self) -> str:
         """One line for people.
 

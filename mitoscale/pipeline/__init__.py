@@ -8,12 +8,13 @@ settings are refused unless ``redo`` names the first stage they concern.
 """
 
 from mitoscale.pipeline.chosen_detector import converted, planned
+from mitoscale.pipeline.chosen_segmenter import with_asked
 from mitoscale.pipeline.cleaning import clean, taken_back
 from mitoscale.pipeline.log_file import LogFile
 from mitoscale.pipeline.missing_outputs import first_missing, missing_shards
 from mitoscale.pipeline.observer import Audience, Observer, StageOutcome
 from mitoscale.pipeline.run import Run, load, load_local, locked, make_plan, start
-from mitoscale.pipeline.run_settings import settings_for, with_request
+from mitoscale.pipeline.run_settings import settings_for
 from mitoscale.pipeline.runner import check_ready, execute
 from mitoscale.pipeline.small_job import is_small
 from mitoscale.pipeline.state import FINISHED, begun, closing_of, finished, quarantined, why_given_up
@@ -45,5 +46,5 @@ __all__ = [
     "start",
     "taken_back",
     "why_given_up",
-    "with_request",
+    "with_asked",
 ]

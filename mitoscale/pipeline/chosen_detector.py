@@ -7,6 +7,7 @@ from mitoscale.core.errors import BlockError, InputError
 from mitoscale.core.plan import RunPlan
 from mitoscale.core.request import RunRequest
 from mitoscale.core.source_choices import Reading
+from mitoscale.pipeline.chosen_segmenter import is_chosen, with_asked, with_chosen_segmenter, with_kept_segmenter
 from mitoscale.pipeline.run import Run, check_start, make_plan
 from mitoscale.pipeline.run_settings import settings_for, with_request
 from mitoscale.stages.source import Source
@@ -46,6 +47,9 @@ def planned(source: Source, run: str, request: RunRequest, threads: int, *, choo
     core = old.core if old is not None and request.redo != "convert" else None  # whatever segmenter it goes on with
     plan = make_plan(source, run, settings_for(source, request, threads, core))
     again = request.redo in ("convert", "detect")
+    plan = plan.model_copy(update={"segmenter_why": NAMED if request.names_segmenter else ""})
+    if old is not None and not again:
+        plan = with_kept_segmenter(plan, request, old)
     if request.named is not None:
         return plan.model_copy(update={"detector_why": _why_named(request.named, old)})
     if old is not None and not again and _kept(old, request):
@@ -72,8 +76,10 @@ def converted(run: Run, request: RunRequest) -> RunPlan:
         If weights cannot be found.
     """
     plan, folder = run.plan, RunFolder(run.plan.run)
-    asked = plan.model_copy(update={"settings": with_request(plan.settings, request)})
+    asked = with_asked(plan, request)
     if request.named is not None:
+        if is_chosen(asked) and request.named != plan.settings.detect.detector:
+            asked = with_chosen_segmenter(asked, knows=False)
         return asked.model_copy(update={"detector_why": _why_named(request.named, plan)})
     if _kept(plan, request) and not (request.detector == AUTO and request.redo == "detect"):
         return asked
@@ -126,10 +132,10 @@ def _chosen(plan: RunPlan, request: RunRequest, path: str, reading: Reading) -> 
         )
         volume = grey_volume(source, invert=wanted.invert, part=wanted.region)
         choice = choose_detector(volume, wanted.region)
-        detector, why = choice.detector, choice.told()
+        detector, why, knows = choice.detector, choice.told(), choice.knows
     except (InputError, BlockError) as error:  # the stages tell what is wrong with the volume, and go on where they can
-        detector, why = ONE_TISSUE, f"{ONE_TISSUE}, as the volume could not be looked at ({error})"
-    return _with(plan, request.model_copy(update={"detector": detector}), why)
+        detector, why, knows = ONE_TISSUE, f"{ONE_TISSUE}, as the volume could not be looked at ({error})", False
+    return with_chosen_segmenter(_with(plan, request.model_copy(update={"detector": detector}), why), knows)
 
 
 def _with(plan: RunPlan, named: RunRequest, why: str) -> RunPlan:

@@ -92,6 +92,8 @@ def with_request(settings: RunSettings, request: RunRequest) -> RunSettings:
         detect["options"], detect["pixel_nm"] = request.detector_option, request.detector_pixel
     if segment["segmenter"] != settings.segment.segmenter:
         segment["options"] = request.segmenter_option
+    if request.segmenter is None and request.names_segmenter and segment["segmenter"] == "unet":
+        segment["segmenter"] = "sam"  # whom else could it be said to
     check_use(detect["detector"], "detector")
     check_use(segment["sam"], "sam")
     detect["weights"] = weights_digest(detect["detector"])

@@ -132,7 +132,9 @@ class Report(Stage):
     def _origin(self) -> str:
         settings = self.plan.settings.segment
         if settings.segmenter == "unet":
-            return "All masks are the U-Net's foreground, split by a watershed (--segmenter unet)."
+            chosen = self.plan.segmenter_why not in ("", NAMED)
+            why = f"Segmenter: {self.plan.segmenter_why}." if chosen else "(--segmenter unet)"
+            return f"All masks are the U-Net's foreground, split by a watershed. {why}"
         return _EMBEDDED_SAM if settings.segmenter == "sam" else f"Segmenter: {settings.segmenter}."
 
     def _origin_shares(self) -> dict[str, float]:

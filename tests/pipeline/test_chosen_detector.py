@@ -141,3 +141,70 @@ def test_a_volume_without_tissue_is_told(mitoscale: Call, tmp_path: Path) -> Non
     ended = mitoscale("run", str(tmp_path / "stack.tif"), str(tmp_path / "run"), "--voxel-size", "5,5,5", "--segmenter", "unet")
     assert ended.code == 0, ended.err
     assert detector_of(tmp_path / "run")[0] == "unet-small" and "no tissue to choose by" in ended.err
+
+
+class Knowing(Chooser):
+    """Chooses ``unet-small``, which knows the tissue as well as it is told."""
+
+    agreement = 0.96
+
+    def __call__(self, volume: object, part: object = None) -> DetectorChoice:
+        self.asked += 1
+        return DetectorChoice(detector="unet-small", agreement={"unet-small": self.agreement})
+
+
+def segmenter_of(run: Path) -> tuple[str, str]:
+    """Name and reason."""
+    plan = load(str(run)).plan
+    assert bool(plan.settings.segment.weights) is (plan.settings.segment.segmenter == "sam")
+    return plan.settings.segment.segmenter, plan.segmenter_why
+
+
+SMALL = ("--region", "0:8,0:96,0:96")
+ALONE = ("unet", "the watershed alone, as unet-small knows this tissue; --segmenter sam asks SAM as well")
+
+
+def test_sam_is_not_asked_where_the_chosen_detector_knows_the_tissue(
+    mitoscale: Call, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chooser, run = Knowing(monkeypatch), tmp_path / "run"
+    ended = mitoscale("run", stack.image, str(run), *SMALL)
+    assert ended.code == 0 and f"segmenter  {ALONE[1]}\n" in ended.err, ended.err
+    assert segmenter_of(run) == ALONE and ALONE[1] in (run / "report.html").read_text(encoding="utf-8")
+    chooser.agreement = 0.5
+    for goes_on in (("run", stack.image, str(run), *SMALL), ("segment", str(run)), ("segment", str(run), "--redo", "segment")):
+        assert mitoscale(*goes_on).code == 0 and segmenter_of(run) == ALONE
+    assert chooser.asked == 1
+    assert mitoscale("segment", str(run), "--sam", "sam-small", "--redo", "segment").code == 0
+    assert segmenter_of(run) == ("sam", NAMED), "who names a SAM wants it to be asked"
+    assert mitoscale("run", stack.image, str(run), *SMALL, "--redo", "detect").code == 0
+    assert segmenter_of(run) == ("sam", "") and chooser.asked == 2, "the choice is made again"
+
+
+@pytest.mark.parametrize("said", [("--segmenter", "sam"), ("--sam", "sam-small"), ("--gate", "30"), ("--sam-pixel", "10")])
+def test_sam_is_asked_where_anything_is_said_to_it(
+    mitoscale: Call, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: tuple[str, ...]
+) -> None:
+    Knowing(monkeypatch)
+    run, other = tmp_path / "run", tmp_path / "other"
+    assert mitoscale("convert", stack.image, str(run), *SMALL, *said).code == 0
+    assert mitoscale("detect", str(run)).code == 0 and segmenter_of(run) == ("sam", NAMED)
+    assert mitoscale("convert", stack.image, str(other), *SMALL).code == 0
+    assert mitoscale("detect", str(other)).code == 0 and segmenter_of(other) == ALONE
+    assert mitoscale("segment", str(other), *said).code == 0 and segmenter_of(other) == ("sam", NAMED)
+
+
+def test_a_detector_that_is_named_later_has_the_usual_segmenter(
+    mitoscale: Call, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Knowing(monkeypatch)
+    run = tmp_path / "run"
+    assert mitoscale("run", stack.image, str(run), *SMALL, "--detector", "unet-small").code == 0
+    assert segmenter_of(run) == ("sam", "")
+    assert mitoscale("detect", str(run), "--detector", "auto", "--redo", "detect").code == 0 and segmenter_of(run) == ALONE
+    assert mitoscale("run", stack.image, str(run), *SMALL, "--detector", "unet-small").code == 0
+    assert segmenter_of(run) == ALONE, "the name of what was chosen says nothing new"
+    assert mitoscale("detect", str(run), "--detector", "unet-varied", "--redo", "detect").code == 0
+    assert segmenter_of(run) == ("sam", "")
+    assert mitoscale("detect", str(run), "--segmenter", "unet", "--redo", "detect").code == 0
+    assert segmenter_of(run) == ("unet", NAMED)

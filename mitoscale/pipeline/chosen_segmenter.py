@@ -1,0 +1,80 @@
+"""The segmenter of a run: the one that is named, or SAM, unless the detector that was chosen for the volume knows its tissue.
+
+Where it does, SAM's masks were measured to be no better than its own outlines, at a multiple of their cost (benchmarks/README.md,
+"What SAM adds").
+"""
+
+from __future__ import annotations
+
+from mitoscale.core.detector_names import NAMED
+from mitoscale.core.plan import RunPlan
+from mitoscale.core.request import RunRequest
+from mitoscale.core.settings import SegmentSettings
+from mitoscale.pipeline.run_settings import with_request
+
+ALONE, WITH_HELP = "unet", SegmentSettings().segmenter
+"""Where the detector knows the tissue, and elsewhere."""
+
+
+def with_asked(plan: RunPlan, request: RunRequest) -> RunPlan:
+    """The plan of a run with what is asked of its stages now.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run so far.
+    request : RunRequest
+        What is asked.
+
+    Raises
+    ------
+    InputError
+        If weights cannot be found.
+    """
+    why = NAMED if request.names_segmenter else plan.segmenter_why
+    return plan.model_copy(update={"settings": with_request(plan.settings, request), "segmenter_why": why})
+
+
+def with_kept_segmenter(plan: RunPlan, request: RunRequest, old: RunPlan) -> RunPlan:
+    """The plan of a run that goes on, with the segmenter that was chosen for it, unless one is named now.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        As it would be without a choice.
+    request : RunRequest
+        What is asked.
+    old : RunPlan
+        The run so far.
+    """
+    if request.names_segmenter or not is_chosen(old):
+        return plan
+    return _with(plan, old.settings.segment.segmenter, old.segmenter_why)
+
+
+def is_chosen(plan: RunPlan) -> bool:
+    """Whether a run's segmenter was chosen with its detector."""
+    return plan.segmenter_why not in ("", NAMED)
+
+
+def with_chosen_segmenter(plan: RunPlan, knows: bool) -> RunPlan:
+    """The plan with the segmenter that suits the detector, unless one is named.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        With the detector that was chosen.
+    knows : bool
+        Whether that knows the tissue.
+    """
+    if not (is_chosen(plan) or (plan.segmenter_why == "" and plan.settings.segment.segmenter == WITH_HELP)):
+        return plan
+    if not knows:
+        return _with(plan, WITH_HELP, "")
+    detector = plan.settings.detect.detector
+    return _with(plan, ALONE, f"the watershed alone, as {detector} knows this tissue; --segmenter sam asks SAM as well")
+
+
+def _with(plan: RunPlan, segmenter: str, why: str) -> RunPlan:
+    settings = with_request(plan.settings, RunRequest(segmenter=segmenter))
+    return plan.model_copy(update={"settings": settings, "segmenter_why": why})
