@@ -210,7 +210,11 @@ def request_options(command: Callable[..., Any]) -> Callable[..., Any]:
             ),
             click.option("--threshold", type=Amount(0, 1), help="Foreground probability from which a voxel counts."),
             click.option("--mirror", is_flag=True, help="The U-Net sees each slice twice: half as fast."),
-            click.option("--segmenter", help="sam, unet (watershed of the U-Net alone, fast), or pkg.module:factory."),
+            click.option(
+                "--segmenter",
+                help="sam, unet (watershed of the U-Net alone, fast), or pkg.module:factory; not named: sam, but unet where "
+                "the detector that was chosen knows the tissue.",
+            ),
             click.option(
                 "--segmenter-option",
                 multiple=True,
