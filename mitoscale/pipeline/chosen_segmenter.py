@@ -72,7 +72,7 @@ def with_chosen_segmenter(plan: RunPlan, knows: bool) -> RunPlan:
     if not knows:
         return _with(plan, WITH_HELP, "")
     detector = plan.settings.detect.detector
-    return _with(plan, ALONE, f"the watershed alone, as {detector} knows this tissue; --segmenter sam asks SAM as well")
+    return _with(plan, ALONE, f"{ALONE}, as {detector} knows this tissue (--segmenter sam asks SAM as well)")
 
 
 def _with(plan: RunPlan, segmenter: str, why: str) -> RunPlan:

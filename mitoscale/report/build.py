@@ -133,7 +133,7 @@ class Report(Stage):
         settings = self.plan.settings.segment
         if settings.segmenter == "unet":
             chosen = self.plan.segmenter_why not in ("", NAMED)
-            why = f": {self.plan.segmenter_why}." if chosen else " (--segmenter unet)."
+            why = f". Segmenter: {self.plan.segmenter_why}." if chosen else " (--segmenter unet)."
             return f"All masks are the U-Net's foreground, split by a watershed{why}"
         return _EMBEDDED_SAM if settings.segmenter == "sam" else f"Segmenter: {settings.segmenter}."
 

@@ -161,7 +161,7 @@ def segmenter_of(run: Path) -> tuple[str, str]:
 
 
 SMALL = ("--region", "0:8,0:96,0:96")
-ALONE = ("unet", "the watershed alone, as unet-small knows this tissue; --segmenter sam asks SAM as well")
+ALONE = ("unet", "unet, as unet-small knows this tissue (--segmenter sam asks SAM as well)")
 
 
 def test_sam_is_not_asked_where_the_chosen_detector_knows_the_tissue(
