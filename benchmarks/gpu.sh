@@ -59,7 +59,7 @@ volume() { # what is segmented, with its truth
 }
 
 run_options() { # of a run that is small enough, in blocks of which a GPU has several
-    echo --voxel-size 5,5,5 $(pick "--region 0:4,0:128,0:128 --block 4,64,128 --min-volume 1" "--block 32,384,384")
+    echo --voxel-size 5,5,5 --segmenter sam $(pick "--region 0:4,0:128,0:128 --block 4,64,128 --min-volume 1" "--block 32,384,384")
 }
 
 whole() { # one run on the GPU: its use, what its slots did, GPU hours per teravoxel, scores
@@ -72,7 +72,7 @@ whole() { # one run on the GPU: its use, what its slots did, GPU hours per terav
 official() { # the same with an official size of SAM, whose random weights cost what trained ones cost
     [ -z "$small" ] || return 0
     "$python" benchmarks/gpu_use.py "$scratch/gpu-vit_b" --out "$out/use-vit_b.json" -- \
-        "$python" -m mitoscale run "$image" "$scratch/gpu-vit_b" --cluster "$scratch/cluster.yaml" $(run_options) --sam "$1" &&
+        "$python" -m mitoscale run "$image" "$scratch/gpu-vit_b" --cluster "$scratch/cluster.yaml" $(run_options) --block 32,1024,1024 --sam "$1" &&
         "$python" benchmarks/pipeline.py "$scratch/gpu-vit_b" --slots 3 --gpus 1 --out "$out/pipeline-vit_b.json"
 }
 
@@ -89,7 +89,7 @@ save_weights(Path(sys.argv[1]), Sam(PRESETS['vit_b']), WeightsCard(architecture=
 
 agree() { # GPU and CPU: the same labels but for rounding
     local crop
-    crop="--voxel-size 5,5,5 --region $(pick 0:4,0:128,0:128 0:16,0:256,0:256) --block $(pick 4,64,128 16,256,256) --min-volume 1"
+    crop="--voxel-size 5,5,5 --segmenter sam --region $(pick 0:4,0:128,0:128 0:16,0:256,0:256) --block $(pick 4,64,128 16,256,256) --min-volume 1"
     "$python" -m mitoscale run "$image" "$scratch/on-gpu" $crop --workers 1 &&
         CUDA_VISIBLE_DEVICES="" "$python" -m mitoscale run "$image" "$scratch/on-cpu" $crop --workers 1 &&
         "$python" -m mitoscale evaluate "$scratch/on-gpu" "$scratch/on-cpu" --json > "$out/agree.json"
