@@ -18,6 +18,7 @@ from mitoscale.cluster.executor import SerialExecutor
 from mitoscale.cluster.thread_executor import on_threads
 from mitoscale.core.detector_names import NAMED
 from mitoscale.core.errors import EXIT_QUARANTINED, InputError
+from mitoscale.core.plan import RunPlan
 from mitoscale.core.quantities import volume_text
 from mitoscale.dashboard.watching import watching
 from mitoscale.nets.factories import preload_models
@@ -128,9 +129,8 @@ def tell(source: Source) -> None:
         click.echo(f"note       {note}", err=True)
 
 
-def tell_choice(run: Run) -> None:
+def tell_choice(plan: RunPlan) -> None:
     """Print which detector and segmenter were chosen for a volume, and why; what was named is not told."""
-    plan = run.plan
     if plan.detector_why not in ("", NAMED):
         also(detector=plan.settings.detect.detector)
         click.echo(f"detector   {plan.detector_why}", err=True)

@@ -7,14 +7,15 @@ from datetime import timedelta
 
 import psutil
 
-from mitoscale.cli.launch import tell
+from mitoscale.cli.launch import tell, tell_choice
 from mitoscale.cluster.clusters import ClusterSettings, default_workers
 from mitoscale.cluster.units import bytes_of
 from mitoscale.core.forecast import FORMULA, Calibration, Forecast, StageForecast, check, forecast
 from mitoscale.core.geometry import Region, Triple
 from mitoscale.core.plan import RunPlan
 from mitoscale.core.request import RunRequest
-from mitoscale.pipeline import load, make_plan, settings_for
+from mitoscale.pipeline import load
+from mitoscale.pipeline import planned as run_planned
 from mitoscale.pipeline.calibration import calibrate, measured
 from mitoscale.stages.source import open_source
 from mitoscale.storage.addresses import join
@@ -72,8 +73,9 @@ def planned(src: str, blocks: int, into: str, request: RunRequest, cluster: Clus
         plan, costs = there.plan, measured(there)
     else:
         source = open_source(src, request.voxel_size, request.reading)
-        plan = make_plan(source, join(into, "mitoscale-run"), settings_for(source, request, cluster.threads))
+        plan = run_planned(source, join(into, "mitoscale-run"), request, cluster.threads)
         tell(source)
+        tell_choice(plan)
         costs = calibrate(plan, blocks)
     groups = cluster.all_groups
     networks = groups.get("gpu") or groups.get("io") or next(iter(groups.values()))

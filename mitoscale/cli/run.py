@@ -43,6 +43,6 @@ def run(src: str, run: str, request: RunRequest, cluster: str | None, workers: i
     where = cluster_settings(cluster, workers)
     begun = start(planned(source, run, request, where.threads), request.redo)
     tell(source)
-    tell_choice(begun)
+    tell_choice(begun.plan)
     with taken_back(begun):
         run_stages(begun, STAGES, where, redo=request.redo, reports=performance_report)

@@ -51,9 +51,10 @@ def run_stage(
     where = cluster_settings(cluster, workers)
     if name == "detect":
         begun = start(converted(there, request), redo)
-        tell_choice(begun)
     else:
         begun = start(with_asked(there.plan, request), redo)
+    if name in ("detect", "segment"):
+        tell_choice(begun.plan)
     run_stages(begun, [name], where, redo=redo, reports=performance_report)
 
 

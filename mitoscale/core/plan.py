@@ -175,7 +175,7 @@ def default_core(shape: Triple, spacing: Spacing, seen: tuple[float, float] = (0
     Parameters
     ----------
     shape : (z, y, x)
-        Of the volume, in voxels.
+        Of what is worked on, in voxels.
     spacing : (z, y, x)
         Voxel size in nm.
     seen : (y, x)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from mitoscale.core.geometry import Spacing, Triple
+from mitoscale.core.geometry import SINGLE_NM, Spacing, Triple
 
 
 class VolumeSpec(BaseModel):
@@ -49,6 +49,11 @@ class VolumeSpec(BaseModel):
             if any(s % f for s, f in zip(self.shards, factor, strict=True)):
                 raise ValueError(f"shard {self.shards} must be divisible by the level's factor {factor}")
         return self
+
+    @property
+    def single(self) -> bool:
+        """Whether the slices are single pictures; see :data:`mitoscale.core.geometry.SINGLE_NM`."""
+        return self.spacing[0] >= SINGLE_NM
 
     def level_shape(self, level: int) -> Triple:
         """Shape (z, y, x) of a level."""

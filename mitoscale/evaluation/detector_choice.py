@@ -6,7 +6,7 @@ No truth is needed: a network that knows a tissue answers alike when it sees it 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -41,11 +41,13 @@ class DetectorChoice:
     """Its name."""
     agreement: Mapping[str, float]
     """IoU 0..1 of the foreground of the same windows as they are and turned round, by name of the network that was asked."""
+    windows: int = 0
+    """How many were looked at."""
 
     @property
     def knows(self) -> bool:
-        """Whether it knows the tissue."""
-        return self.detector == ONE_TISSUE and self.agreement.get(ONE_TISSUE, 0.0) >= KNOWN
+        """Whether it surely knows the tissue: a few windows may agree by chance."""
+        return self.detector == ONE_TISSUE and self.agreement.get(ONE_TISSUE, 0.0) >= KNOWN and self.windows >= _WINDOWS[1]
 
     def told(self) -> str:
         """One line for people.
@@ -77,7 +79,7 @@ def choose_detector(volume: GreyVolume, part: Region | None = None) -> DetectorC
         windows = _windows(volume, part or Region.of_shape(volume.source.shape))
     except InputError:
         return DetectorChoice(detector=ONE_TISSUE, agreement={})
-    return choice_of(lambda name: _agreement(name, windows, volume))
+    return replace(choice_of(lambda name: _agreement(name, windows, volume)), windows=len(windows))
 
 
 def agreement_in(volume: GreyVolume, name: str) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mitoscale.core.geometry import Region, Spacing
+from mitoscale.core.geometry import SINGLE_NM, Region, Spacing
 from mitoscale.ops.boundaries import areas
 from mitoscale.ops.objects import MARKS
 
@@ -52,7 +52,8 @@ def finish_objects(sums: Columns, boundaries: Columns, spacing: Spacing, volume:
 
         ``contacts``: other objects it touches (26-neighbourhood), ``contact_nm2`` the area where it does;
 
-        ``n_slices``: from the first to the last; ``touches_border``: whether the box reaches the volume's border;
+        ``n_slices``: from the first to the last; ``touches_border``: whether the box reaches the volume's border (of
+        single pictures their own);
         ``touches_padding``, ``touches_replaced``, ``touches_lost``: whether any of its voxels is beside padding, in a slice for
         which neighbours stand, or beside a block that was given up;
 
@@ -92,7 +93,8 @@ def finish_objects(sums: Columns, boundaries: Columns, spacing: Spacing, volume:
         mean = low + inner[:, i]
         table |= {f"centroid_{a}": mean, f"centroid_{a}_nm": mean * step[i], f"bbox_{a}0": low, f"bbox_{a}1": high}
         table |= {f"bbox_{a}0_nm": (low - 0.5) * step[i], f"bbox_{a}1_nm": (high - 0.5) * step[i]}
-        border |= (low <= volume.start[i]) | (high >= volume.stop[i])
+        if a != "z" or spacing[0] < SINGLE_NM:
+            border |= (low <= volume.start[i]) | (high >= volume.stop[i])
     return table | {
         **_axes(sums, inner, step),
         "contacts": contacts,

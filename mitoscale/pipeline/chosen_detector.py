@@ -135,7 +135,9 @@ def _chosen(plan: RunPlan, request: RunRequest, path: str, reading: Reading) -> 
         detector, why, knows = choice.detector, choice.told(), choice.knows
     except (InputError, BlockError) as error:  # the stages tell what is wrong with the volume, and go on where they can
         detector, why, knows = ONE_TISSUE, f"{ONE_TISSUE}, as the volume could not be looked at ({error})", False
-    return with_chosen_segmenter(_with(plan, request.model_copy(update={"detector": detector}), why), knows)
+    before = plan.settings.detect.pixel_nm if plan.detector_why == "" else None  # given when the volume was converted
+    named = {"detector": detector, "detector_pixel": request.detector_pixel or before}
+    return with_chosen_segmenter(_with(plan, request.model_copy(update=named), why), knows)
 
 
 def _with(plan: RunPlan, named: RunRequest, why: str) -> RunPlan:

@@ -31,7 +31,9 @@ def with_asked(plan: RunPlan, request: RunRequest) -> RunPlan:
     InputError
         If weights cannot be found.
     """
-    why = NAMED if request.names_segmenter else plan.segmenter_why
+    if is_chosen(plan) and request.names_segmenter and request.segmenter is None:
+        request = request.model_copy(update={"segmenter": WITH_HELP})  # whom else could it be said to
+    why = plan.segmenter_why if _says_nothing_new(plan, request) else NAMED
     return plan.model_copy(update={"settings": with_request(plan.settings, request), "segmenter_why": why})
 
 
@@ -47,9 +49,17 @@ def with_kept_segmenter(plan: RunPlan, request: RunRequest, old: RunPlan) -> Run
     old : RunPlan
         The run so far.
     """
-    if request.names_segmenter or not is_chosen(old):
+    other = request.named not in (None, old.settings.detect.detector)
+    if not is_chosen(old) or other or not _says_nothing_new(old, request):
         return plan
     return _with(plan, old.settings.segment.segmenter, old.segmenter_why)
+
+
+def _says_nothing_new(plan: RunPlan, request: RunRequest) -> bool:
+    """Whether a request leaves the segmenter to the choice, or names the one that was chosen."""
+    only = (request.sam, request.sam_pixel, request.gate) == (None, None, None)
+    same = is_chosen(plan) and request.segmenter == plan.settings.segment.segmenter
+    return not request.names_segmenter or (only and same)
 
 
 def is_chosen(plan: RunPlan) -> bool:
@@ -67,7 +77,8 @@ def with_chosen_segmenter(plan: RunPlan, knows: bool) -> RunPlan:
     knows : bool
         Whether that knows the tissue.
     """
-    if not (is_chosen(plan) or (plan.segmenter_why == "" and plan.settings.segment.segmenter == WITH_HELP)):
+    asked = plan.settings.segment.model_copy(update={"weights": ""})
+    if not is_chosen(plan) and (plan.segmenter_why == NAMED or asked != SegmentSettings()):
         return plan
     if not knows:
         return _with(plan, WITH_HELP, "")

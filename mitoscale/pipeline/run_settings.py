@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import SINGLE_NM, Region, Spacing, Triple
 from mitoscale.core.plan import chunks_of, default_core
 from mitoscale.core.request import RunRequest
@@ -37,7 +38,8 @@ def settings_for(source: Source, request: RunRequest, threads: int, core: Triple
         If the region is not in the volume, or weights cannot be found.
     """
     segment = SegmentSettings(**request.segment())
-    core = request.block or core or default_core(source.shape, source.spacing, window_nm(segment, source.spacing))
+    region = Region.parse(request.region, source.shape) if request.region else Region.of_shape(source.shape)
+    core = request.block or core or default_core(region.shape, source.spacing, window_nm(segment, source.spacing))
     convert = ConvertSettings(
         source=source.path,
         reading=source.reading,
@@ -46,7 +48,7 @@ def settings_for(source: Source, request: RunRequest, threads: int, core: Triple
         in_place=source.level0 is not None,
         core=core,
         chunks=chunks_of(core),
-        region=Region.parse(request.region, source.shape) if request.region else Region.of_shape(source.shape),
+        region=region,
         missing=source.missing,
         invert=bool(request.invert),
     )
@@ -92,8 +94,9 @@ def with_request(settings: RunSettings, request: RunRequest) -> RunSettings:
         detect["options"], detect["pixel_nm"] = request.detector_option, request.detector_pixel
     if segment["segmenter"] != settings.segment.segmenter:
         segment["options"] = request.segmenter_option
-    if request.segmenter is None and request.names_segmenter and segment["segmenter"] == "unet":
-        segment["segmenter"] = "sam"  # whom else could it be said to
+    for option, value in {"--sam": request.sam, "--sam-pixel": request.sam_pixel, "--gate": request.gate}.items():
+        if value is not None and segment["segmenter"] == "unet":
+            raise InputError(f"{option} {value} is for SAM, which --segmenter unet does not ask; leave out one of the two")
     check_use(detect["detector"], "detector")
     check_use(segment["sam"], "sam")
     detect["weights"] = weights_digest(detect["detector"])

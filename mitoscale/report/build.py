@@ -16,7 +16,7 @@ from mitoscale.core.option_names import option_of, value_text
 from mitoscale.core.provenance import Provenance
 from mitoscale.core.quantities import volume_text
 from mitoscale.core.result import Key
-from mitoscale.core.settings import STAGES
+from mitoscale.core.settings import STAGES, SegmentSettings
 from mitoscale.ops.global_ids import unpack
 from mitoscale.ops.seams import interval
 from mitoscale.report.cells import cells_of
@@ -56,7 +56,7 @@ _OF_OBJECTS = (
 _OF_EDGES = ("kind", "face", "z", "y", "x", "strength", "accepted", "low", "high", "neighbour")
 
 _EMBEDDED_SAM = (
-    "The embedded sam-small is a small SAM trained from scratch on one FIB-SEM volume and phantoms, not Meta's model; "
+    "The embedded sam-small is a small SAM trained from scratch on volumes of four tissues and phantoms, not Meta's model; "
     "Meta's checkpoints, or any EM checkpoint in the same format, are loaded by path with --sam."
 )
 
@@ -115,7 +115,7 @@ class Report(Stage):
             stages=stage_table(totals),
             stage_seconds={name: t["wall"] for name, t in totals.items()},
             settings=self._settings(),
-            provenance=_provenance(provenance, region, self.plan.detector_why),
+            provenance=_provenance(provenance, region, {"detector": self.plan.detector_why, "segmenter": self.plan.segmenter_why}),
             warnings=[
                 *_warnings(len(lost), seams),
                 *edits.warnings,
@@ -135,7 +135,9 @@ class Report(Stage):
             chosen = self.plan.segmenter_why not in ("", NAMED)
             why = f". Segmenter: {self.plan.segmenter_why}." if chosen else " (--segmenter unet)."
             return f"All masks are the U-Net's foreground, split by a watershed{why}"
-        return _EMBEDDED_SAM if settings.segmenter == "sam" else f"Segmenter: {settings.segmenter}."
+        if settings.segmenter == "sam":
+            return _EMBEDDED_SAM if settings.sam == SegmentSettings().sam else f"Segmenter: SAM, {settings.sam}."
+        return f"Segmenter: {settings.segmenter}."
 
     def _origin_shares(self) -> dict[str, float]:
         """What the segmenter changed, and how many of the profiles it was asked for."""
@@ -219,13 +221,13 @@ class Report(Stage):
         return Table(head=head, rows=rows)
 
 
-def _provenance(provenance: Provenance, region: Region, why: str) -> dict[str, str]:
+def _provenance(provenance: Provenance, region: Region, why: Mapping[str, str]) -> dict[str, str]:
     return {
         "mitoscale": f"{provenance.version} {provenance.commit}".strip(),
         "source": provenance.source,
         "fingerprint": provenance.fingerprint,
         "region": str(region),
-        **({} if why in ("", NAMED) else {"detector": why}),
+        **{name: reason for name, reason in why.items() if reason not in ("", NAMED)},
         **{f"weights {name}": sha or "(a factory)" for name, sha in provenance.weights.items()},
         "libraries": ", ".join(f"{k} {v}" for k, v in provenance.libraries.items()),
         "python": provenance.python,

@@ -56,7 +56,7 @@ class Measure(Stage):
         watch = Stopwatch()
         with watch.phase("read"):
             fragments = final_tables(self.plan).read(key.name).tables["fragments"]
-            around = key.core.expanded((1, 1, 1), within=self.plan.region)
+            around = key.core.expanded((0 if self.plan.spec.single else 1, 1, 1), within=self.plan.region)
             image = foreground = None
             if ((fragments["label"] > 0) & (fragments["core_voxels"] > 0)).any():
                 labels = self._read("relabel", f"{self.plan.labels}/0", around)
@@ -70,13 +70,20 @@ class Measure(Stage):
             core = labels[key.core.within(around)]
             marks = {} if image is None else object_marks(self.plan, self.grey, key.core, self.read_image, self.lost)
             sums = partial_objects(core, image, foreground, fragments, marks, core=key.core, threshold=threshold)
-            met = boundaries(labels, core=key.core, read=around)
+            met = self._boundaries(labels, key.core, around)
             tables = {"sums": sums, "boundaries": met, **self._in_cells(core, key.core)}
         with watch.phase("write"):
             self.check_current()
             tables_of(self.plan, "measure").write(key.name, tables)
         counts = {"voxels": key.core.size, "objects": len(sums["label"]), **watch.bytes}
         return BlockResult(name=key.name, counts=counts, seconds=watch.seconds)
+
+    def _boundaries(self, labels: np.ndarray, core: Region, read: Region) -> Columns:
+        """Where objects meet; of single pictures within each."""
+        if not self.plan.spec.single:
+            return boundaries(labels, core=core, read=read)
+        first = [Region(start=(0, *r.start[1:]), stop=(1, *r.stop[1:])) for r in (core, read)]
+        return merge_boundaries([boundaries(plane[None], core=first[0], read=first[1]) for plane in labels])
 
     def _in_cells(self, labels: np.ndarray, core: Region) -> dict[str, Columns]:
         """What is counted of a core where there is a mask: voxels of each object in each cell, and of each cell."""

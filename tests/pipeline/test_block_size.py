@@ -51,9 +51,11 @@ def test_blocks_are_as_large_as_windows_that_show_more(tmp_path: Path, volume: S
     def core(**asked: object) -> tuple[int, int, int]:
         return settings_for(volume, RunRequest.model_validate(asked), 1).convert.core
 
-    assert core() == core(segmenter="unet") == core(sam=wide, segmenter="unet") == (64, 512, 512)
+    assert core() == core(segmenter="unet") == (64, 512, 512)
     assert core(sam=wide) == core(sam_pixel=20.0) == (32, 1024, 1024)
     assert core(sam=wide, block=(8, 64, 64)) == (8, 64, 64)
+    assert core(sam=wide, region="0:5,0:500,0:512") == (64, 512, 512), "one block holds what is worked on"
+    assert core(region="0:4,:,:") == (4, 2048, 2048)
     assert default_core((9, 512, 512), NM, (9e4, 9e4)) == (64, 512, 512), "one block holds the slice"
 
 

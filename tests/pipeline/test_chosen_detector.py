@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +12,12 @@ import tifffile
 from commands import Call, Stack
 
 from mitoscale.core.detector_names import NAMED
+from mitoscale.core.request import RunRequest
 from mitoscale.evaluation import detector_choice
 from mitoscale.evaluation.detector_choice import DetectorChoice
-from mitoscale.pipeline import load
+from mitoscale.pipeline import load, planned, start
 from mitoscale.stages import source
+from mitoscale.stages.source import open_source
 
 FEW = ("--segmenter", "unet", "--region", "0:8,0:128,0:128")
 
@@ -150,7 +154,7 @@ class Knowing(Chooser):
 
     def __call__(self, volume: object, part: object = None) -> DetectorChoice:
         self.asked += 1
-        return DetectorChoice(detector="unet-small", agreement={"unet-small": self.agreement})
+        return DetectorChoice(detector="unet-small", agreement={"unet-small": self.agreement}, windows=8)
 
 
 def segmenter_of(run: Path) -> tuple[str, str]:
@@ -208,3 +212,78 @@ def test_a_detector_that_is_named_later_has_the_usual_segmenter(
     assert segmenter_of(run) == ("sam", "")
     assert mitoscale("detect", str(run), "--segmenter", "unet", "--redo", "detect").code == 0
     assert segmenter_of(run) == ("unet", NAMED)
+
+
+def test_few_windows_do_not_tell_that_a_tissue_is_known() -> None:
+    choice = DetectorChoice(detector="unet-small", agreement={"unet-small": 0.97}, windows=8)
+    assert choice.knows and not any(replace(choice, windows=n).knows for n in (0, 1, 2, 7))
+    assert not replace(choice, agreement={"unet-small": 0.89}).knows
+    assert not replace(choice, detector="unet-varied", agreement={"unet-small": 0.5, "unet-varied": 0.99}).knows
+
+
+def test_the_name_of_the_chosen_segmenter_says_nothing_new(
+    mitoscale: Call, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Knowing(monkeypatch)
+    run, same = tmp_path / "run", ("--segmenter", "unet")
+    assert mitoscale("run", stack.image, str(run), *SMALL).code == 0
+    for command in (("run", stack.image, str(run), *SMALL), ("measure", str(run)), ("segment", str(run))):
+        assert mitoscale(*command, *same).code == 0 and segmenter_of(run) == ALONE
+        assert mitoscale("run", stack.image, str(run), *SMALL).code == 0 and segmenter_of(run) == ALONE
+    refused = mitoscale("run", stack.image, str(run), *SMALL, "--gate", "30")
+    assert refused.code == 1 and "made with other settings" in refused.err and segmenter_of(run) == ALONE
+
+
+def test_another_detector_before_detect_has_the_usual_segmenter(
+    mitoscale: Call, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Knowing(monkeypatch)
+    source, run = open_source(stack.image, None), tmp_path / "run"
+    start(planned(source, str(run), RunRequest(region="0:8,0:96,0:96"), 1))
+    assert segmenter_of(run) == ALONE
+    start(planned(source, str(run), RunRequest(region="0:8,0:96,0:96", detector="unet-varied"), 1))
+    assert segmenter_of(run) == ("sam", "")
+
+
+@pytest.mark.parametrize("said", [("--sam", "sam-small"), ("--gate", "30"), ("--sam-pixel", "10")])
+def test_what_is_said_to_sam_is_refused_where_it_is_not_asked(
+    mitoscale: Call, stack: Stack, tmp_path: Path, said: tuple[str, ...]
+) -> None:
+    run = tmp_path / "run"
+    for command in (("run", stack.image, str(run), *SMALL), ("convert", stack.image, str(run), *SMALL)):
+        ended = mitoscale(*command, "--segmenter", "unet", *said)
+        assert ended.code == 1 and f"{said[0]} " in ended.err and "leave out one of the two" in ended.err, ended.err
+        assert len(ended.err.splitlines()) == 1 and not run.exists()
+    assert mitoscale("convert", stack.image, str(run), *SMALL, "--segmenter", "unet").code == 0
+    ended = mitoscale("segment", str(run), *said)
+    assert ended.code == 1 and "leave out one of the two" in ended.err and segmenter_of(run) == ("unet", NAMED)
+
+
+def test_a_run_that_said_something_to_sam_before_choices_were_kept_still_asks_it(
+    mitoscale: Call, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Knowing(monkeypatch)
+    run = tmp_path / "run"
+    assert mitoscale("convert", stack.image, str(run), *SMALL, "--gate", "30").code == 0
+    content = json.loads((run / "run.json").read_text())
+    content["plan"].pop("segmenter_why")
+    (run / "run.json").write_text(json.dumps(content))
+    assert mitoscale("detect", str(run)).code == 0 and segmenter_of(run) == ("sam", "")
+
+
+def test_a_pixel_size_that_was_given_to_convert_is_the_chosen_detectors(
+    mitoscale: Call, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Chooser(monkeypatch)
+    run = tmp_path / "run"
+    assert mitoscale("convert", stack.image, str(run), *FEW, "--detector-pixel", "12").code == 0
+    assert mitoscale("detect", str(run)).code == 0 and load(str(run)).plan.settings.detect.pixel_nm == 12
+
+
+def test_plan_forecasts_what_a_run_would_choose(
+    mitoscale: Call, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chooser = Knowing(monkeypatch)
+    ended = mitoscale("plan", stack.image, *SMALL, "--blocks", "1", "--into", str(tmp_path))
+    assert ended.code == 0 and f"segmenter  {ALONE[1]}" in ended.err and chooser.asked == 1, ended.err
+    assert "segment   " in ended.out and "network pixels a voxel" in ended.out
