@@ -51,8 +51,10 @@ def once(detector: UNetDetector, image: np.ndarray, slices: range) -> np.ndarray
 
 
 def as_run(detector: UNetDetector, image: np.ndarray, slices: range) -> np.ndarray:
-    """As a run does, over the whole slab."""
-    return detector.foreground(image, Region.of_shape(image.shape))[slices.start : slices.stop]
+    """As a run does, which computes the wanted slices and their next neighbours."""
+    whole = Region.of_shape(image.shape)
+    core = Region(start=(slices.start, 0, 0), stop=(slices.stop, *image.shape[1:]))
+    return detector.core_foreground(image, whole, core).foreground / np.float32(255)
 
 
 def in_orientations(number: int) -> Way:
