@@ -65,7 +65,7 @@ def main() -> None:
     segmented = Ledger(folder.ledger("segment")).entries(settings.token("segment"))["finished"].counts
     result = {
         "volume": Path(arguments.volume).name,
-        "options": more,
+        "options": [Path(option).name if Path(option).is_absolute() else option for option in more],
         "slices": arguments.slices or "all",
         "seconds": round(seconds, 1),
         "mvoxel_per_second": round(there.plan.region.size / 1e6 / seconds, 3),
