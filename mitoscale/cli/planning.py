@@ -10,6 +10,7 @@ import psutil
 from mitoscale.cli.launch import tell, tell_choice
 from mitoscale.cluster.clusters import ClusterSettings, default_workers
 from mitoscale.cluster.units import bytes_of
+from mitoscale.core.errors import InputError
 from mitoscale.core.forecast import FORMULA, Calibration, Forecast, StageForecast, check, forecast
 from mitoscale.core.geometry import Region, Triple
 from mitoscale.core.plan import RunPlan
@@ -69,6 +70,8 @@ def planned(src: str, blocks: int, into: str, request: RunRequest, cluster: Clus
         If the run cannot fit.
     """
     if holds_run(src):
+        if request != RunRequest():
+            raise InputError(f"plan: {src} is a run, which has settings of its own; leave out the options, or give its source")
         there = load(src)
         plan, costs = there.plan, measured(there)
     else:

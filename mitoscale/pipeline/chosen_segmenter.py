@@ -77,7 +77,7 @@ def with_chosen_segmenter(plan: RunPlan, knows: bool) -> RunPlan:
     knows : bool
         Whether that knows the tissue.
     """
-    asked = plan.settings.segment.model_copy(update={"weights": ""})
+    asked = plan.settings.segment.model_copy(update={"weights": "", "margin": None})
     if not is_chosen(plan) and (plan.segmenter_why == NAMED or asked != SegmentSettings()):
         return plan
     if not knows:

@@ -17,6 +17,9 @@ from mitoscale.stages.source import Source
 _THIN, _LEAST_NM2 = 3, 1.0e4
 """Up to so many slices a volume says little; objects are then kept from this area in one slice on, 100 x 100 nm."""
 
+_SINGLE_MARGIN = (0, 64, 64)
+"""Margin of a block of single pictures, in voxels: none across them."""
+
 
 def settings_for(source: Source, request: RunRequest, threads: int, core: Triple | None = None) -> RunSettings:
     """The settings of a new run; what is not given has its default.
@@ -54,7 +57,8 @@ def settings_for(source: Source, request: RunRequest, threads: int, core: Triple
     )
     relabel = RelabelSettings(min_volume_nm3=least_volume(convert.region, source.spacing))
     mask = open_mask(request.mask, source.shape, source.spacing, source.origin) if request.mask is not None else None
-    settings = RunSettings(convert=convert, detect=DetectSettings(mask=mask), relabel=relabel, threads=threads)
+    alone = SegmentSettings(margin=_SINGLE_MARGIN) if source.spacing[0] >= SINGLE_NM else SegmentSettings()
+    settings = RunSettings(convert=convert, detect=DetectSettings(mask=mask), segment=alone, relabel=relabel, threads=threads)
     return with_request(settings, request)
 
 

@@ -114,6 +114,12 @@ def test_a_source_is_tried_on_some_blocks_and_nothing_is_left(mitoscale: Call, s
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("said", [("--segmenter", "sam"), ("--region", "0:8,0:64,0:64"), ("--mirror",)])
+def test_options_say_nothing_to_a_run_that_is_there(mitoscale: Call, finished: Finished, said: tuple[str, ...]) -> None:
+    ended = mitoscale("plan", finished.run, *said)
+    assert ended.code == 1 and "is a run, which has settings of its own" in ended.err and len(ended.err.splitlines()) == 1
+
+
 def test_a_cleaned_run_is_no_measure_of_the_disk(mitoscale: Call, finished: Finished, tmp_path: Path) -> None:
     run = str(tmp_path / "copy")
     shutil.copytree(finished.run, run, ignore=shutil.ignore_patterns("work"))

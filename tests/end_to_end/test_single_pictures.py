@@ -8,6 +8,7 @@ import numpy as np
 import tifffile
 from commands import Call, Stack
 
+from mitoscale.pipeline import load
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.tables import read_table
 
@@ -18,7 +19,8 @@ def test_each_profile_is_an_object_of_its_own_picture(mitoscale: Call, stack: St
     options = [o for o in stack.oracle() if o not in ("--workers", "1")]
     ended = mitoscale("run", str(pictures), run, "--voxel-size", "1000,10,10", *options, "--block", "4,64,64")
     assert ended.code == 0, ended.err
-    folder = RunFolder(run)
+    folder, grid = RunFolder(run), load(run).plan.grid
+    assert len(grid) > grid.counts[0] > 1 and all(block.halo.shape[0] == block.core.shape[0] for block in grid.blocks())
     objects, contacts = read_table(folder.objects), read_table(folder.contacts)
     picture = dict(zip(objects["label"].tolist(), objects["bbox_z0"].tolist(), strict=True))
     assert (objects["n_slices"] == 1).all() and set(picture.values()) == set(range(6))
