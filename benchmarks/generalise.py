@@ -36,6 +36,7 @@ from mitoscale.core.adapt_settings import AdaptSettings
 from mitoscale.core.geometry import Region, Spacing
 from mitoscale.core.settings import DetectSettings, RelabelSettings, SegmentSettings
 from mitoscale.evaluation.object_metrics import object_scores_2d
+from mitoscale.evaluation.truth import open_truth
 from mitoscale.nets.checkpoint import load_sam, load_unet
 from mitoscale.nets.device import device_name, set_threads
 from mitoscale.nets.factories import make_detector, make_segmenter
@@ -69,6 +70,8 @@ class Volume:
     """Pixels along the edges of each slice that are not annotated, and so not scored."""
     unlabelled: int | None = None
     """Value of the truth that means "not annotated"; that is not scored."""
+    valid: str | None = None
+    """Volume that is 255 where the truth counts; None: everywhere."""
 
 
 VOLUMES = {
@@ -76,6 +79,7 @@ VOLUMES = {
     "vnc": Volume(image="vnc/raw", truth="vnc/mitochondria", spacing=(50.0, 4.6, 4.6), threshold=127),
     "mitoem_r": Volume(image="mitoem_r/raw.tif", truth="mitoem_r/truth.tif", spacing=(30.0, 8.0, 8.0)),
     "cardiac": Volume(image="cardiac/raw.tif", truth="cardiac/truth.tif", spacing=(1000.0, 5.0, 5.0), border=100),
+    "hela": Volume(image="hela/raw.tif", truth="hela/truth.tif", spacing=(1000.0, 10.0, 10.0), valid="hela/valid.tif"),
     "fib25_2": Volume(image="fib25_2/raw.tif", truth=str(HERE / "fib25/fib25_2.tif"), spacing=(10.0, 10.0, 10.0), unlabelled=255),
 }
 """By name; the truth of the last one is made by ``annotate_fib25.py``, and without it that volume is left out."""
@@ -115,6 +119,9 @@ def measure(
     truth_path = str(data / volume.truth)
     pair = read_annotated(str(data / volume.image), truth_path, volume.spacing, volume.threshold, unlabelled=volume.unlabelled)
     annotated = pair.truth.astype(np.int64)
+    if volume.valid is not None:
+        known = open_truth(str(data / volume.valid), None).read(Region.of_shape(annotated.shape)) == 255
+        annotated = np.where(known, annotated, UNLABELLED)
     for region in hidden:
         annotated[region.slices] = UNLABELLED
     start, stop = volume.slices or (0, pair.depth)
