@@ -47,7 +47,8 @@ def counted(folder: str, window: int, pixel_nm: float | None, core: tuple[int, i
     grid = BlockGrid(region=plan.region, core_shape=core, margin=plan.grid.margin)
     for block in map(grid.numbered, range(len(grid))):
         foreground = stored.read(block.halo) / np.float32(255)
-        prompts = fusion.profiles(foreground, block.core.within(block.halo)).prompts()
+        ask_in = fusion.ask_in(block.halo, plan.region, grid.margin[0])
+        prompts = fusion.profiles(foreground, block.core.within(block.halo), ask_in).prompts()
         asked += sum(len(one) for one in prompts)
         voxels += block.core.size
         segmenter.masks(np.zeros(foreground.shape, np.uint8), foreground, prompts, block.halo)

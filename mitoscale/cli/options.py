@@ -230,6 +230,12 @@ def request_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 help="Pixel size SAM works at (default: what it was trained at).",
             ),
             click.option(
+                "--sam-step",
+                type=Amount(min=0),
+                metavar="NM",
+                help="SAM is asked in slices at most this far apart, and interpolated between (default: 20; 0: in each slice).",
+            ),
+            click.option(
                 "--gate",
                 type=Amount(min=0),
                 metavar="NM",

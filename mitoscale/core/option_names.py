@@ -23,6 +23,7 @@ _OPTIONS = {
     ("segment", "options"): "segmenter-option",
     ("segment", "sam"): "sam",
     ("segment", "sam_pixel_nm"): "sam-pixel",
+    ("segment", "sam_step_nm"): "sam-step",
     ("segment", "gate_nm"): "gate",
     ("relabel", "min_volume_nm3"): "min-volume",
     ("relabel", "into_source"): "labels-into-source",

@@ -103,6 +103,8 @@ class RunRequest(Settings):
     """Embedded SAM weights by name, or a checkpoint by path."""
     sam_pixel: Above0 | None = None
     """Pixel size SAM works at, in nm."""
+    sam_step: From0 | None = None
+    """Distance of the slices in which SAM is asked, in nm; 0: each."""
     gate: From0 | None = None
     """How far masks may leave the foreground, in nm."""
     min_volume: From0 | None = None
@@ -120,7 +122,12 @@ class RunRequest(Settings):
     @property
     def names_segmenter(self) -> bool:
         """Whether a segmenter is named, or something is said to one."""
-        return (self.segmenter, self.sam, self.sam_pixel, self.gate) != (None, None, None, None)
+        return self.segmenter is not None or bool(self.said_to_sam)
+
+    @property
+    def said_to_sam(self) -> dict[str, Any]:
+        """The options given that mean something to SAM alone, with their values."""
+        return _given(**{"--sam": self.sam, "--sam-pixel": self.sam_pixel, "--sam-step": self.sam_step, "--gate": self.gate})
 
     def detect(self) -> dict[str, Any]:
         """What is given of :class:`~mitoscale.core.settings.DetectSettings`, by its names."""
@@ -139,6 +146,7 @@ class RunRequest(Settings):
             sam=self.sam,
             sam_pixel_nm=self.sam_pixel,
             options=self.segmenter_option or None,
+            sam_step_nm=self.sam_step,
             gate_nm=self.gate,
         )
 

@@ -99,6 +99,8 @@ class SegmentSettings(Settings):
     """Foreground probability from which on a mask may claim a pixel."""
     gate_nm: float | None = Field(default=None, ge=0)
     """Instead, masks are cut at the foreground dilated by this much, and SAM is asked for every profile."""
+    sam_step_nm: float = Field(default=20.0, ge=0)
+    """SAM is asked in slices at most this far apart; in between its masks are interpolated. 0: in each slice."""
     unsure_share: float = 0.06
     """SAM is asked for a profile only where the unsure pixels around it (from ``unsure_from`` or ``group_from``, the larger, to the
     threshold) are this part of its own ..."""

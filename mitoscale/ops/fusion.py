@@ -12,12 +12,13 @@ else is lost.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from mitoscale.core.geometry import Spacing
+from mitoscale.core.geometry import Region, Spacing
 from mitoscale.core.settings import DetectSettings, SegmentSettings
+from mitoscale.ops.between_slices import BetweenSlices, Kin, asked_slices, kin_of
 from mitoscale.ops.link import link
 from mitoscale.ops.masks import Mask, clip_to_foreground, fill_unclaimed, paint, score_of_profiles, suppress
 from mitoscale.ops.profiles import profiles
@@ -33,13 +34,20 @@ class Profiles:
     wide: np.ndarray
     """(Z, Y, X) int32: the same with the unsure pixels around each."""
     asked: list[int]
-    """Of each slice, how many of its profiles the segmenter is asked for: 1 to this."""
+    """Of each slice, how many of its profiles the segmenter answers for: 1 to this."""
     possible: int
     """How many it would be asked for if it could help with all."""
+    between: dict[int, list[Kin]] = field(default_factory=dict)
+    """Slices in which it is not asked: its answers there are those for the same objects in the slices around."""
+
+    @property
+    def questions(self) -> list[int]:
+        """Of each slice, how many of its profiles the segmenter is asked for in it."""
+        return [0 if z in self.between else asked for z, asked in enumerate(self.asked)]
 
     def prompts(self) -> list[Prompts]:
         """Of each slice, a prompt for each profile that is asked for."""
-        return [prompts_from_profiles(plane, asked) for plane, asked in zip(self.wide, self.asked, strict=True)]
+        return [prompts_from_profiles(plane, asked) for plane, asked in zip(self.wide, self.questions, strict=True)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +57,7 @@ class Fused:
     labels: np.ndarray
     """(Z, Y, X) int32 masks of each slice, numbered like its profiles."""
     own: np.ndarray
-    """(Z, Y, X) bool: claimed by the segmenter's own mask."""
+    """(Z, Y, X) bool: claimed by the segmenter's own mask, or by one that was interpolated from its masks."""
     changed: np.ndarray
     """(Z, Y, X) bool: other than without the segmenter: added, dropped, or another profile's."""
     scores: list[np.ndarray]
@@ -72,7 +80,23 @@ class Fusion:
         """Width of a pixel (x) over its height (y)."""
         return self.spacing[2] / self.spacing[1]
 
-    def profiles(self, foreground: np.ndarray, core: tuple[slice, ...] | None = None) -> Profiles:
+    def ask_in(self, read: Region, worked_on: Region, margin: int) -> np.ndarray | None:
+        """The slices of a read region in which the segmenter is asked; None: all of them.
+
+        Parameters
+        ----------
+        read : Region
+            A block with its margin.
+        worked_on : Region
+            All of what is segmented: the slices are counted from its first, and are the same in whatever block they lie.
+        margin : int
+            Slices that a block reads beyond its core: no two that are asked are further apart, so that it reads one on each side.
+        """
+        step = self.segment.sam_step_nm if self.segment.segmenter == "sam" else 0.0
+        every = max(1, int(min(step / self.spacing[0] + 1e-6, margin)))
+        return asked_slices(read, worked_on, every) if every > 1 else None
+
+    def profiles(self, foreground: np.ndarray, core: tuple[slice, ...] | None = None, ask_in: np.ndarray | None = None) -> Profiles:
         """The profiles of each slice, small ones dropped, and which of them the segmenter is asked for.
 
         Foreground that hangs together by unsure pixels is one component, and touching profiles of a component are split by a
@@ -84,7 +108,10 @@ class Fusion:
             Foreground probability 0..1.
         core : (slice, slice, slice), optional
             The part that counts: SAM is not asked for profiles that do not meet it.
+        ask_in : (Z,) bool, optional
+            The slices in which the segmenter is asked, with those that the core lies between; without it all.
         """
+        counting = _counting(core, ask_in, len(foreground))
         least = self.segment.min_profile_nm2 / (self.spacing[1] * self.spacing[2])
         separation, level = self.detect.min_separation_nm / self.spacing[1], min(self.segment.group_from, self.detect.threshold)
         labels, wide = np.zeros(foreground.shape, np.int32), np.zeros(foreground.shape, np.int32)
@@ -95,12 +122,17 @@ class Fusion:
                 continue
             grouped = profiles(plane, level, separation, self.aspect)
             numbers = without_small(np.where(found, grouped, 0), least, int(grouped.max()))
-            here = None if core is None else core[1:] if core[0].start <= z < core[0].stop else (slice(0), slice(0))
+            here = None if core is None else core[1:] if z in counting else (slice(0), slice(0))
             order, asked[z], near = self._asked(plane, numbers[grouped], here)
-            possible += near
+            possible += near if core is None or core[0].start <= z < core[0].stop else 0
             wide[z] = order[numbers[grouped]]
             labels[z] = np.where(found, wide[z], 0)
-        return Profiles(labels=labels, wide=wide, asked=asked, possible=possible)
+        between = kin_of(labels, ask_in) if ask_in is not None else {}
+        for z, kin in between.items():
+            order, asked[z] = _answered_first(kin, asked, asked[z], int(labels[z].max()))
+            wide[z], labels[z] = order[wide[z]], order[labels[z]]
+            between[z] = [replace(k, numbers=k.numbers[np.argsort(order)]) for k in kin]
+        return Profiles(labels=labels, wide=wide, asked=asked, possible=possible, between=between)
 
     def _asked(self, foreground: np.ndarray, wide: np.ndarray, core: tuple[slice, ...] | None) -> tuple[np.ndarray, int, int]:
         """New numbers of a slice's profiles, those to ask for first; how many that are; and how many lie in the core."""
@@ -136,9 +168,12 @@ class Fusion:
         """
         labels, own = found.labels.copy(), np.zeros(found.labels.shape, bool)
         scores = [np.zeros(1)] * len(labels)
+        between = BetweenSlices(found.labels, masks, found.asked, self.aspect)
         for z, (answers, asked) in enumerate(zip(masks, found.asked, strict=False)):
             if not asked:
                 continue
+            if z in found.between:
+                answers = between.masks(z, found.between[z])
             plane = found.labels[z]
             dropped = self._dropped(plane, answers, asked)
             kept = self.kept([m for m in answers if not dropped[m.profile]])
@@ -198,6 +233,28 @@ class Fusion:
             max_gap=settings.max_gap,
             open_ends=open_ends,
         )
+
+
+def _counting(core: tuple[slice, ...] | None, ask_in: np.ndarray | None, count: int) -> set[int]:
+    """Slices whose profiles are asked for: the core's, and the next ones around it in which the segmenter is asked."""
+    if core is None:
+        return set(range(count))
+    slices = set(range(core[0].start, core[0].stop))
+    if ask_in is not None:
+        asked = np.flatnonzero(ask_in)
+        slices |= {*asked[asked <= core[0].start][-1:].tolist(), *asked[asked >= core[0].stop - 1][:1].tolist()}
+    return slices
+
+
+def _answered_first(kin: Sequence[Kin], asked: Sequence[int], wanted: int, last: int) -> tuple[np.ndarray, int]:
+    """(N + 1,) int32 new numbers of a slice's profiles, those first that get an answer from the slices around; how many."""
+    known = np.zeros(last + 1, bool)
+    for k in kin:
+        known |= (k.numbers > 0) & (k.numbers <= asked[k.z])
+    known[0], known[wanted + 1 :] = False, False
+    order = np.zeros(len(known), np.int32)
+    order[np.argsort(~known[1:], kind="stable") + 1] = np.arange(1, len(known))
+    return order, int(known.sum())
 
 
 def without_small(profiles: np.ndarray, least: float, last: int = 0) -> np.ndarray:

@@ -57,9 +57,8 @@ def with_kept_segmenter(plan: RunPlan, request: RunRequest, old: RunPlan) -> Run
 
 def _says_nothing_new(plan: RunPlan, request: RunRequest) -> bool:
     """Whether a request leaves the segmenter to the choice, or names the one that was chosen."""
-    only = (request.sam, request.sam_pixel, request.gate) == (None, None, None)
     same = is_chosen(plan) and request.segmenter == plan.settings.segment.segmenter
-    return not request.names_segmenter or (only and same)
+    return not request.names_segmenter or (same and not request.said_to_sam)
 
 
 def is_chosen(plan: RunPlan) -> bool:

@@ -98,8 +98,8 @@ def with_request(settings: RunSettings, request: RunRequest) -> RunSettings:
         detect["options"], detect["pixel_nm"] = request.detector_option, request.detector_pixel
     if segment["segmenter"] != settings.segment.segmenter:
         segment["options"] = request.segmenter_option
-    for option, value in {"--sam": request.sam, "--sam-pixel": request.sam_pixel, "--gate": request.gate}.items():
-        if value is not None and segment["segmenter"] == "unet":
+    for option, value in request.said_to_sam.items():
+        if segment["segmenter"] == "unet":
             raise InputError(f"{option} {value} is for SAM, which --segmenter unet does not ask; leave out one of the two")
     check_use(detect["detector"], "detector")
     check_use(segment["sam"], "sam")

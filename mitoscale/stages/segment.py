@@ -148,15 +148,17 @@ class Segment(Stage):
             with watch.phase("compute"):
                 return self._of_volume(segmenter, image, foreground, key)
         with watch.phase("compute"):
-            profiles = self._fusion.profiles(foreground, key.core.within(key.halo))
+            fusion = self._fusion
+            ask_in = fusion.ask_in(key.halo, self.plan.region, self.plan.grid.margin[0])
+            profiles = fusion.profiles(foreground, key.core.within(key.halo), ask_in)
         masks: Sequence[Sequence[Mask]] = []
-        if segmenter is not None and any(profiles.asked):
+        if segmenter is not None and any(profiles.questions):
             image = self._image(key, watch)
             with watch.phase("compute"):
                 masks = ask_masks(segmenter, image, foreground, profiles.prompts(), key.halo)
         with watch.phase("compute"):
             found = self._fused(foreground, profiles, masks, key)
-        return found._replace(counts=found.counts | _counts_of(segmenter, profiles.possible, sum(profiles.asked)))
+        return found._replace(counts=found.counts | _counts_of(segmenter, profiles.possible, sum(profiles.questions)))
 
     def _image(self, key: Block, watch: Stopwatch) -> np.ndarray:
         """(Z, Y, X) uint8 of the read region, as networks see it."""

@@ -33,12 +33,14 @@ def test_each_name_is_one_of_its_stage() -> None:
         segmenter_option={"m": "2"},
         sam="e",
         sam_pixel=8,
+        sam_step=10,
         gate=30,
         min_volume=5,
         labels_into_source=True,
     )
     assert DetectSettings(**request.detect()).options == {"k": "1"}
-    assert SegmentSettings(**request.segment()).sam_pixel_nm == 8
+    segment = SegmentSettings(**request.segment())
+    assert (segment.sam_pixel_nm, segment.sam_step_nm) == (8, 10)
     assert RelabelSettings(**request.relabel()).into_source
 
 

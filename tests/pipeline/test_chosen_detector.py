@@ -185,7 +185,9 @@ def test_sam_is_not_asked_where_the_chosen_detector_knows_the_tissue(
     assert segmenter_of(run) == ("sam", "") and chooser.asked == 2, "the choice is made again"
 
 
-@pytest.mark.parametrize("said", [("--segmenter", "sam"), ("--sam", "sam-small"), ("--gate", "30"), ("--sam-pixel", "10")])
+@pytest.mark.parametrize(
+    "said", [("--segmenter", "sam"), ("--sam", "sam-small"), ("--gate", "30"), ("--sam-pixel", "10"), ("--sam-step", "0")]
+)
 def test_sam_is_asked_where_anything_is_said_to_it(
     mitoscale: Call, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: tuple[str, ...]
 ) -> None:
@@ -245,7 +247,7 @@ def test_another_detector_before_detect_has_the_usual_segmenter(
     assert segmenter_of(run) == ("sam", "")
 
 
-@pytest.mark.parametrize("said", [("--sam", "sam-small"), ("--gate", "30"), ("--sam-pixel", "10")])
+@pytest.mark.parametrize("said", [("--sam", "sam-small"), ("--gate", "30"), ("--sam-pixel", "10"), ("--sam-step", "0")])
 def test_what_is_said_to_sam_is_refused_where_it_is_not_asked(
     mitoscale: Call, stack: Stack, tmp_path: Path, said: tuple[str, ...]
 ) -> None:

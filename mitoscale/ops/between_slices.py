@@ -1,0 +1,225 @@
+"""Slices in which the segmenter is not asked: its masks of the slices around, carried over by shape interpolation.
+
+Slices of an isotropic volume show nearly the same. What a mask adds to its profile and takes away from it is a difference of two
+signed distances; between two slices that are asked it is interpolated, and added to the signed distance of the profile in between
+(shape-based interpolation, Raya & Udupa 1990, of the difference, so that profiles may move and change size).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from scipy import ndimage
+
+from mitoscale.core.geometry import Region
+from mitoscale.ops.masks import Mask
+
+_BESIDE = 8
+"""Pixels around profile and mask in which differences are known; farther out they are as at the edge."""
+
+
+def asked_slices(read: Region, worked_on: Region, every: int) -> np.ndarray:
+    """The slices in which the segmenter is asked: each so many-th of the volume's, and its last.
+
+    Parameters
+    ----------
+    read : Region
+        What is looked at.
+    worked_on : Region
+        The volume: the same slices are asked wherever a region that is looked at begins.
+    every : int
+        1: all.
+
+    Returns
+    -------
+    (Z,) bool
+
+    Examples
+    --------
+    >>> volume = Region.of_shape((14, 9, 9))
+    >>> asked_slices(Region(start=(8, 0, 0), stop=(14, 9, 9)), volume, 4).astype(int).tolist()
+    [1, 0, 0, 0, 1, 1]
+    """
+    z = np.arange(read.start[0], read.stop[0])
+    asked: np.ndarray = ((z - worked_on.start[0]) % every == 0) | (z == worked_on.stop[0] - 1)
+    return asked
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kin:
+    """A slice's profiles in one of the next slices that are asked, as far as they can be followed."""
+
+    z: int
+    """That slice."""
+    numbers: np.ndarray
+    """(N + 1,) int32: by a profile's number, the one it has there; 0 where it cannot be followed."""
+
+
+def kin_of(labels: np.ndarray, asked: np.ndarray) -> dict[int, list[Kin]]:
+    """Of each slice that is not asked, its profiles in the next that are, below and above, followed from slice to slice by overlap.
+
+    Parameters
+    ----------
+    labels : (Z, Y, X) int32
+        Profiles, numbered from 1 in each slice.
+    asked : (Z,) bool
+        Slices in which the segmenter is asked.
+
+    Examples
+    --------
+    >>> labels = np.zeros((3, 4, 4), np.int32); labels[0, :, :3] = 2; labels[1:, :, 1:] = 1
+    >>> [(kin.z, kin.numbers.tolist()) for kin in kin_of(labels, np.array([True, False, False]))[2]]
+    [(0, [0, 2])]
+    """
+    found: dict[int, list[Kin]] = {int(z): [] for z in np.flatnonzero(~asked)}
+    for order in (range(len(labels)), range(len(labels) - 1, -1, -1)):
+        last: Kin | None = None
+        for before, z in pairwise(order):
+            if asked[before]:
+                last = Kin(z=before, numbers=np.arange(int(labels[before].max(initial=0)) + 1, dtype=np.int32))
+            if last is not None:
+                last = Kin(z=last.z, numbers=last.numbers[_most_shared(labels[z], labels[before])])
+                if not asked[z]:
+                    found[z].append(last)
+    return found
+
+
+def _most_shared(labels: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(N + 1,) int32: by label, the label of another (Y, X) plane that covers most of it; 0 where none does."""
+    both = (labels > 0) & (others > 0)
+    best = np.zeros(int(labels.max(initial=0)) + 1, np.int32)
+    if both.any():
+        size = int(others.max()) + 1
+        pairs, counts = np.unique(labels[both].astype(np.int64) * size + others[both], return_counts=True)
+        order = np.argsort(counts, kind="stable")  # the largest is written last
+        best[pairs[order] // size] = pairs[order] % size
+    return best
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Change:
+    """What a mask changes of its profile."""
+
+    y0: int = 0
+    x0: int = 0
+    difference: np.ndarray | None
+    """(H, W) float32: signed distance to the mask's outline less that to the profile's; None where there is no mask."""
+    score: float
+
+    def within(self, box: tuple[slice, slice]) -> np.ndarray:
+        """The difference in a box of the slice; beyond its own box that of the nearest pixel."""
+        assert self.difference is not None
+        y, x = (
+            np.clip(np.arange(s.start, s.stop) - first, 0, n - 1)
+            for s, first, n in zip(box, (self.y0, self.x0), self.difference.shape, strict=True)
+        )
+        return self.difference[np.ix_(y, x)]
+
+
+_AS_IT_IS = _Change(difference=np.zeros((1, 1), np.float32), score=1.0)
+"""Of a profile of which the detector is sure."""
+
+
+class BetweenSlices:
+    """Masks of the slices that are not asked, from those of the slices that are.
+
+    Parameters
+    ----------
+    labels : (Z, Y, X) int32
+        Profiles, numbered from 1 in each slice.
+    masks : sequence of sequences of Mask
+        Of each slice, the segmenter's answers.
+    answered : sequence of int
+        Of each slice, the last number of a profile that there is an answer for.
+    aspect : float
+        Width of a pixel (x) over its height (y).
+    """
+
+    def __init__(self, labels: np.ndarray, masks: Sequence[Sequence[Mask]], answered: Sequence[int], aspect: float) -> None:
+        self._labels, self._answered, self._aspect = labels, answered, aspect
+        self._masks: dict[tuple[int, int], list[Mask]] = {}
+        for z, found in enumerate(masks):
+            for mask in found:
+                self._masks.setdefault((z, mask.profile), []).append(mask)
+        self._boxes: dict[int, list[tuple[slice, slice] | None]] = {}
+        self._changes: dict[tuple[int, int], _Change] = {}
+
+    def masks(self, z: int, kin: Sequence[Kin]) -> list[Mask]:
+        """The masks of a slice that is not asked, for its first profiles; logits are distances in pixels.
+
+        Parameters
+        ----------
+        z : int
+            The slice.
+        kin : sequence of Kin
+            One or two, from :func:`kin_of`.
+        """
+        found = []
+        for number in range(1, self._answered[z] + 1):
+            near = [(1 / abs(k.z - z), self._change(k.z, int(k.numbers[number]))) for k in kin if k.numbers[number]]
+            whole = sum(weight for weight, _ in near)
+            mask = self._mask(z, number, [(weight / whole, change) for weight, change in near])
+            if mask is not None:
+                found.append(mask)
+        return found
+
+    def _mask(self, z: int, number: int, near: Sequence[tuple[float, _Change]]) -> Mask | None:
+        """A profile with the changes around it, each with its weight."""
+        there = [(weight, change) for weight, change in near if change.difference is not None]
+        box = self._box(z, number)
+        if not there or box is None:
+            return None
+        box = _wider(box, self._labels.shape[1:])
+        whole = sum(weight for weight, _ in there)
+        values = self._signed(self._labels[z][box] == number)
+        values += sum(np.float32(weight / whole) * change.within(box) for weight, change in there)
+        score = sum(weight * change.score for weight, change in near)
+        return Mask(y0=box[0].start, x0=box[1].start, mask=values > 0, logits=values, score=score, profile=number)
+
+    def _change(self, z: int, number: int) -> _Change:
+        """What the segmenter changed of a profile in a slice that was asked."""
+        if number > self._answered[z]:
+            return _AS_IT_IS
+        if (z, number) not in self._changes:
+            self._changes[z, number] = self._changed(z, number)
+        return self._changes[z, number]
+
+    def _changed(self, z: int, number: int) -> _Change:
+        answers, own = self._masks.get((z, number), []), self._box(z, number)
+        if not answers or own is None:
+            return _Change(difference=None, score=0.0)
+        parts = [own, *(answer.slices for answer in answers)]
+        y, x = (slice(min(p[axis].start for p in parts), max(p[axis].stop for p in parts)) for axis in (0, 1))
+        box = _wider((y, x), self._labels.shape[1:])
+        mask = np.zeros([s.stop - s.start for s in box], bool)
+        for answer in answers:
+            rows, columns = answer.slices
+            mask[
+                rows.start - box[0].start : rows.stop - box[0].start, columns.start - box[1].start : columns.stop - box[1].start
+            ] |= answer.mask
+        if not mask.any():
+            return _Change(difference=None, score=0.0)
+        difference = self._signed(mask) - self._signed(self._labels[z][box] == number)
+        return _Change(y0=box[0].start, x0=box[1].start, difference=difference, score=max(a.score for a in answers))
+
+    def _box(self, z: int, number: int) -> tuple[slice, slice] | None:
+        """Box of a profile."""
+        if z not in self._boxes:
+            self._boxes[z] = ndimage.find_objects(self._labels[z])
+        return self._boxes[z][number - 1]
+
+    def _signed(self, mask: np.ndarray) -> np.ndarray:
+        """(H, W) float32 distance to the outline in pixels along y, positive inside."""
+        sampling = (1.0, self._aspect)
+        inside = ndimage.distance_transform_edt(mask, sampling) if not mask.all() else np.full(mask.shape, sum(mask.shape))
+        signed = np.where(mask, inside - 0.5, 0.5 - ndimage.distance_transform_edt(~mask, sampling))
+        return signed.astype(np.float32)
+
+
+def _wider(box: tuple[slice, slice], shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """A box with some pixels around it, within the slice."""
+    y, x = (slice(max(0, s.start - _BESIDE), min(n, s.stop + _BESIDE)) for s, n in zip(box, shape, strict=True))
+    return y, x
