@@ -16,7 +16,6 @@ from mitoscale.cli.progress import shown
 from mitoscale.cluster.clusters import Cluster, ClusterSettings, load_cluster, start
 from mitoscale.cluster.executor import SerialExecutor
 from mitoscale.cluster.thread_executor import on_threads
-from mitoscale.core.detector_names import NAMED
 from mitoscale.core.errors import EXIT_QUARANTINED, InputError
 from mitoscale.core.plan import RunPlan
 from mitoscale.core.quantities import volume_text
@@ -131,12 +130,10 @@ def tell(source: Source) -> None:
 
 def tell_choice(plan: RunPlan) -> None:
     """Print which detector and segmenter were chosen for a volume, and why; what was named is not told."""
-    if plan.detector_why not in ("", NAMED):
-        also(detector=plan.settings.detect.detector)
-        click.echo(f"detector   {plan.detector_why}", err=True)
-    if plan.segmenter_why not in ("", NAMED):
-        also(segmenter=plan.settings.segment.segmenter)
-        click.echo(f"segmenter  {plan.segmenter_why}", err=True)
+    names = {"detector": plan.settings.detect.detector, "segmenter": plan.settings.segment.segmenter}
+    for what, why in plan.choices.items():
+        also(**{what: names[what]})
+        click.echo(f"{what:10} {why}", err=True)
 
 
 @contextmanager

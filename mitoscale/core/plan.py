@@ -6,6 +6,7 @@ import math
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from mitoscale.core.detector_names import NAMED
 from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import SINGLE_NM, Region, Spacing, Triple
 from mitoscale.core.grid import BlockGrid
@@ -52,6 +53,12 @@ class RunPlan(BaseModel):
         if (spec.spacing, spec.chunks, spec.shards) != (wanted.spacing, wanted.chunks, wanted.core):
             raise ValueError(f"the volume {spec} is not what the settings ask for: {wanted}")
         return self
+
+    @property
+    def choices(self) -> dict[str, str]:
+        """What was chosen for the volume, ``detector`` and ``segmenter``, each with its reason; not what the user has named."""
+        reasons = {"detector": self.detector_why, "segmenter": self.segmenter_why}
+        return {what: why for what, why in reasons.items() if why not in ("", NAMED)}
 
     @property
     def core(self) -> Triple:

@@ -6,12 +6,10 @@ This module imports no torch: a plan needs it.
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 
-from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Spacing
-from mitoscale.nets.named_weights import find_weights
+from mitoscale.nets.named_weights import carried
 
 _DEEPEST_PIXELS = 2.0
 """Pixels of the deepest level within which the edge of a window is felt."""
@@ -41,11 +39,8 @@ def margin_nm(name: str) -> Spacing | None:
     name : str
         Embedded weights by name, or a weights file by path.
     """
-    from safetensors import SafetensorError, safe_open
-
-    with suppress(InputError, OSError, SafetensorError, KeyError, ValueError, TypeError, AttributeError):
-        with safe_open(find_weights(name), framework="np") as file:
-            card = json.loads((file.metadata() or {})["mitoscale"])
+    card = carried(name)
+    with suppress(KeyError, ValueError, TypeError, AttributeError):
         config, pixel = card["config"], card["pixel_nm"]
         y, x = pixel if isinstance(pixel, list) else (pixel, pixel)
         stride = int(config.get("fold", 1)) * 2 ** (len(config["widths"]) - 1)

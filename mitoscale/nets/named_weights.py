@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from mitoscale.core.errors import InputError
 from mitoscale.nets.published import PUBLISHED, cache_folder
@@ -44,3 +47,17 @@ def find_weights(name_or_path: str) -> Path:
         f"weights {name_or_path!r} are neither a file nor embedded; embedded are: {embedded_ones}; mitoscale weights download "
         f"gets {published_ones}"
     )
+
+
+def carried(name_or_path: str) -> dict[str, Any]:
+    """What weights tell of themselves, read without torch, as a plan needs it; empty where there is nothing to read.
+
+    Whether weights can be used at all is checked where they are loaded.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    with suppress(InputError, OSError, SafetensorError, KeyError, ValueError):
+        with safe_open(find_weights(name_or_path), framework="np") as file:
+            card = json.loads((file.metadata() or {})["mitoscale"])
+        return card if isinstance(card, dict) else {}
+    return {}

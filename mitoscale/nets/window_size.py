@@ -5,13 +5,11 @@ This module imports no torch: a plan needs it.
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 
-from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Spacing
 from mitoscale.core.settings import SegmentSettings
-from mitoscale.nets.named_weights import find_weights
+from mitoscale.nets.named_weights import carried
 
 _OFFICIAL = 1024
 """Pixels (y, x) of a window of Meta's SAMs and of all that are built like them."""
@@ -29,17 +27,14 @@ def window_nm(settings: SegmentSettings, spacing: Spacing) -> tuple[float, float
     """
     if settings.segmenter != "sam":
         return 0.0, 0.0
-    size, own = _carried(settings.sam)
+    size, own = _window_of(settings.sam)
     pixel = settings.sam_pixel_nm or own
     return (size * pixel, size * pixel) if pixel else (size * spacing[1], size * spacing[2])
 
 
-def _carried(name: str) -> tuple[int, float | None]:
+def _window_of(name: str) -> tuple[int, float | None]:
     """Pixels of a window, and their size in nm, as weights tell them."""
-    from safetensors import SafetensorError, safe_open
-
-    with suppress(InputError, OSError, SafetensorError, KeyError, ValueError, TypeError, AttributeError):
-        with safe_open(find_weights(name), framework="np") as file:
-            card = json.loads((file.metadata() or {})["mitoscale"])
+    card = carried(name)
+    with suppress(KeyError, ValueError, TypeError):
         return int(card["config"]["image_size"]), None if card["pixel_nm"] is None else float(card["pixel_nm"])
     return _OFFICIAL, None

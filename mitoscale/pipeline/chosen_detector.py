@@ -7,7 +7,7 @@ from mitoscale.core.errors import BlockError, InputError
 from mitoscale.core.plan import RunPlan
 from mitoscale.core.request import RunRequest
 from mitoscale.core.source_choices import Reading
-from mitoscale.pipeline.chosen_segmenter import is_chosen, with_asked, with_chosen_segmenter, with_kept_segmenter
+from mitoscale.pipeline.chosen_segmenter import with_asked, with_chosen_segmenter, with_kept_segmenter
 from mitoscale.pipeline.run import Run, check_start, make_plan
 from mitoscale.pipeline.run_settings import settings_for, with_request
 from mitoscale.stages.source import Source
@@ -78,7 +78,7 @@ def converted(run: Run, request: RunRequest) -> RunPlan:
     plan, folder = run.plan, RunFolder(run.plan.run)
     asked = with_asked(plan, request)
     if request.named is not None:
-        if is_chosen(asked) and request.named != plan.settings.detect.detector:
+        if "segmenter" in asked.choices and request.named != plan.settings.detect.detector:
             asked = with_chosen_segmenter(asked, knows=False)
         return asked.model_copy(update={"detector_why": _why_named(request.named, plan)})
     if _kept(plan, request) and not (request.detector == AUTO and request.redo == "detect"):

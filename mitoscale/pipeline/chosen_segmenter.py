@@ -31,7 +31,7 @@ def with_asked(plan: RunPlan, request: RunRequest) -> RunPlan:
     InputError
         If weights cannot be found.
     """
-    if is_chosen(plan) and request.names_segmenter and request.segmenter is None:
+    if "segmenter" in plan.choices and request.names_segmenter and request.segmenter is None:
         request = request.model_copy(update={"segmenter": WITH_HELP})  # whom else could it be said to
     why = plan.segmenter_why if _says_nothing_new(plan, request) else NAMED
     return plan.model_copy(update={"settings": with_request(plan.settings, request), "segmenter_why": why})
@@ -50,20 +50,15 @@ def with_kept_segmenter(plan: RunPlan, request: RunRequest, old: RunPlan) -> Run
         The run so far.
     """
     other = request.named not in (None, old.settings.detect.detector)
-    if not is_chosen(old) or other or not _says_nothing_new(old, request):
+    if "segmenter" not in old.choices or other or not _says_nothing_new(old, request):
         return plan
     return _with(plan, old.settings.segment.segmenter, old.segmenter_why)
 
 
 def _says_nothing_new(plan: RunPlan, request: RunRequest) -> bool:
     """Whether a request leaves the segmenter to the choice, or names the one that was chosen."""
-    same = is_chosen(plan) and request.segmenter == plan.settings.segment.segmenter
+    same = "segmenter" in plan.choices and request.segmenter == plan.settings.segment.segmenter
     return not request.names_segmenter or (same and not request.said_to_sam)
-
-
-def is_chosen(plan: RunPlan) -> bool:
-    """Whether a run's segmenter was chosen with its detector."""
-    return plan.segmenter_why not in ("", NAMED)
 
 
 def with_chosen_segmenter(plan: RunPlan, knows: bool) -> RunPlan:
@@ -77,7 +72,7 @@ def with_chosen_segmenter(plan: RunPlan, knows: bool) -> RunPlan:
         Whether that knows the tissue.
     """
     asked = plan.settings.segment.model_copy(update={"weights": "", "margin": None})
-    if not is_chosen(plan) and (plan.segmenter_why == NAMED or asked != SegmentSettings()):
+    if "segmenter" not in plan.choices and (plan.segmenter_why == NAMED or asked != SegmentSettings()):
         return plan
     if not knows:
         return _with(plan, WITH_HELP, "")

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mitoscale.core.detector_names import NAMED
 from mitoscale.core.geometry import Region
 from mitoscale.core.grey_findings import VolumeGrey
 from mitoscale.core.option_names import option_of, value_text
@@ -115,7 +114,7 @@ class Report(Stage):
             stages=stage_table(totals),
             stage_seconds={name: t["wall"] for name, t in totals.items()},
             settings=self._settings(),
-            provenance=_provenance(provenance, region, {"detector": self.plan.detector_why, "segmenter": self.plan.segmenter_why}),
+            provenance=_provenance(provenance, region, self.plan.choices),
             warnings=[
                 *_warnings(len(lost), seams),
                 *edits.warnings,
@@ -132,8 +131,8 @@ class Report(Stage):
     def _origin(self) -> str:
         settings = self.plan.settings.segment
         if settings.segmenter == "unet":
-            chosen = self.plan.segmenter_why not in ("", NAMED)
-            why = f". Segmenter: {self.plan.segmenter_why}." if chosen else " (--segmenter unet)."
+            chosen = self.plan.choices.get("segmenter")
+            why = f". Segmenter: {chosen}." if chosen else " (--segmenter unet)."
             return f"All masks are the U-Net's foreground, split by a watershed{why}"
         if settings.segmenter == "sam":
             return _EMBEDDED_SAM if settings.sam == SegmentSettings().sam else f"Segmenter: SAM, {settings.sam}."
@@ -221,13 +220,13 @@ class Report(Stage):
         return Table(head=head, rows=rows)
 
 
-def _provenance(provenance: Provenance, region: Region, why: Mapping[str, str]) -> dict[str, str]:
+def _provenance(provenance: Provenance, region: Region, choices: Mapping[str, str]) -> dict[str, str]:
     return {
         "mitoscale": f"{provenance.version} {provenance.commit}".strip(),
         "source": provenance.source,
         "fingerprint": provenance.fingerprint,
         "region": str(region),
-        **{name: reason for name, reason in why.items() if reason not in ("", NAMED)},
+        **choices,
         **{f"weights {name}": sha or "(a factory)" for name, sha in provenance.weights.items()},
         "libraries": ", ".join(f"{k} {v}" for k, v in provenance.libraries.items()),
         "python": provenance.python,
