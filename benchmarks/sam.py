@@ -3,13 +3,15 @@
     python benchmarks/sam.py --sam vit_b --out benchmarks/results/sam-vit_b.json         # a minute and more a round on a CPU
     python benchmarks/sam.py --sam small --size 512 --rounds 3
     python benchmarks/sam.py --sam vit_b --slices 3 --rounds 1                           # a stack of them, one after the other
+    python benchmarks/sam.py --sam vit_b --slices 9 --every 4 --rounds 1                 # mitoscale as in volumes of 5 nm slices
 
 A slice with dark disks, with a prompt in the middle of each. The ways, one after another in each round:
 
 ``reports``    ``SamPredictor.set_image``, then ``predict`` for one centroid after the other, best of three masks;
 ``at once``    ``SamPredictor.set_image``, then ``predict_torch`` for all centroids;
 ``automatic``  ``SamAutomaticMaskGenerator`` (only with ``--automatic``: it asks for 1024 points);
-``mitoscale``  :class:`mitoscale.nets.sam_segmenter.SamSegmenter`, asked with points alone.
+``mitoscale``  :class:`mitoscale.nets.sam_segmenter.SamSegmenter`, asked with points alone; with ``--every`` in some slices, and its
+               masks interpolated in the others (what that costs in accuracy: ``sam_step.py``).
 
 Weights are random and the same for all; for the time it takes they count as well as any. Ratios are medians over the rounds of a
 way's seconds over mitoscale's in the same round: above 1 mitoscale is faster. ``decoding`` leaves the encoding of the slice out.
@@ -42,6 +44,7 @@ from mitoscale.nets.device import device, device_name, set_threads
 from mitoscale.nets.mask_decoding import PADDING, POSITIVE
 from mitoscale.nets.sam import PRESETS, Sam
 from mitoscale.nets.sam_segmenter import SamSegmenter
+from mitoscale.ops.between_slices import BetweenSlices, asked_slices, kin_of
 from mitoscale.ops.prompts import Prompts, prompts_from_profiles
 
 
@@ -144,6 +147,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=1024, help="height and width of the slice")
     parser.add_argument("--prompts", type=int, default=26)
     parser.add_argument("--slices", type=int, default=1, help="how often the slice is there; mitoscale gets all at once")
+    parser.add_argument("--every", type=int, default=1, help="mitoscale is asked in each so many-th slice")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--automatic", action="store_true")
@@ -159,6 +163,9 @@ def main() -> None:
     segmenter = SamSegmenter(ours, pixel_nm=pixel, spacing=(5.0, 5.0, 5.0), ask="point")
     depth = arguments.slices
     nothing, region = np.zeros((depth, *image.shape), np.float32), Region.of_shape((depth, *image.shape))
+    asked_in = asked_slices(region, region, arguments.every)
+    profiles, none = np.repeat(asked.profiles[None], depth, axis=0), prompts_from_profiles(asked.profiles, 0)
+    prompts = [asked if here else none for here in asked_in]
     encoding = [0.0]
     encode = ours.encode
 
@@ -171,7 +178,10 @@ def main() -> None:
         encoding[0] = 0.0
         precision = patch("mitoscale.nets.sam_segmenter.autocast", lambda where: nullcontext())
         with patch.object(ours, "encode", noted), precision if arguments.float32 else nullcontext():
-            segmenter.masks(np.repeat(image[None], depth, axis=0), nothing, [asked] * depth, region)
+            found = segmenter.masks(np.repeat(image[None], depth, axis=0), nothing, prompts, region)
+            between = BetweenSlices(profiles, found, [len(asked)] * depth, 1.0)
+            for z, kin in kin_of(profiles, asked_in).items():
+                between.masks(z, kin)
 
     def each(way: Callable[[], object]) -> Callable[[], None]:
         def one_after_the_other() -> None:
@@ -205,6 +215,7 @@ def main() -> None:
         "sam": arguments.sam,
         "slice": [arguments.size, arguments.size],
         "slices": depth,
+        "asked_in": int(asked_in.sum()),
         "prompts": len(asked),
         "ratio": _ratios(whole),
         "ratio_of_decoding": {name: r for name, r in _ratios(decoding).items() if name != "automatic"},

@@ -144,10 +144,13 @@ class Report(Stage):
         counts = closing.counts if closing else {}
         if not counts.get("profiles"):
             return {}
-        return {
+        shares = {
             "of the masks' voxels changed by the segmenter": counts["changed_voxels"] / max(counts["mask_voxels"], 1),
             "of the profiles it was asked for": counts["prompts"] / counts["profiles"],
         }
+        if counts.get("interpolated"):  # runs of earlier versions have none
+            shares["of them have masks interpolated from slices around (--sam-step)"] = counts["interpolated"] / counts["profiles"]
+        return shares
 
     def _settings(self) -> dict[str, dict[str, str]]:
         stages = {s: getattr(self.plan.settings, s).model_dump(mode="json", exclude=_ELSEWHERE) for s in STAGES}

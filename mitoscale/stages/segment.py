@@ -158,7 +158,7 @@ class Segment(Stage):
                 masks = ask_masks(segmenter, image, foreground, profiles.prompts(), key.halo)
         with watch.phase("compute"):
             found = self._fused(foreground, profiles, masks, key)
-        return found._replace(counts=found.counts | _counts_of(segmenter, profiles.possible, sum(profiles.questions)))
+        return found._replace(counts=found.counts | _counts_of(segmenter, profiles))
 
     def _image(self, key: Block, watch: Stopwatch) -> np.ndarray:
         """(Z, Y, X) uint8 of the read region, as networks see it."""
@@ -230,20 +230,23 @@ class Segment(Stage):
 
     def finish(self, done: Collection[str], counts: Mapping[str, float]) -> dict[str, float]:
         """Count fragments, and what the segmenter was asked and changed."""
-        names = ("fragments", "changed_voxels", "mask_voxels", "profiles", "prompts")
+        names = ("fragments", "changed_voxels", "mask_voxels", "profiles", "prompts", "interpolated")
         return {name: counts.get(name, 0.0) for name in names}
 
 
 def _nothing(block: Block, segmenter: MaskSegmenter | None) -> _Fragments:
     """Of a block without foreground."""
     fragments, nowhere = np.zeros(block.halo.shape, np.uint32), np.zeros(block.halo.shape, bool)
-    counts = {"changed_voxels": 0.0, "mask_voxels": 0.0, **_counts_of(segmenter, 0, 0)}
+    counts = {"changed_voxels": 0.0, "mask_voxels": 0.0, **_counts_of(segmenter)}
     return _Fragments(fragments, nowhere, nowhere, np.zeros(1), counts)
 
 
-def _counts_of(segmenter: MaskSegmenter | None, possible: int, asked: int) -> dict[str, float]:
+def _counts_of(segmenter: MaskSegmenter | None, found: Profiles | None = None) -> dict[str, float]:
     """Profiles that a segmenter could help with, those it was asked for, and what that cost, for the ledger's line."""
     if segmenter is None:
         return {}
-    counts = {"profiles": float(possible), "prompts": float(asked)}
+    counts = {"profiles": 0.0, "prompts": 0.0, "interpolated": 0.0}
+    if found is not None:
+        asked, answered = sum(found.questions), sum(found.asked)
+        counts = {"profiles": float(found.possible), "prompts": float(asked), "interpolated": float(answered - asked)}
     return {**counts, **segmenter.counts} if isinstance(segmenter, Counting) else counts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from mitoscale.storage.arrays import open_array
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.ledger import Ledger
 
+NAMES = ("profiles", "prompts", "interpolated", "network_pixels", "changed_voxels")
 REGION = ("--region", "0:20,0:96,0:128", "--detector", "unet-small", "--workers", "1")
 
 
@@ -20,7 +22,7 @@ def counts(run: Path) -> dict[str, float]:
     plan = load(str(run)).plan
     entries = Ledger(RunFolder(str(run)).ledger("segment")).entries(plan.settings.token("segment"))
     blocks = [entry.counts for name, entry in entries.items() if name != "finished"]
-    return {name: sum(c.get(name, 0.0) for c in blocks) for name in ("profiles", "prompts", "network_pixels", "changed_voxels")}
+    return {name: sum(c.get(name, 0.0) for c in blocks) for name in NAMES}
 
 
 def found_in(run: Path) -> np.ndarray:
@@ -45,7 +47,9 @@ def test_fewer_slices_are_asked_and_nearly_the_same_is_found(
     before, now = counts(each_slice), counts(run)
     assert now["profiles"] >= before["profiles"], "what SAM could help with is not fewer"
     assert 0 < now["prompts"] < 0.6 * before["prompts"] and now["network_pixels"] < 0.6 * before["network_pixels"]
-    assert now["changed_voxels"] > 0
+    assert now["changed_voxels"] > 0 and now["interpolated"] > before["interpolated"] == 0
+    report = " ".join(re.sub(r"<[^>]+>", " ", Path(RunFolder(str(run)).report).read_text()).split())
+    assert "have masks interpolated from slices around (--sam-step)" in report
     found, wanted = found_in(run), found_in(each_slice)
     assert np.count_nonzero(found & wanted) > 0.97 * np.count_nonzero(found | wanted)
 
