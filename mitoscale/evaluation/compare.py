@@ -183,6 +183,7 @@ def compare(
     if detect.detector == AUTO:
         choice = choose_detector(volume, region)
         detect, why = detect.model_copy(update={"detector": choice.detector}), choice.told()
+        why += "; knowing this tissue, a run asks no SAM" if choice.knows else ""
     network = make_detector(detect, volume.spacing)
     image, total, done = volume.read(region), region.shape[0] * len(stacks), 0
     margin = tuple(

@@ -15,6 +15,7 @@ from PIL import Image
 from mitoscale.core.errors import StoppedError
 from mitoscale.core.geometry import Region
 from mitoscale.evaluation.compare import UNET, Comparison, Method, _without_small
+from mitoscale.evaluation.detector_choice import DetectorChoice
 from mitoscale.evaluation.evaluate import score
 from mitoscale.nets.named_weights import find_weights
 from mitoscale.report.comparison import agreement, chosen_slices, slice_picture, write_comparison
@@ -50,6 +51,18 @@ def test_every_way_has_its_row_and_files(mitoscale: Call, stack: Stack, truth: s
     assert set(content["pictures"].values()) <= {14, 15, 16}
     for name in content["pictures"]:
         assert Image.open(out / f"{name}.png").size[0] > 3 * 100
+
+
+@pytest.mark.parametrize(("windows", "note"), [(8, True), (7, False)])
+def test_that_a_run_asks_no_sam_is_told(
+    mitoscale: Call, stack: Stack, truth: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, windows: int, note: bool
+) -> None:
+    choice = DetectorChoice(detector="unet-small", agreement={"unet-small": 0.95}, windows=windows)
+    monkeypatch.setattr("mitoscale.evaluation.compare.choose_detector", lambda *_: choice)
+    part = ["--region", "14:16,0:96,0:96", "--no-automatic", "--threads", "1"]
+    ended = mitoscale("compare", stack.image, truth, *part, "--out", str(tmp_path / "out"))
+    assert ended.code == 0, ended.err
+    assert choice.told() in ended.err and ("a run asks no SAM" in ended.err) == note
 
 
 def test_files_of_one_name_each_have_their_rows(mitoscale: Call, stack: Stack, truth: str, tmp_path: Path) -> None:
