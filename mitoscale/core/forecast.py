@@ -54,7 +54,8 @@ class StageCost:
     written_per_voxel: float
     """Bytes written for each of these voxels, before compression."""
     network_pixels_per_voxel: float = 0.0
-    """Pixels that went through its network for each voxel its blocks compute; 0 where it has none that counts."""
+    """Pixels that went through its network for each of the voxels that they grow with (:func:`voxels_of_network`); 0 where it has
+    none that counts."""
     network_pixels_per_second: float = 0.0
     """How many of them one device computes in a second."""
 
@@ -179,6 +180,20 @@ def voxels_computed(plan: RunPlan, stage: str) -> int:
     return _voxels(plan, stage, (0, y, x))
 
 
+def voxels_of_network(plan: RunPlan, stage: str) -> int:
+    """Voxels that the network pixels of a stage grow with: those it computes, but SAM is asked for the cores alone.
+
+    Parameters
+    ----------
+    plan : RunPlan
+        The run.
+    stage : str
+        One of its stages.
+    """
+    cores = stage == "segment" and not plan.settings.segment.asks_all
+    return plan.region.size if cores else voxels_computed(plan, stage)
+
+
 def _voxels(plan: RunPlan, stage: str, detect_margin: Triple) -> int:
     grid = plan.detect_grid if stage == "detect" else plan.grid if stage in ("segment", "stitch") else plan.convert_grid
     margin: Triple = detect_margin if stage == "detect" else grid.margin if stage == "segment" else (0, 0, 0)
@@ -270,6 +285,6 @@ def _stage(plan: RunPlan, name: str, costs: Calibration, slots: int) -> StageFor
         wall_hours=max(seconds / max(1, min(slots, tasks)), load) / 3600,
         bundle=bundle,
         load_hours=load / 3600,
-        network_pixels_per_voxel=cost.network_pixels_per_voxel * computed / plan.region.size,
+        network_pixels_per_voxel=cost.network_pixels_per_voxel * voxels_of_network(plan, name) / plan.region.size,
         network_pixels_per_second=cost.network_pixels_per_second,
     )

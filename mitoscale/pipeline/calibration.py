@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mitoscale.cluster.executor import SerialExecutor
 from mitoscale.core.errors import InputError
-from mitoscale.core.forecast import Calibration, StageCost, voxels_computed, voxels_read
+from mitoscale.core.forecast import Calibration, StageCost, voxels_computed, voxels_of_network, voxels_read
 from mitoscale.core.geometry import Region
 from mitoscale.core.plan import RunPlan
 from mitoscale.core.settings import STAGES
@@ -73,7 +73,7 @@ def measured(run: Run) -> Calibration:
             seconds_per_voxel=seconds / computed,
             read_per_voxel=stage.bytes_read / read,
             written_per_voxel=stage.bytes_written / read,
-            network_pixels_per_voxel=stage.network_pixels / computed,
+            network_pixels_per_voxel=stage.network_pixels / max(1, voxels_of_network(run.plan, stage.name)),
             network_pixels_per_second=stage.network_pixels / (stage.network_seconds or stage.seconds["compute"] or 1.0),
         )
     fragments = next(o for o in found.stages if o.name == "segment")

@@ -12,9 +12,10 @@ from commands import Call, Finished, Stack, contents
 
 from mitoscale.cli.planning import grown
 from mitoscale.core.errors import InputError
-from mitoscale.core.forecast import check, forecast, voxels_computed, voxels_read
+from mitoscale.core.forecast import check, forecast, voxels_computed, voxels_of_network, voxels_read
 from mitoscale.core.geometry import Region
 from mitoscale.core.overhead import bundle_size, client_bytes, load_seconds
+from mitoscale.core.settings import SegmentSettings
 from mitoscale.pipeline import load
 from mitoscale.pipeline.calibration import measured
 
@@ -39,6 +40,16 @@ def test_slices_beyond_a_core_are_read_by_detect_and_not_computed(finished: Fini
     assert voxels_computed(plan, "detect") == sum(b.core.shape[0] * b.halo.shape[1] * b.halo.shape[2] for b in blocks)
     assert voxels_computed(plan, "detect") < voxels_read(plan, "detect")
     assert voxels_computed(plan, "segment") == voxels_read(plan, "segment")
+
+
+@pytest.mark.parametrize(("segment", "cores"), [({}, True), ({"gate_nm": 30.0}, False), ({"segmenter": "lab:factory"}, False)])
+def test_sam_is_asked_for_the_cores_alone(finished: Finished, segment: dict[str, object], cores: bool) -> None:
+    plan = load(finished.run).plan
+    settings = plan.settings.model_copy(update={"segment": SegmentSettings.model_validate(segment)})
+    plan = plan.model_copy(update={"settings": settings})
+    wanted = plan.region.size if cores else voxels_read(plan, "segment")
+    assert voxels_of_network(plan, "segment") == wanted and plan.region.size < voxels_read(plan, "segment")
+    assert voxels_of_network(plan, "detect") == voxels_computed(plan, "detect")
 
 
 def test_a_finished_run_forecasts_itself(finished: Finished) -> None:
