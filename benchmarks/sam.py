@@ -2,6 +2,7 @@
 
     python benchmarks/sam.py --sam vit_b --out benchmarks/results/sam-vit_b.json         # a minute and more a round on a CPU
     python benchmarks/sam.py --sam small --size 512 --rounds 3
+    python benchmarks/sam.py --weights sam-small --rounds 3
     python benchmarks/sam.py --sam vit_b --slices 3 --rounds 1                           # a stack of them, one after the other
     python benchmarks/sam.py --sam vit_b --slices 9 --every 4 --rounds 1                 # mitoscale as in volumes of 5 nm slices
 
@@ -13,11 +14,11 @@ A slice with dark disks, with a prompt in the middle of each. The ways, one afte
 ``mitoscale``  :class:`mitoscale.nets.sam_segmenter.SamSegmenter`, asked with points alone; with ``--every`` in some slices, and its
                masks interpolated in the others (what that costs in accuracy: ``sam_step.py``).
 
-Weights are random and the same for all; for the time it takes they count as well as any. Ratios are medians over the rounds of a
-way's seconds over mitoscale's in the same round: above 1 mitoscale is faster. ``decoding`` leaves the encoding of the slice out.
-The package runs in float32 as it is written, mitoscale as it always does (bfloat16 where the device has it); with ``--float32``
-both in float32. ``logits`` holds the low-resolution logits of all prompts against the package's, in float32, by the largest
-difference over the largest value.
+Weights are the same for all, and random if none are named: masks of random weights fill their window. Ratios are medians over the
+rounds of a way's seconds over mitoscale's in the same round: above 1 mitoscale is faster. ``decoding`` leaves the encoding of the
+slice out. The package runs in float32 as it is written, mitoscale as it always does (bfloat16 where the device has it); with
+``--float32`` both in float32. ``logits`` holds the low-resolution logits of all prompts against the package's, in float32, by the
+largest difference over the largest value.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from segment_anything.modeling import ImageEncoderViT
 from segment_anything.modeling import Sam as OfficialSam
 
 from mitoscale.core.geometry import Region
+from mitoscale.nets.checkpoint import load_sam
 from mitoscale.nets.device import device, device_name, set_threads
 from mitoscale.nets.mask_decoding import PADDING, POSITIVE
 from mitoscale.nets.sam import PRESETS, Sam
@@ -48,11 +50,11 @@ from mitoscale.ops.between_slices import BetweenSlices, asked_slices, kin_of
 from mitoscale.ops.prompts import Prompts, prompts_from_profiles
 
 
-def both(name: str) -> tuple[Sam, OfficialSam]:
-    """The project's network and the package's, with the same random weights."""
+def both(name: str, weights: str | None) -> tuple[Sam, OfficialSam]:
+    """The project's network and the package's, with the same weights: random ones, or those of a file."""
     torch.manual_seed(0)
-    config = PRESETS[name]
-    ours = Sam(config).eval().requires_grad_(False)
+    ours = (load_sam(weights)[0] if weights else Sam(PRESETS[name])).eval().requires_grad_(False).float()
+    config = ours.config
     encoder = ImageEncoderViT(
         depth=config.depth,
         embed_dim=config.width,
@@ -144,6 +146,7 @@ def agreement(ours: Sam, package: Package, size: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sam", choices=[name for name in PRESETS if PRESETS[name].encoder == "vit"], default="vit_b")
+    parser.add_argument("--weights", help="name or path of trained weights, in place of --sam with random ones")
     parser.add_argument("--size", type=int, default=1024, help="height and width of the slice")
     parser.add_argument("--prompts", type=int, default=26)
     parser.add_argument("--slices", type=int, default=1, help="how often the slice is there; mitoscale gets all at once")
@@ -155,7 +158,7 @@ def main() -> None:
     parser.add_argument("--out")
     arguments = parser.parse_args()
     set_threads(arguments.threads)
-    ours, official = both(arguments.sam)
+    ours, official = both(arguments.sam, arguments.weights)
     image, asked = slice_of(arguments.size, arguments.prompts)
     package = Package(official, image, asked)
     # The package sees the slice at its one window's size; so does mitoscale, which would else take windows of its own pixels.
@@ -212,7 +215,7 @@ def main() -> None:
             print(number, name, round(whole[name][-1], 3), flush=True)
     result: dict[str, Any] = {
         "claim": "seconds of the other over mitoscale's, medians over the rounds; above 1 mitoscale is faster",
-        "sam": arguments.sam,
+        "sam": arguments.weights or arguments.sam,
         "slice": [arguments.size, arguments.size],
         "slices": depth,
         "asked_in": int(asked_in.sum()),
