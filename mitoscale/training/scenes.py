@@ -40,7 +40,7 @@ def training_scenes(count: int, share: float, processes: int = 1) -> list[Annota
 
 
 def preset_of(seed: int) -> str:
-    """Name of the preset that a seed's scene is of."""
+    """Name of the preset that a seed's scene is of; never one without weight."""
     weights = np.cumsum([p.weight for p in PRESETS.values()])
     return list(PRESETS)[int(np.searchsorted(weights / weights[-1], seed * _GOLDEN % 1.0, side="right"))]
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from scipy import ndimage
 
 from mitoscale.core.errors import InputError
 from mitoscale.ops.scenes.bodies import Kind, draw_body
@@ -16,6 +17,8 @@ from mitoscale.ops.scenes.microscope import Microscope, expose
 from mitoscale.ops.scenes.mitochondrion_look import MitochondrionLook, draw_mitochondrion
 from mitoscale.ops.scenes.presets import PRESETS
 from mitoscale.ops.scenes.scene import Scene, make_scene
+from mitoscale.ops.scenes.tube_shapes import tube_depth
+from mitoscale.ops.scenes.tubes import Tubes, draw_tubes
 
 SHAPE = (3, 192, 192)
 
@@ -116,6 +119,42 @@ def test_what_shows_too_little_of_a_mitochondrion_is_not_drawn() -> None:
     found = body_depth(drawn, drawn.extent / 2, np.array([20.0, 20.0, 20.0]), rough=0.0)
     assert found is not None and not draw_mitochondrion(drawn, *found, MitochondrionLook())
     assert not drawn.labels.any() and not drawn.taken.any()
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing"),
+    [((24, 150, 150), (12.0, 12.0, 12.0)), ((8, 200, 200), (50.0, 8.0, 8.0)), ((1, 400, 400), (50.0, 6.0, 6.0))],
+)
+def test_tubes_that_touch_are_told_whatever_the_voxels(shape: tuple[int, int, int], spacing: tuple[float, float, float]) -> None:
+    told = 0
+    for seed in range(3):
+        drawn = Canvas(shape=shape, spacing=spacing, rng=np.random.default_rng(seed))
+        touching = draw_tubes(drawn, Tubes(touching=0.6), PRESETS["phantom"].mitochondria, 12)
+        found: set[int] = set()
+        for label in range(1, int(drawn.labels.max()) + 1):
+            near = ndimage.binary_dilation(drawn.labels == label, np.ones((3, 3, 3)))
+            found |= set(np.unique(drawn.labels[near]).tolist()) - {0, label}
+        assert found == touching and drawn.labels.max() >= 6
+        told += len(touching)
+    assert told >= 4
+
+
+def test_tubes_without_partners_do_not_touch_and_none_is_drawn_over_a_body() -> None:
+    drawn = Canvas(shape=(24, 150, 150), spacing=(12.0, 12.0, 12.0), rng=np.random.default_rng(3))
+    assert draw_tubes(drawn, Tubes(touching=0.0, bodies=20), PRESETS["phantom"].mitochondria, 8) == frozenset()
+    mitochondria = ndimage.binary_dilation(drawn.labels > 0, np.ones((3, 3, 3)))
+    assert drawn.labels.any() and not (mitochondria & drawn.taken & (drawn.labels == 0)).any()
+
+
+@pytest.mark.parametrize("branching", [False, True])
+def test_tubes_are_as_thick_as_asked_for_whatever_the_voxels(branching: bool) -> None:
+    for spacing in ((10.0, 10.0, 10.0), (50.0, 6.0, 6.0)):
+        drawn = Canvas(shape=(1, 1, 1), spacing=spacing, rng=np.random.default_rng(1))
+        depth = [tube_depth(drawn, 120.0, 600.0, branching=branching) for _ in range(10)]
+        assert 90 < np.mean([d.max() for d in depth]) < 160
+        volume = np.mean([np.count_nonzero(d > 0) for d in depth]) * np.prod(spacing)
+        plain = np.pi * 120**2 * 600 + 4 / 3 * np.pi * 120**3
+        assert 0.85 * plain < volume < (2.0 if branching else 1.2) * plain
 
 
 def test_cells_have_walls_where_their_numbers_change() -> None:

@@ -39,8 +39,20 @@ def test_scenes_differ_are_normalised_and_share_what_they_are_given() -> None:
 
 def test_a_few_scenes_show_every_preset_and_the_weighty_ones_more_often() -> None:
     names = [scenes.preset_of(scenes.FIRST_SEED + i) for i in range(24)]
-    assert set(names) == set(PRESETS)
+    assert set(names) == {name for name, preset in PRESETS.items() if preset.weight}
     assert max(set(names), key=names.count) == max(PRESETS, key=lambda name: PRESETS[name].weight)
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_presets_without_weight_are_drawn_by_name_only(monkeypatch: pytest.MonkeyPatch, first: bool) -> None:
+    weighty = {name: preset for name, preset in PRESETS.items() if preset.weight}
+    assert set(PRESETS) - set(weighty) == {"phantom"}
+    monkeypatch.setattr(scenes, "PRESETS", weighty)
+    seeds = [0, *range(scenes.FIRST_SEED, scenes.FIRST_SEED + 500)]
+    without = [scenes.preset_of(seed) for seed in seeds]
+    phantom = {"phantom": PRESETS["phantom"]}
+    monkeypatch.setattr(scenes, "PRESETS", phantom | weighty if first else weighty | phantom)
+    assert [scenes.preset_of(seed) for seed in seeds] == without
 
 
 def test_a_crop_of_a_scene_can_be_drawn_from_stacks_and_single_pictures() -> None:

@@ -8,6 +8,7 @@ from mitoscale.ops.scenes.mitochondrion_look import MitochondrionLook
 from mitoscale.ops.scenes.muscle import Muscle
 from mitoscale.ops.scenes.neuropil import Neuropil
 from mitoscale.ops.scenes.scene import SceneSettings
+from mitoscale.ops.scenes.tubes import Tubes
 
 _LIGHT = MitochondrionLook(
     matrix=(0.55, 0.85),
@@ -98,6 +99,17 @@ PRESETS: dict[str, SceneSettings] = {
         per_um3=(1, 6),
         microscope=Microscope(noise=(0.03, 0.12)),
         pixel_nm=(5, 10),
+    ),
+    "phantom": SceneSettings(
+        tissue=Tubes(),
+        mitochondria=MitochondrionLook(
+            matrix=(0.37, 0.49), patches=0.02, contrast=(-0.16, -0.08), lumen=-0.08, period_nm=(60, 95), membrane=0.22
+        ),
+        per_um3=(4, 10),
+        microscope=Microscope(blur_nm=(4, 8), noise=(0.03, 0.045)),
+        pixel_nm=(5, 10),
+        slice_nm=(5, 10),
+        weight=0,
     ),
 }
 """Scenes by name."""

@@ -16,6 +16,7 @@ from mitoscale.ops.scenes.microscope import Microscope, expose
 from mitoscale.ops.scenes.mitochondrion_look import MitochondrionLook
 from mitoscale.ops.scenes.muscle import Muscle, draw_muscle
 from mitoscale.ops.scenes.neuropil import Neuropil, draw_neuropil
+from mitoscale.ops.scenes.tubes import Tubes, draw_tubes
 
 SMALLEST = 96
 """Height and width of a scene, at least."""
@@ -33,7 +34,7 @@ class SceneSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    tissue: Neuropil | Muscle | CellBody
+    tissue: Neuropil | Muscle | CellBody | Tubes
     """What is drawn."""
     mitochondria: MitochondrionLook = MitochondrionLook()
     """How its mitochondria look."""
@@ -45,8 +46,8 @@ class SceneSettings(BaseModel):
     """Range of the pixel size."""
     slice_nm: tuple[float, float] = (5.0, 50.0)
     """Range of the distance of slices."""
-    weight: float = Field(1.0, gt=0)
-    """How often it is drawn, relative to others."""
+    weight: float = Field(1.0, ge=0)
+    """How often it is drawn, relative to others; 0: drawn by name only."""
 
 
 class Scene(BaseModel):
@@ -90,6 +91,8 @@ def make_scene(settings: SceneSettings, shape: Triple, seed: int) -> Scene:
         draw_neuropil(canvas, settings.tissue, settings.mitochondria, per_um3)
     elif isinstance(settings.tissue, Muscle):
         draw_muscle(canvas, settings.tissue, settings.mitochondria)
+    elif isinstance(settings.tissue, Tubes):
+        draw_tubes(canvas, settings.tissue, settings.mitochondria, max(int(rng.poisson(per_um3 * canvas.volume_um3)), 1))
     else:
         draw_cell_body(canvas, settings.tissue, settings.mitochondria, per_um3)
     image = expose(canvas, settings.microscope)
