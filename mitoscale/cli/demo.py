@@ -7,7 +7,7 @@ import click
 from mitoscale.cli.options import where_options
 
 SEED = 12
-"""Seed of the demo's phantom, one of those with which a fifth of the objects touch; training uses seeds from 1000 on."""
+"""Seed of the demo's phantom, of whose objects a quarter touch, as with most seeds; training uses seeds from 1000 on."""
 
 _SHAPE, _OBJECTS, _BLOCK = (64, 352, 352), 101, (32, 176, 176)
 
