@@ -30,13 +30,13 @@ def demo(folder: str, segmenter: str | None, cluster: str | None, workers: int |
     """
     import os
 
-    from mitoscale.cli.launch import cluster_settings, run_stages
+    from mitoscale.cli.launch import cluster_settings, run_stages, tell_choice
     from mitoscale.core.errors import InputError
     from mitoscale.core.request import RunRequest
     from mitoscale.core.settings import STAGES
     from mitoscale.evaluation.evaluate import evaluate
     from mitoscale.ops.phantom import make_phantom
-    from mitoscale.pipeline import make_plan, settings_for, start
+    from mitoscale.pipeline import planned, start
     from mitoscale.stages.source import open_source
     from mitoscale.storage.layout import check_writable, write_json
     from mitoscale.storage.tiff_writing import write_tiff
@@ -54,10 +54,10 @@ def demo(folder: str, segmenter: str | None, cluster: str | None, workers: int |
         click.echo(f"           {number} mitochondria made, {len(phantom.touching)} of them touch another", err=True)
     source = open_source(image, None)
     where = cluster_settings(cluster, workers)
-    settings = settings_for(source, RunRequest(block=_BLOCK, min_volume=_SMALLEST, segmenter=segmenter), where.threads)
-    segment = settings.segment.model_copy(update={"margin": _MARGIN})
-    plan = make_plan(source, run, settings.model_copy(update={"segment": segment}))
-    started = start(plan)
+    plan = planned(source, run, RunRequest(block=_BLOCK, min_volume=_SMALLEST, segmenter=segmenter), where.threads)
+    segment = plan.settings.segment.model_copy(update={"margin": _MARGIN})
+    started = start(plan.model_copy(update={"settings": plan.settings.model_copy(update={"segment": segment})}))
+    tell_choice(started.plan)
     run_stages(started, STAGES[:-1], where)
     scores = evaluate(run, truth)
     chosen = {

@@ -26,7 +26,7 @@ def test_demo_without_sam(tmp_path: Path) -> None:
     for name in ("foreground IoU", "3D F1 at IoU 0.5 "):
         line = next(line for line in ended.out.splitlines() if line.startswith(name))
         scores[name.strip()] = float(line.split()[-1])
-    assert scores["foreground IoU"] >= 0.65 and scores["3D F1 at IoU 0.5"] >= 0.65
+    assert scores["foreground IoU"] >= 0.8 and scores["3D F1 at IoU 0.5"] >= 0.85
     page = (folder / "run" / "report.html").read_text()
     assert "Scores against truth" in page
     assert "data:image/" in page and len(list((folder / "run" / "pictures").glob("*.png"))) >= 3

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mitoscale.ops.scenes.canvas import Box, Canvas
 
-Cristae = Literal["lamellar", "tubular", "none"]
-"""Shapes of cristae."""
+Cristae = Literal["lamellar", "parallel", "tubular", "none"]
+"""Shapes of cristae: sheets that are bent and often broken, even sheets from side to side, tubes."""
 
 
 class MitochondrionLook(BaseModel):
@@ -28,10 +28,14 @@ class MitochondrionLook(BaseModel):
     """Range of the cristae's grey value, relative to the matrix; below 0 they are darker."""
     period_nm: tuple[float, float] = (40.0, 90.0)
     """Range of the distance from one crista to the next."""
+    thickness_nm: tuple[float, float] = (5.0, 9.0)
+    """Range of half the thickness of cristae."""
     lumen: float = 0.0
     """Grey value between the two membranes of a crista, relative to the matrix; 0: only one line is seen."""
     membrane: float = Field(0.15, ge=0, le=1)
     """Grey value of the outer membranes."""
+    band_nm: float = Field(0.0, ge=0)
+    """Thickness of the outer membranes where both are seen as one even band; 0: as a line, or two."""
     swollen: float = Field(0.0, ge=0, le=1)
     """Part of them that holds light, empty rooms."""
 
@@ -67,9 +71,9 @@ def draw_mitochondrion(canvas: Canvas, box: Box, depth: np.ndarray, look: Mitoch
     contrast = np.float32(rng.uniform(*look.contrast))
     period = rng.uniform(*look.period_nm)
     if kind != "none":
-        across = _lamellae(canvas, box, period) if kind == "lamellar" else _tubes(canvas, box, period)
+        across = {"lamellar": _lamellae, "parallel": _sheets, "tubular": _tubes}[kind](canvas, box, period)
         inside = np.clip((depth - 14) / 8, 0, 1)
-        width = max(rng.uniform(5, 9), 0.7 * canvas.spacing[2])
+        width = max(rng.uniform(*look.thickness_nm), 0.7 * canvas.spacing[2])
         if look.lumen:
             half = rng.uniform(6, 12)
             grey = grey + inside * np.float32(look.lumen) * np.clip((half - across) / 4 + 0.5, 0, 1)
@@ -80,15 +84,23 @@ def draw_mitochondrion(canvas: Canvas, box: Box, depth: np.ndarray, look: Mitoch
         room = np.clip(room * 5, 0, 1) * np.clip((depth - 30) / 15, 0, 1)
         edge = room * (1 - room) * 4
         grey = grey + room * (np.float32(rng.uniform(0.75, 0.9)) - grey) - np.float32(0.25) * edge
-    wall = np.float32(max(6.0, 0.8 * canvas.spacing[2]))
-    line = np.exp(-np.square((depth - wall) / wall))
-    if rng.random() < 0.4:  # the inner membrane is seen apart from the outer one
-        line = np.maximum(line, 0.7 * np.exp(-np.square((depth - 22) / wall)))
+    line = _membranes(canvas, depth, look.band_nm)
     grey = grey + line * (np.float32(look.membrane) - grey)
     canvas.image[box] = np.where(mask, grey, canvas.image[box])
     canvas.labels[box][mask] = int(canvas.labels.max()) + 1
     canvas.taken[box] |= (depth > -8) & free
     return True
+
+
+def _membranes(canvas: Canvas, depth: np.ndarray, band_nm: float) -> np.ndarray:
+    """(Z, Y, X) how much of the outer membranes is seen, 0..1."""
+    if band_nm:
+        return np.clip((np.float32(band_nm) - depth) / 4 + np.float32(0.5), 0, 1)
+    wall = np.float32(max(6.0, 0.8 * canvas.spacing[2]))
+    line = np.exp(-np.square((depth - wall) / wall))
+    if canvas.rng.random() < 0.4:  # the inner membrane is seen apart from the outer one
+        line = np.maximum(line, 0.7 * np.exp(-np.square((depth - 22) / wall)))
+    return np.asarray(line)
 
 
 def _lamellae(canvas: Canvas, box: Box, period: float) -> np.ndarray:
@@ -104,6 +116,15 @@ def _lamellae(canvas: Canvas, box: Box, period: float) -> np.ndarray:
     away = np.abs(phase - np.rint(phase)) * np.float32(period)
     gaps = np.clip(canvas.noise(rng.uniform(60, 220), box) - np.float32(rng.uniform(0.0, 1.5)), 0, None)
     return np.asarray(away + np.float32(60) * gaps)
+
+
+def _sheets(canvas: Canvas, box: Box, period: float) -> np.ndarray:
+    """(Z, Y, X) distance to the middle of the next of parallel, slightly bent sheets."""
+    direction = canvas.rng.normal(size=3)
+    direction /= np.linalg.norm(direction)
+    along = sum(np.float32(d) * g for d, g in zip(direction, canvas.grid(box), strict=True))
+    phase = along / np.float32(period) + np.float32(0.3) * canvas.noise(150.0, box) + np.float32(canvas.rng.uniform(0, 1))
+    return np.asarray(np.abs(phase - np.rint(phase)) * np.float32(period))
 
 
 def _tubes(canvas: Canvas, box: Box, period: float) -> np.ndarray:

@@ -41,7 +41,7 @@ PRESETS: dict[str, SceneSettings] = {
         tissue=Neuropil(cell_nm=(400, 1000), myelin=0.12, membrane=0.5, cytoplasm=(0.65, 0.85), radius_nm=(60, 200)),
         mitochondria=MitochondrionLook(matrix=(0.2, 0.4), cristae=("lamellar", "tubular", "none"), contrast=(-0.12, 0.15)),
         microscope=Microscope(blur_nm=(5, 11), noise=(0.05, 0.14), uneven=0.03, drift_nm=8, knife_marks=0.05),
-        pixel_nm=(6, 9),
+        pixel_nm=(6, 16),
         slice_nm=(25, 50),
     ),
     "insect-fib": SceneSettings(
@@ -63,7 +63,7 @@ PRESETS: dict[str, SceneSettings] = {
             membrane=0.2,
         ),
         microscope=Microscope(folds=0.1, noise=(0.05, 0.12), blur_nm=(1.5, 5), uneven=0.03, drift_nm=15),
-        pixel_nm=(4, 7),
+        pixel_nm=(3, 7),
         slice_nm=(40, 50),
     ),
     "light-matrix-neuropil": SceneSettings(
@@ -75,7 +75,7 @@ PRESETS: dict[str, SceneSettings] = {
         tissue=Muscle(),
         mitochondria=_LIGHT,
         microscope=Microscope(blur_nm=(1.5, 5), noise=(0.04, 0.1), folds=0.05),
-        pixel_nm=(4, 7),
+        pixel_nm=(3, 7),
         weight=3,
     ),
     "heart-muscle-grey": SceneSettings(
@@ -91,7 +91,7 @@ PRESETS: dict[str, SceneSettings] = {
         mitochondria=MitochondrionLook(matrix=(0.3, 0.5), cristae=("lamellar", "tubular"), contrast=(-0.2, -0.08)),
         per_um3=(1, 5),
         microscope=Microscope(noise=(0.05, 0.15), charging=0.03, knife_marks=0.05),
-        pixel_nm=(5, 10),
+        pixel_nm=(5, 16),
     ),
     "cell-body-grey": SceneSettings(
         tissue=CellBody(nucleus=0.6, cytoplasm=(0.4, 0.55), reticulum=(0.15, 0.35)),
@@ -103,7 +103,14 @@ PRESETS: dict[str, SceneSettings] = {
     "phantom": SceneSettings(
         tissue=Tubes(),
         mitochondria=MitochondrionLook(
-            matrix=(0.37, 0.49), patches=0.02, contrast=(-0.16, -0.08), lumen=-0.08, period_nm=(60, 95), membrane=0.22
+            matrix=(0.37, 0.49),
+            patches=0,
+            cristae=("parallel",),
+            thickness_nm=(11, 18),
+            contrast=(-0.16, -0.08),
+            period_nm=(60, 95),
+            membrane=0.3,
+            band_nm=14,
         ),
         per_um3=(4, 10),
         microscope=Microscope(blur_nm=(4, 8), noise=(0.03, 0.045)),
