@@ -124,7 +124,8 @@ class Fusion:
             numbers = without_small(np.where(found, grouped, 0), least, int(grouped.max()))
             here = None if core is None else core[1:] if z in counting else (slice(0), slice(0))
             order, asked[z], near = self._asked(plane, numbers[grouped], here)
-            possible += near if core is None or core[0].start <= z < core[0].stop else 0
+            counts = self.segment.asks_all or core is None or core[0].start <= z < core[0].stop
+            possible += near if counts else 0
             wide[z] = order[numbers[grouped]]
             labels[z] = np.where(found, wide[z], 0)
         between = kin_of(labels, ask_in) if ask_in is not None else {}

@@ -85,7 +85,7 @@ def test_files_of_one_name_each_have_their_rows(mitoscale: Call, stack: Stack, t
         (["--slices", "0:2", "--region", "0:2,:,:"], "give one of them"),
         (["--slices", "14:15", "--sam", "nowhere.pth"], "neither a file nor embedded"),
         (["--slices", "14:15", "--sam", "unet-small"], "but a sam is wanted"),
-        (["--region", "0:1,0:2,0:2"], "holds no mitochondrion"),
+        (["--region", "31:32,0:2,0:2"], "holds no mitochondrion"),
     ],
 )
 def test_what_cannot_be_compared(mitoscale: Call, stack: Stack, truth: str, tmp_path: Path, more: list[str], said: str) -> None:
