@@ -47,6 +47,7 @@ from mitoscale.nets.mask_decoding import PADDING, POSITIVE
 from mitoscale.nets.sam import PRESETS, Sam
 from mitoscale.nets.sam_segmenter import SamSegmenter
 from mitoscale.ops.between_slices import BetweenSlices, asked_slices, kin_of
+from mitoscale.ops.masks import paint
 from mitoscale.ops.prompts import Prompts, prompts_from_profiles
 
 
@@ -182,7 +183,10 @@ def main() -> None:
         precision = patch("mitoscale.nets.sam_segmenter.autocast", lambda where: nullcontext())
         with patch.object(ours, "encode", noted), precision if arguments.float32 else nullcontext():
             found = segmenter.masks(np.repeat(image[None], depth, axis=0), nothing, prompts, region)
-            between = BetweenSlices(profiles, found, [len(asked)] * depth, 1.0)
+            labels = profiles.copy()
+            for z in np.flatnonzero(asked_in).tolist():
+                labels[z] = paint(image.shape, found[z])
+            between = BetweenSlices(profiles, labels, dict(enumerate(found)), [len(asked)] * depth, 1.0)
             for z, kin in kin_of(profiles, asked_in).items():
                 between.masks(z, kin)
 

@@ -38,7 +38,8 @@ def demo(folder: str, segmenter: str | None, cluster: str | None, workers: int |
     from mitoscale.ops.phantom import make_phantom
     from mitoscale.pipeline import planned, start
     from mitoscale.stages.source import open_source
-    from mitoscale.storage.layout import check_writable, write_json
+    from mitoscale.storage.layout import RunFolder, check_writable, write_json
+    from mitoscale.storage.run_json import read_plan
     from mitoscale.storage.tiff_writing import write_tiff
 
     check_writable(folder)
@@ -52,6 +53,9 @@ def demo(folder: str, segmenter: str | None, cluster: str | None, workers: int |
         write_tiff(truth, phantom.labels.astype("uint16"), phantom.spacing)
         number = int(phantom.labels.max())
         click.echo(f"           {number} mitochondria made, {len(phantom.touching)} of them touch another", err=True)
+    before = read_plan(RunFolder(run)).settings.segment.segmenter if os.path.exists(RunFolder(run).run_json) else segmenter
+    if segmenter not in (None, before):
+        raise InputError(f"the demo in {folder} was made with --segmenter {before}; give a new or empty folder for {segmenter}")
     source = open_source(image, None)
     where = cluster_settings(cluster, workers)
     plan = planned(source, run, RunRequest(block=_BLOCK, min_volume=_SMALLEST, segmenter=segmenter), where.threads)

@@ -164,7 +164,9 @@ def summarise(run: Run, outcomes: list[StageOutcome], seconds: float) -> None:
         asked = numbers.get("segment", {})
         if asked.get("profiles"):
             share = asked["changed_voxels"] / max(asked["mask_voxels"], 1)
-            of = f"asked for {asked['prompts']:.0f} of {asked['profiles']:.0f} profiles, where the detector is unsure"
+            of = f"asked for {asked['prompts']:.0f} of {asked['profiles']:.0f} profiles"
+            of += "" if run.plan.settings.segment.asks_all else ", where the detector is unsure"
+            of += f"; {asked['interpolated']:.0f} interpolated between slices" if asked.get("interpolated") else ""
             click.echo(f"masks      {share:.1%} of their voxels changed by the segmenter ({of})")
     if "relabel" in numbers:
         for line in dropped(run.plan):

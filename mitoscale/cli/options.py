@@ -233,7 +233,8 @@ def request_options(command: Callable[..., Any]) -> Callable[..., Any]:
                 "--sam-step",
                 type=Amount(min=0),
                 metavar="NM",
-                help="SAM is asked in slices at most this far apart, and interpolated between (default: 20; 0: in each slice).",
+                help="SAM is asked in slices at most this far apart, and never more than 8 slices, and interpolated between "
+                "(default: 20; 0: in each slice).",
             ),
             click.option(
                 "--gate",

@@ -125,8 +125,8 @@ def compare(
 ) -> Comparison:
     """Compare on a region.
 
-    Every SAM is asked for the U-Net's profiles with a centroid point, with a box, and as ``mitoscale run`` does
-    (:mod:`mitoscale.ops.fusion`); and for everything (automatic masks, those with half of their
+    Every SAM is asked for the U-Net's profiles with a centroid point, with a box, and as ``mitoscale run`` with
+    ``--sam-step 0`` does (:mod:`mitoscale.ops.fusion`); and for everything (automatic masks, those with half of their
     pixels on the U-Net's foreground). Masks of neighbouring slices are linked, and objects below
     run's default volume dropped (unless the region cuts them), alike.
 

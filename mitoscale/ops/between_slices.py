@@ -7,8 +7,8 @@ signed distances; between two slices that are asked it is interpolated, and adde
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -50,7 +50,7 @@ def asked_slices(read: Region, worked_on: Region, every: int) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class Kin:
-    """A slice's profiles in one of the next slices that are asked, as far as they can be followed."""
+    """A slice's profiles in one of the next slices that are asked, as far as they can be followed: not where several become one."""
 
     z: int
     """That slice."""
@@ -81,21 +81,27 @@ def kin_of(labels: np.ndarray, asked: np.ndarray) -> dict[int, list[Kin]]:
             if asked[before]:
                 last = Kin(z=before, numbers=np.arange(int(labels[before].max(initial=0)) + 1, dtype=np.int32))
             if last is not None:
-                last = Kin(z=last.z, numbers=last.numbers[_most_shared(labels[z], labels[before])])
+                last = Kin(z=last.z, numbers=last.numbers[_followed(labels[z], labels[before])])
                 if not asked[z]:
                     found[z].append(last)
     return found
 
 
-def _most_shared(labels: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """(N + 1,) int32: by label, the label of another (Y, X) plane that covers most of it; 0 where none does."""
-    both = (labels > 0) & (others > 0)
+def _followed(labels: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(N + 1,) int32: by label, the label of another (Y, X) plane that covers most of it; 0 where none does, or several are one."""
     best = np.zeros(int(labels.max(initial=0)) + 1, np.int32)
-    if both.any():
-        size = int(others.max()) + 1
-        pairs, counts = np.unique(labels[both].astype(np.int64) * size + others[both], return_counts=True)
-        order = np.argsort(counts, kind="stable")  # the largest is written last
-        best[pairs[order] // size] = pairs[order] % size
+    both = (labels > 0) & (others > 0)
+    if not both.any():
+        return best
+    size = int(others.max()) + 1
+    pairs, counts = np.unique(labels[both].astype(np.int64) * size + others[both], return_counts=True)
+    order = np.argsort(counts, kind="stable")  # the largest is written last
+    mine, theirs = np.divmod(pairs[order], size)
+    best[mine] = theirs
+    back = np.zeros(size, np.int32)
+    back[theirs] = mine
+    best[np.bincount(back[1:], minlength=len(best)) > 1] = 0
+    best[0] = 0
     return best
 
 
@@ -124,27 +130,36 @@ _AS_IT_IS = _Change(difference=np.zeros((1, 1), np.float32), score=1.0)
 
 
 class BetweenSlices:
-    """Masks of the slices that are not asked, from those of the slices that are.
+    """Masks of the slices that are not asked, from what became of the profiles in the slices that are.
 
     Parameters
     ----------
-    labels : (Z, Y, X) int32
+    profiles : (Z, Y, X) int32
         Profiles, numbered from 1 in each slice.
-    masks : sequence of sequences of Mask
-        Of each slice, the segmenter's answers.
+    labels : (Z, Y, X) int32
+        What they have become in the slices that are asked, with the segmenter's answers, as far as these are taken.
+    answers : mapping of int to sequence of Mask
+        The answers of each slice that is asked.
     answered : sequence of int
         Of each slice, the last number of a profile that there is an answer for.
     aspect : float
         Width of a pixel (x) over its height (y).
     """
 
-    def __init__(self, labels: np.ndarray, masks: Sequence[Sequence[Mask]], answered: Sequence[int], aspect: float) -> None:
-        self._labels, self._answered, self._aspect = labels, answered, aspect
-        self._masks: dict[tuple[int, int], list[Mask]] = {}
-        for z, found in enumerate(masks):
-            for mask in found:
-                self._masks.setdefault((z, mask.profile), []).append(mask)
-        self._boxes: dict[int, list[tuple[slice, slice] | None]] = {}
+    def __init__(
+        self,
+        profiles: np.ndarray,
+        labels: np.ndarray,
+        answers: Mapping[int, Sequence[Mask]],
+        answered: Sequence[int],
+        aspect: float,
+    ) -> None:
+        self._profiles, self._labels, self._answered, self._aspect = profiles, labels, answered, aspect
+        self._scores: dict[tuple[int, int], float] = {}
+        for z, masks in answers.items():
+            for mask in masks:
+                self._scores[z, mask.profile] = max(mask.score, self._scores.get((z, mask.profile), 0.0))
+        self._boxes: dict[tuple[int, int], list[tuple[slice, slice] | None]] = {}
         self._changes: dict[tuple[int, int], _Change] = {}
 
     def masks(self, z: int, kin: Sequence[Kin]) -> list[Mask]:
@@ -169,12 +184,12 @@ class BetweenSlices:
     def _mask(self, z: int, number: int, near: Sequence[tuple[float, _Change]]) -> Mask | None:
         """A profile with the changes around it, each with its weight."""
         there = [(weight, change) for weight, change in near if change.difference is not None]
-        box = self._box(z, number)
-        if not there or box is None:
+        own = self._box(self._profiles, z, number)
+        if not there or own is None:
             return None
-        box = _wider(box, self._labels.shape[1:])
+        box = _wider(own, self._profiles.shape[1:])
         whole = sum(weight for weight, _ in there)
-        values = self._signed(self._labels[z][box] == number)
+        values = self._signed(self._profiles[z][box] == number)
         values += sum(np.float32(weight / whole) * change.within(box) for weight, change in there)
         score = sum(weight * change.score for weight, change in near)
         return Mask(y0=box[0].start, x0=box[1].start, mask=values > 0, logits=values, score=score, profile=number)
@@ -188,28 +203,25 @@ class BetweenSlices:
         return self._changes[z, number]
 
     def _changed(self, z: int, number: int) -> _Change:
-        answers, own = self._masks.get((z, number), []), self._box(z, number)
-        if not answers or own is None:
-            return _Change(difference=None, score=0.0)
-        parts = [own, *(answer.slices for answer in answers)]
-        y, x = (slice(min(p[axis].start for p in parts), max(p[axis].stop for p in parts)) for axis in (0, 1))
-        box = _wider((y, x), self._labels.shape[1:])
-        mask = np.zeros([s.stop - s.start for s in box], bool)
-        for answer in answers:
-            rows, columns = answer.slices
-            mask[
-                rows.start - box[0].start : rows.stop - box[0].start, columns.start - box[1].start : columns.stop - box[1].start
-            ] |= answer.mask
-        if not mask.any():
-            return _Change(difference=None, score=0.0)
-        difference = self._signed(mask) - self._signed(self._labels[z][box] == number)
-        return _Change(y0=box[0].start, x0=box[1].start, difference=difference, score=max(a.score for a in answers))
+        own, after = self._box(self._profiles, z, number), self._box(self._labels, z, number)
+        stays = own is not None and bool((self._labels[z][own][self._profiles[z][own] == number] > 0).any())
+        score = self._scores.get((z, number), 1.0 if stays else 0.0)
+        if own is None or not stays:  # dropped
+            return _Change(difference=None, score=score)
+        if after is None:  # part of another one now
+            return replace(_AS_IT_IS, score=score)
+        y, x = (slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(own, after, strict=True))
+        box = _wider((y, x), self._profiles.shape[1:])
+        difference = self._signed(self._labels[z][box] == number) - self._signed(self._profiles[z][box] == number)
+        return _Change(y0=box[0].start, x0=box[1].start, difference=difference, score=score)
 
-    def _box(self, z: int, number: int) -> tuple[slice, slice] | None:
-        """Box of a profile."""
-        if z not in self._boxes:
-            self._boxes[z] = ndimage.find_objects(self._labels[z])
-        return self._boxes[z][number - 1]
+    def _box(self, labels: np.ndarray, z: int, number: int) -> tuple[slice, slice] | None:
+        """Box of what has a number in a slice of profiles or labels; None where nothing has it."""
+        key = (z, id(labels))
+        if key not in self._boxes:
+            self._boxes[key] = ndimage.find_objects(labels[z])
+        found = self._boxes[key]
+        return found[number - 1] if number <= len(found) else None
 
     def _signed(self, mask: np.ndarray) -> np.ndarray:
         """(H, W) float32 distance to the outline in pixels along y, positive inside."""

@@ -124,8 +124,7 @@ class Fusion:
             numbers = without_small(np.where(found, grouped, 0), least, int(grouped.max()))
             here = None if core is None else core[1:] if z in counting else (slice(0), slice(0))
             order, asked[z], near = self._asked(plane, numbers[grouped], here)
-            counts = self.segment.asks_all or core is None or core[0].start <= z < core[0].stop
-            possible += near if counts else 0
+            possible += near
             wide[z] = order[numbers[grouped]]
             labels[z] = np.where(found, wide[z], 0)
         between = kin_of(labels, ask_in) if ask_in is not None else {}
@@ -169,22 +168,26 @@ class Fusion:
         """
         labels, own = found.labels.copy(), np.zeros(found.labels.shape, bool)
         scores = [np.zeros(1)] * len(labels)
-        between = BetweenSlices(found.labels, masks, found.asked, self.aspect)
-        for z, (answers, asked) in enumerate(zip(masks, found.asked, strict=False)):
-            if not asked:
-                continue
-            if z in found.between:
-                answers = between.masks(z, found.between[z])
-            plane = found.labels[z]
-            dropped = self._dropped(plane, answers, asked)
-            kept = self.kept([m for m in answers if not dropped[m.profile]])
-            claimed = self._within(paint(plane.shape, kept), foreground[z])
-            claimed[plane > asked] = 0  # sure of those, the foreground decides
-            claimed = self._believed(claimed, foreground[z])
-            labels[z] = fill_unclaimed(claimed, np.where(dropped[plane], 0, plane))
-            own[z] = (claimed > 0) & (claimed == labels[z])
-            scores[z] = score_of_profiles(kept)
+        answered = {z: masks[z] for z in range(len(masks)) if found.asked[z]}
+        for z in sorted(answered.keys() - found.between.keys()):
+            labels[z], own[z], scores[z] = self._fused(foreground[z], found.labels[z], answered[z], found.asked[z])
+        between = BetweenSlices(found.labels, labels, answered, found.asked, self.aspect)
+        for z in sorted(answered.keys() & found.between.keys()):
+            carried = between.masks(z, found.between[z])
+            labels[z], own[z], scores[z] = self._fused(foreground[z], found.labels[z], carried, found.asked[z])
         return Fused(labels=labels, own=own, changed=labels != found.labels, scores=scores)
+
+    def _fused(
+        self, foreground: np.ndarray, plane: np.ndarray, answers: Sequence[Mask], asked: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Labels, own voxels and scores of a slice; see :class:`Fused`."""
+        dropped = self._dropped(plane, answers, asked)
+        kept = self.kept([m for m in answers if not dropped[m.profile]])
+        claimed = self._within(paint(plane.shape, kept), foreground)
+        claimed[plane > asked] = 0  # sure of those, the foreground decides
+        claimed = self._believed(claimed, foreground)
+        labels = fill_unclaimed(claimed, np.where(dropped[plane], 0, plane))
+        return labels, (claimed > 0) & (claimed == labels), score_of_profiles(kept)
 
     def _within(self, painted: np.ndarray, foreground: np.ndarray) -> np.ndarray:
         """What the masks of a slice may claim of it."""

@@ -40,13 +40,13 @@ def make_phantom(
     Parameters
     ----------
     shape : (z, y, x)
-        Shape in voxels, at least 32 on each axis.
+        Shape in voxels; with fewer than 32 on an axis few mitochondria find a place.
     seed : int
         The same seed gives the same phantom.
     objects : int
         Number of mitochondria wanted; fewer where they do not fit.
     touching : float
-        Part of the mitochondria, 0..1, that is placed against another one.
+        Part of the mitochondria, 0..1, that is placed against another one, as far as there is room.
     spacing : (z, y, x)
         Voxel size in nm.
 

@@ -99,8 +99,9 @@ def with_request(settings: RunSettings, request: RunRequest) -> RunSettings:
     if segment["segmenter"] != settings.segment.segmenter:
         segment["options"] = request.segmenter_option
     for option, value in request.said_to_sam.items():
-        if segment["segmenter"] == "unet":
-            raise InputError(f"{option} {value} is for SAM, which --segmenter unet does not ask; leave out one of the two")
+        if segment["segmenter"] == "unet" or (segment["segmenter"] != "sam" and option != "--gate"):
+            asked = segment["segmenter"]
+            raise InputError(f"{option} {value} is for SAM, which --segmenter {asked} does not ask; leave out one of the two")
     check_use(detect["detector"], "detector")
     check_use(segment["sam"], "sam")
     detect["weights"] = weights_digest(detect["detector"])

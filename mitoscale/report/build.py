@@ -149,7 +149,9 @@ class Report(Stage):
             "of the profiles it was asked for": counts["prompts"] / counts["profiles"],
         }
         if counts.get("interpolated"):  # runs of earlier versions have none
-            shares["of them have masks interpolated from slices around (--sam-step)"] = counts["interpolated"] / counts["profiles"]
+            shares["of the profiles with masks interpolated from slices around (--sam-step)"] = (
+                counts["interpolated"] / counts["profiles"]
+            )
         return shares
 
     def _settings(self) -> dict[str, dict[str, str]]:

@@ -15,7 +15,7 @@ from mitoscale.storage.layout import RunFolder, read_json, write_json
 from mitoscale.storage.run_places import check_reached
 from mitoscale.storage.stored_files import is_file, is_folder
 
-FORMAT = 4
+FORMAT = 5
 """Raised whenever an older version could misread a run folder, or this one misread an older one's."""
 
 

@@ -27,6 +27,8 @@ def test_demo_without_sam(tmp_path: Path) -> None:
         line = next(line for line in ended.out.splitlines() if line.startswith(name))
         scores[name.strip()] = float(line.split()[-1])
     assert scores["foreground IoU"] >= 0.8 and scores["3D F1 at IoU 0.5"] >= 0.85
+    other = finish(begin("demo", str(folder), "--segmenter", "sam"))
+    assert other.code == 1 and "was made with --segmenter unet; give a new or empty folder for sam" in other.err
     page = (folder / "run" / "report.html").read_text()
     assert "Scores against truth" in page
     assert "data:image/" in page and len(list((folder / "run" / "pictures").glob("*.png"))) >= 3

@@ -121,7 +121,7 @@ def test_slices_that_a_core_lies_between_are_asked() -> None:
     own, core = fusion(), (slice(5, 7), slice(0, 64), slice(0, 96))
     found = own.profiles(foreground(), core, own.ask_in(WHOLE, WHOLE, 8))
     assert found.questions == [0, 0, 0, 0, 1, 0, 0, 0, 1]
-    assert found.asked == [0, 0, 0, 0, 1, 1, 1, 0, 1] and found.possible == 2, "only profiles of the core count"
+    assert found.asked == [0, 0, 0, 0, 1, 1, 1, 0, 1] and found.possible == 4, "the core's, and those asked around it"
     first = own.profiles(foreground(), (slice(0, 4), *core[1:]), own.ask_in(WHOLE, WHOLE, 8))
     assert first.questions == [1, 0, 0, 0, 1, 0, 0, 0, 0]
 
@@ -177,3 +177,41 @@ def test_parts_of_a_large_profile_are_one_mask() -> None:
     ]
     done = own.fuse(foreground(), found, halves)
     assert np.count_nonzero((done.labels[2] > 0) != discs(14)[2]) <= 4
+
+
+def test_a_mask_that_is_not_taken_changes_nothing_between() -> None:
+    values = np.where(discs(10), 0.9, np.where(discs(22), 0.35, 0)).astype(np.float32)
+    shapes = np.stack([discs(22)[z] if z in (0, 8) else discs(10)[z] for z in range(9)])
+    _, done = fused(fusion(), values, shapes)
+    np.testing.assert_array_equal(done.labels > 0, discs(10))  # as a whole the foreground speaks against the large ones
+
+
+def test_profiles_that_are_one_between_do_not_share_a_fate() -> None:
+    """Two profiles, of which one is dropped in the slices that are asked, joined by a bridge between."""
+    left, right = discs(11, centre=25), discs(10, centre=60)
+    bridge = np.zeros(SHAPE, bool)
+    bridge[1:4, 27:33, 25:60] = True
+    values = np.where(left | right | bridge, 0.6, 0).astype(np.float32)[:5]
+    own = fusion()
+    found = own.profiles(values, ask_in=own.ask_in(Region.of_shape(values.shape), Region.of_shape(values.shape), 8))
+    assert found.questions == [2, 0, 0, 0, 2]
+    masks: list[list[Mask]] = []
+    for z in range(5):
+        here = []
+        for number in range(1, found.questions[z] + 1):
+            shape = found.labels[z] == number
+            here.append(Mask(y0=0, x0=0, mask=shape, score=0.05 if shape[30, 25] else 0.9, profile=number))
+        masks.append(here)
+    labels = own.fuse(values, found, masks).labels
+    assert not labels[0, 30, 25] and labels[:, 30, 60].all()
+
+
+def test_without_an_answer_a_profile_goes_but_not_at_the_border() -> None:
+    values = foreground()
+    found = fusion().profiles(values, ask_in=fusion().ask_in(WHOLE, WHOLE, 8))
+    assert not fusion().fuse(values, found, [[] for _ in range(9)]).labels.any(), "no answer is no mitochondrion"
+    cut = np.concatenate([values[:, 30:], values[:, :1]], axis=1)  # it meets the border, where nothing is dropped
+    part = Region.of_shape(cut.shape)
+    found = fusion().profiles(cut, ask_in=fusion().ask_in(part, part, 8))
+    done = fusion().fuse(cut, found, [[] for _ in range(9)])
+    np.testing.assert_array_equal(done.labels, found.labels)

@@ -63,3 +63,11 @@ def test_voxels_of_another_size_give_objects_of_the_same_size() -> None:
     fine, coarse = (make_phantom((32, 48, 48), objects=2, seed=2, spacing=(nm,) * 3) for nm in (10.0, 20.0))
     assert fine.spacing == (10.0, 10.0, 10.0) and coarse.spacing == (20.0, 20.0, 20.0)
     assert np.bincount(coarse.labels.ravel())[1:].mean() < 0.5 * np.bincount(fine.labels.ravel())[1:].mean()
+
+
+@pytest.mark.parametrize("z", [50.0, 250.0, 1000.0])
+def test_thick_slices_show_what_they_meet(z: float) -> None:
+    for seed in range(4):
+        phantom = make_phantom((20, 96, 96), seed, objects=6, spacing=(z, 8.0, 8.0))
+        found = np.unique(phantom.labels)
+        assert found.tolist() == list(range(len(found))) and phantom.image.std() > 5

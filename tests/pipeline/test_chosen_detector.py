@@ -261,6 +261,13 @@ def test_what_is_said_to_sam_is_refused_where_it_is_not_asked(
     assert ended.code == 1 and "leave out one of the two" in ended.err and segmenter_of(run) == ("unet", NAMED)
 
 
+def test_a_segmenter_of_ones_own_is_told_nothing_that_is_for_sam(mitoscale: Call, stack: Stack, tmp_path: Path) -> None:
+    own = ("--segmenter", "known_truth:masks", "--segmenter-option", f"truth={stack.truth}")
+    refused = mitoscale("convert", stack.image, str(tmp_path / "run"), *SMALL, *own, "--sam-step", "20")
+    assert refused.code == 1 and "--sam-step 20.0 is for SAM, which --segmenter known_truth:masks does not ask" in refused.err
+    assert mitoscale("convert", stack.image, str(tmp_path / "run"), *SMALL, *own, "--gate", "30").code == 0
+
+
 def test_a_run_that_said_something_to_sam_before_choices_were_kept_still_asks_it(
     mitoscale: Call, stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,7 +49,7 @@ def test_fewer_slices_are_asked_and_nearly_the_same_is_found(
     assert 0 < now["prompts"] < 0.6 * before["prompts"] and now["network_pixels"] < before["network_pixels"]
     assert now["changed_voxels"] > 0 and now["interpolated"] > before["interpolated"] == 0
     report = " ".join(re.sub(r"<[^>]+>", " ", Path(RunFolder(str(run)).report).read_text()).split())
-    assert "have masks interpolated from slices around (--sam-step)" in report
+    assert "of the profiles with masks interpolated from slices around (--sam-step)" in report
     found, wanted = found_in(run), found_in(each_slice)
     assert np.count_nonzero(found & wanted) > 0.97 * np.count_nonzero(found | wanted)
 

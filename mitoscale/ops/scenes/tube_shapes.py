@@ -72,9 +72,9 @@ def _around(canvas: Canvas, extent: np.ndarray) -> Canvas:
 
 
 def _cropped(depth: np.ndarray) -> np.ndarray:
-    """The box around what is inside."""
+    """The box around what is inside; empty where voxels are too thick to show anything."""
     found = ndimage.find_objects((depth > 0).astype(np.uint8))
-    cropped: np.ndarray = depth[found[0]]
+    cropped: np.ndarray = depth[found[0]] if found else depth[:0]
     return cropped
 
 

@@ -99,6 +99,8 @@ def _place_mitochondria(canvas: Canvas, tissue: Tubes, look: MitochondrionLook, 
         partner = int(rng.choice(alone)) if alone and len(touching) < meant and attempt % 4 else None
         depth = _shape(canvas, tissue)
         mask = depth > 0
+        if not mask.any():
+            continue
         place = placement.free(mask) if partner is None else placement.against(mask, partner)
         if place is None:
             continue
