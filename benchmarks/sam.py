@@ -186,7 +186,7 @@ def main() -> None:
             labels = profiles.copy()
             for z in np.flatnonzero(asked_in).tolist():
                 labels[z] = paint(image.shape, found[z])
-            between = BetweenSlices(profiles, labels, dict(enumerate(found)), [len(asked)] * depth, 1.0)
+            between = BetweenSlices(profiles, labels, labels > 0, dict(enumerate(found)), [len(asked)] * depth, 1.0)
             for z, kin in kin_of(profiles, asked_in).items():
                 between.masks(z, kin)
 

@@ -8,7 +8,7 @@ signed distances; between two slices that are asked it is interpolated, and adde
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -126,20 +126,22 @@ class _Change:
 
 
 _AS_IT_IS = _Change(difference=np.zeros((1, 1), np.float32), score=1.0)
-"""Of a profile of which the detector is sure."""
+"""Of a profile of which the detector is sure, or that stays without a mask."""
 
 
 class BetweenSlices:
-    """Masks of the slices that are not asked, from what became of the profiles in the slices that are.
+    """Masks of the slices that are not asked, from those of the slices that are, as far as these were taken there.
 
     Parameters
     ----------
     profiles : (Z, Y, X) int32
         Profiles, numbered from 1 in each slice.
     labels : (Z, Y, X) int32
-        What they have become in the slices that are asked, with the segmenter's answers, as far as these are taken.
+        What they have become in the slices that are asked.
+    own : (Z, Y, X) bool
+        What of that the segmenter's masks hold.
     answers : mapping of int to sequence of Mask
-        The answers of each slice that is asked.
+        These masks, of each slice that is asked.
     answered : sequence of int
         Of each slice, the last number of a profile that there is an answer for.
     aspect : float
@@ -150,16 +152,17 @@ class BetweenSlices:
         self,
         profiles: np.ndarray,
         labels: np.ndarray,
+        own: np.ndarray,
         answers: Mapping[int, Sequence[Mask]],
         answered: Sequence[int],
         aspect: float,
     ) -> None:
-        self._profiles, self._labels, self._answered, self._aspect = profiles, labels, answered, aspect
-        self._scores: dict[tuple[int, int], float] = {}
+        self._profiles, self._labels, self._own, self._answered, self._aspect = profiles, labels, own, answered, aspect
+        self._masks: dict[tuple[int, int], list[Mask]] = {}
         for z, masks in answers.items():
             for mask in masks:
-                self._scores[z, mask.profile] = max(mask.score, self._scores.get((z, mask.profile), 0.0))
-        self._boxes: dict[tuple[int, int], list[tuple[slice, slice] | None]] = {}
+                self._masks.setdefault((z, mask.profile), []).append(mask)
+        self._boxes: dict[int, list[tuple[slice, slice] | None]] = {}
         self._changes: dict[tuple[int, int], _Change] = {}
 
     def masks(self, z: int, kin: Sequence[Kin]) -> list[Mask]:
@@ -184,10 +187,10 @@ class BetweenSlices:
     def _mask(self, z: int, number: int, near: Sequence[tuple[float, _Change]]) -> Mask | None:
         """A profile with the changes around it, each with its weight."""
         there = [(weight, change) for weight, change in near if change.difference is not None]
-        own = self._box(self._profiles, z, number)
-        if not there or own is None:
+        profile = self._box(z, number)
+        if not there or profile is None:
             return None
-        box = _wider(own, self._profiles.shape[1:])
+        box = _wider(profile, self._profiles.shape[1:])
         whole = sum(weight for weight, _ in there)
         values = self._signed(self._profiles[z][box] == number)
         values += sum(np.float32(weight / whole) * change.within(box) for weight, change in there)
@@ -203,25 +206,26 @@ class BetweenSlices:
         return self._changes[z, number]
 
     def _changed(self, z: int, number: int) -> _Change:
-        own, after = self._box(self._profiles, z, number), self._box(self._labels, z, number)
-        stays = own is not None and bool((self._labels[z][own][self._profiles[z][own] == number] > 0).any())
-        score = self._scores.get((z, number), 1.0 if stays else 0.0)
-        if own is None or not stays:  # dropped
-            return _Change(difference=None, score=score)
-        if after is None:  # part of another one now
-            return replace(_AS_IT_IS, score=score)
-        y, x = (slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(own, after, strict=True))
+        """The whole mask counts: what of it the foreground speaks against in its own slice may be otherwise in the next."""
+        profile, masks = self._box(z, number), self._masks.get((z, number), [])
+        if profile is None or not self._labels[z][profile][self._profiles[z][profile] == number].any():  # dropped
+            return _Change(difference=None, score=max((mask.score for mask in masks), default=0.0))
+        if not any((self._own[z][m.slices] & (self._labels[z][m.slices] == number)).any() for m in masks):  # none was taken
+            return _AS_IT_IS
+        parts = [profile, *(mask.slices for mask in masks)]
+        y, x = (slice(min(p[axis].start for p in parts), max(p[axis].stop for p in parts)) for axis in (0, 1))
         box = _wider((y, x), self._profiles.shape[1:])
-        difference = self._signed(self._labels[z][box] == number) - self._signed(self._profiles[z][box] == number)
-        return _Change(y0=box[0].start, x0=box[1].start, difference=difference, score=score)
+        whole = np.zeros(self._profiles.shape[1:], bool)
+        for mask in masks:
+            whole[mask.slices] |= mask.mask
+        difference = self._signed(whole[box]) - self._signed(self._profiles[z][box] == number)
+        return _Change(y0=box[0].start, x0=box[1].start, difference=difference, score=max(mask.score for mask in masks))
 
-    def _box(self, labels: np.ndarray, z: int, number: int) -> tuple[slice, slice] | None:
-        """Box of what has a number in a slice of profiles or labels; None where nothing has it."""
-        key = (z, id(labels))
-        if key not in self._boxes:
-            self._boxes[key] = ndimage.find_objects(labels[z])
-        found = self._boxes[key]
-        return found[number - 1] if number <= len(found) else None
+    def _box(self, z: int, number: int) -> tuple[slice, slice] | None:
+        """Box of a profile."""
+        if z not in self._boxes:
+            self._boxes[z] = ndimage.find_objects(self._profiles[z])
+        return self._boxes[z][number - 1]
 
     def _signed(self, mask: np.ndarray) -> np.ndarray:
         """(H, W) float32 distance to the outline in pixels along y, positive inside."""

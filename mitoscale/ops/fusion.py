@@ -171,7 +171,7 @@ class Fusion:
         answered = {z: masks[z] for z in range(len(masks)) if found.asked[z]}
         for z in sorted(answered.keys() - found.between.keys()):
             labels[z], own[z], scores[z] = self._fused(foreground[z], found.labels[z], answered[z], found.asked[z])
-        between = BetweenSlices(found.labels, labels, answered, found.asked, self.aspect)
+        between = BetweenSlices(found.labels, labels, own, answered, found.asked, self.aspect)
         for z in sorted(answered.keys() & found.between.keys()):
             carried = between.masks(z, found.between[z])
             labels[z], own[z], scores[z] = self._fused(foreground[z], found.labels[z], carried, found.asked[z])
