@@ -1,6 +1,6 @@
 """What SAM's encoder would compute in a run's volume with windows and blocks of other sizes, counted without computing it.
 
-    mitoscale run epfl/training.tif RUN --voxel-size 5,5,5 --segmenter sam --region 101:165,0:768,0:1024
+    mitoscale run epfl/training.tif RUN --voxel-size 5,5,5 --segmenter sam --sam-step 0 --region 101:165,0:768,0:1024
     python benchmarks/sam_windows.py RUN
 
 From the run's foreground follow the profiles that SAM is asked for, block by block, and from these its windows, as the segmenter
