@@ -1,7 +1,7 @@
 """The segmenter of a run: the one that is named, or SAM, unless the detector that was chosen for the volume knows its tissue.
 
-Where it does, masks with SAM were measured to be worse than its own outlines, and segment took up to twice as long (benchmarks/README.md,
-"What SAM adds").
+Where it does, masks with SAM were measured to be worse than its own outlines, and segment took up to twice as long
+(benchmarks/README.md, "What SAM adds").
 """
 
 from __future__ import annotations
