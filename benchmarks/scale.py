@@ -89,7 +89,7 @@ def plain_dask(cluster: Cluster, run: Simulated, blocks: int) -> dict[str, Any]:
     watch = Watch(cluster, blocks)
     keys = list(run.plan.detect_grid.blocks())
     futures = cluster.client.map(result_of, keys, key=[f"plain-{key.name}" for key in keys], pure=False)
-    for batch in as_completed(futures, with_results=True).batches():
+    for batch in as_completed(futures, loop=cluster.client.loop, with_results=True).batches():
         for _future, result in batch:
             watch.task_done("plain", result.name, 0.0)
     return watch.numbers()
