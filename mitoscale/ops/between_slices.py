@@ -190,7 +190,8 @@ class BetweenSlices:
         profile = self._box(z, number)
         if not there or profile is None:
             return None
-        box = _wider(profile, self._profiles.shape[1:])
+        reach = max(float(change.difference.max()) for _, change in there if change.difference is not None)
+        box = self._wider(profile, _BESIDE + max(0.0, reach))
         whole = sum(weight for weight, _ in there)
         values = self._signed(self._profiles[z][box] == number)
         values += sum(np.float32(weight / whole) * change.within(box) for weight, change in there)
@@ -214,7 +215,7 @@ class BetweenSlices:
             return _AS_IT_IS
         parts = [profile, *(mask.slices for mask in masks)]
         y, x = (slice(min(p[axis].start for p in parts), max(p[axis].stop for p in parts)) for axis in (0, 1))
-        box = _wider((y, x), self._profiles.shape[1:])
+        box = self._wider((y, x), _BESIDE)
         whole = np.zeros(self._profiles.shape[1:], bool)
         for mask in masks:
             whole[mask.slices] |= mask.mask
@@ -234,8 +235,10 @@ class BetweenSlices:
         signed = np.where(mask, inside - 0.5, 0.5 - ndimage.distance_transform_edt(~mask, sampling))
         return signed.astype(np.float32)
 
-
-def _wider(box: tuple[slice, slice], shape: tuple[int, ...]) -> tuple[slice, slice]:
-    """A box with some pixels around it, within the slice."""
-    y, x = (slice(max(0, s.start - _BESIDE), min(n, s.stop + _BESIDE)) for s, n in zip(box, shape, strict=True))
-    return y, x
+    def _wider(self, box: tuple[slice, slice], beside: float) -> tuple[slice, slice]:
+        """A box with what is within ``beside`` pixels (along y) of it, within the slice."""
+        y, x = (
+            slice(max(0, s.start - int(np.ceil(n))), min(size, s.stop + int(np.ceil(n))))
+            for s, n, size in zip(box, (beside, beside / self._aspect), self._profiles.shape[1:], strict=True)
+        )
+        return y, x

@@ -215,3 +215,19 @@ def test_without_an_answer_a_profile_goes_but_not_at_the_border() -> None:
     found = fusion().profiles(cut, ask_in=fusion().ask_in(part, part, 8))
     done = fusion().fuse(cut, found, [[] for _ in range(9)])
     np.testing.assert_array_equal(done.labels, found.labels)
+
+
+@pytest.mark.parametrize(("aspect", "least"), [(1.0, 0.97), (0.5, 0.93)])
+def test_a_mask_far_larger_than_its_profile_is_not_cut(aspect: float, least: float) -> None:
+    values = np.where(discs(5), 0.9, np.where(discs(26, centre=40), 0.55, 0)).astype(np.float32)
+    values[values == np.float32(0.55)] = 0.45  # below the threshold, and the mask as a whole is likelier than not
+    values = np.where(discs(5, centre=40), 0.9, values).astype(np.float32)
+    own = Fusion(
+        detect=DetectSettings(),
+        segment=SegmentSettings(min_profile_nm2=100, sam_step_nm=20, min_mask_mean=0.4),
+        spacing=(5.0, 5.0, 5.0 * aspect),
+    )
+    _, done = fused(own, values, discs(26, centre=40))
+    wanted = discs(26, centre=40)
+    for z in range(9):
+        assert np.count_nonzero((done.labels[z] > 0) & wanted[z]) > least * wanted[z].sum(), z
