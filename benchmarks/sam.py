@@ -4,7 +4,7 @@
     python benchmarks/sam.py --sam small --size 512 --rounds 3
     python benchmarks/sam.py --weights sam-small --rounds 3
     python benchmarks/sam.py --sam vit_b --slices 3 --rounds 1                           # a stack of them, one after the other
-    python benchmarks/sam.py --sam vit_b --slices 9 --every 4 --rounds 1                 # mitoscale as in volumes of 5 nm slices
+    python benchmarks/sam.py --sam vit_b --slices 5 --every 4 --rounds 1                 # mitoscale as in volumes of 5 nm slices
 
 A slice with dark disks, with a prompt in the middle of each. The ways, one after another in each round:
 
