@@ -53,9 +53,10 @@ def demo(folder: str, segmenter: str | None, cluster: str | None, workers: int |
         write_tiff(truth, phantom.labels.astype("uint16"), phantom.spacing)
         number = int(phantom.labels.max())
         click.echo(f"           {number} mitochondria made, {len(phantom.touching)} of them touch another", err=True)
-    before = read_plan(RunFolder(run)).settings.segment.segmenter if os.path.exists(RunFolder(run).run_json) else segmenter
-    if segmenter not in (None, before):
-        raise InputError(f"the demo in {folder} was made with --segmenter {before}; give a new or empty folder for {segmenter}")
+    if segmenter is not None and os.path.exists(RunFolder(run).run_json):
+        before = read_plan(RunFolder(run)).settings.segment.segmenter
+        if before != segmenter:
+            raise InputError(f"the demo in {folder} was made with --segmenter {before}; give a new or empty folder for {segmenter}")
     source = open_source(image, None)
     where = cluster_settings(cluster, workers)
     plan = planned(source, run, RunRequest(block=_BLOCK, min_volume=_SMALLEST, segmenter=segmenter), where.threads)

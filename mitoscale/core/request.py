@@ -126,7 +126,7 @@ class RunRequest(Settings):
 
     @property
     def said_to_sam(self) -> dict[str, Any]:
-        """The options given that mean something to SAM alone, with their values."""
+        """The options given that are for SAM, with their values; ``--gate`` is for any segmenter that answers with masks."""
         return _given(**{"--sam": self.sam, "--sam-pixel": self.sam_pixel, "--sam-step": self.sam_step, "--gate": self.gate})
 
     def detect(self) -> dict[str, Any]:

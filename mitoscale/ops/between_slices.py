@@ -15,6 +15,7 @@ import numpy as np
 from scipy import ndimage
 
 from mitoscale.core.geometry import Region
+from mitoscale.ops.contingency import contingency
 from mitoscale.ops.masks import Mask
 
 _BESIDE = 8
@@ -90,18 +91,15 @@ def kin_of(labels: np.ndarray, asked: np.ndarray) -> dict[int, list[Kin]]:
 def _followed(labels: np.ndarray, others: np.ndarray) -> np.ndarray:
     """(N + 1,) int32: by label, the label of another (Y, X) plane that covers most of it; 0 where none does, or several are one."""
     best = np.zeros(int(labels.max(initial=0)) + 1, np.int32)
-    both = (labels > 0) & (others > 0)
-    if not both.any():
-        return best
-    size = int(others.max()) + 1
-    pairs, counts = np.unique(labels[both].astype(np.int64) * size + others[both], return_counts=True)
-    order = np.argsort(counts, kind="stable")  # the largest is written last
-    mine, theirs = np.divmod(pairs[order], size)
+    table = contingency(labels, others)
+    mine, theirs = table.pred_labels[table.pred], table.true_labels[table.true]
+    order = np.argsort(table.count, kind="stable")  # the largest is written last
+    order = order[(mine[order] > 0) & (theirs[order] > 0)]
+    mine, theirs = mine[order], theirs[order]
     best[mine] = theirs
-    back = np.zeros(size, np.int32)
+    back = np.zeros(int(theirs.max(initial=0)) + 1, np.int32)
     back[theirs] = mine
-    best[np.bincount(back[1:], minlength=len(best)) > 1] = 0
-    best[0] = 0
+    best[np.bincount(back, minlength=len(best)) > 1] = 0
     return best
 
 

@@ -148,7 +148,7 @@ class Report(Stage):
             "of the masks' voxels changed by the segmenter": counts["changed_voxels"] / max(counts["mask_voxels"], 1),
             "of the profiles it was asked for": counts["prompts"] / counts["profiles"],
         }
-        if counts.get("interpolated"):  # runs of earlier versions have none
+        if counts["interpolated"]:
             shares["of the profiles with masks interpolated from slices around (--sam-step)"] = (
                 counts["interpolated"] / counts["profiles"]
             )
