@@ -105,6 +105,14 @@ def adapted(data: Path, name: str, weights: str, folder: Path, rounds: int | Non
     return weights if result["refused"] else str(out), called
 
 
+def known(data: Path, volume: Volume, truth: np.ndarray) -> np.ndarray:
+    """A volume's truth, ``UNLABELLED`` where it does not count."""
+    if volume.valid is None:
+        return truth
+    counts = open_truth(str(data / volume.valid), None).read(Region.of_shape(truth.shape)) == 255
+    return np.where(counts, truth, UNLABELLED)
+
+
 def measure(
     data: Path,
     name: str,
@@ -118,10 +126,7 @@ def measure(
     volume = VOLUMES[name]
     truth_path = str(data / volume.truth)
     pair = read_annotated(str(data / volume.image), truth_path, volume.spacing, volume.threshold, unlabelled=volume.unlabelled)
-    annotated = pair.truth.astype(np.int64)
-    if volume.valid is not None:
-        known = open_truth(str(data / volume.valid), None).read(Region.of_shape(annotated.shape)) == 255
-        annotated = np.where(known, annotated, UNLABELLED)
+    annotated = known(data, volume, pair.truth.astype(np.int64))
     for region in hidden:
         annotated[region.slices] = UNLABELLED
     start, stop = volume.slices or (0, pair.depth)
