@@ -21,6 +21,10 @@ from mitoscale.ops.masks import Mask
 _BESIDE = 8
 """Pixels around profile and mask in which differences are known; farther out they are as at the edge."""
 
+_MOST_ACROSS = 256
+"""Pixels of a box along either axis up to which distances are taken at each; in larger ones at each third, fifth, ... alone, and
+interpolated between: SAM draws a window's masks no finer."""
+
 
 def asked_slices(read: Region, worked_on: Region, every: int) -> np.ndarray:
     """The slices in which the segmenter is asked: each so many-th of the volume's, and its last.
@@ -109,18 +113,17 @@ class _Change:
 
     y0: int = 0
     x0: int = 0
+    step: int = 1
+    """Pixels from one value to the next."""
     difference: np.ndarray | None
     """(H, W) float32: signed distance to the mask's outline less that to the profile's; None where there is no mask."""
     score: float
 
-    def within(self, box: tuple[slice, slice]) -> np.ndarray:
-        """The difference in a box of the slice; beyond its own box that of the nearest pixel."""
+    def at(self, box: tuple[slice, slice], step: int) -> np.ndarray:
+        """The difference at each so many-th pixel of a box of the slice; beyond its own box that of the nearest pixel."""
         assert self.difference is not None
-        y, x = (
-            np.clip(np.arange(s.start, s.stop) - first, 0, n - 1)
-            for s, first, n in zip(box, (self.y0, self.x0), self.difference.shape, strict=True)
-        )
-        return self.difference[np.ix_(y, x)]
+        y, x = ((np.arange(s.start, s.stop, step) - first) / self.step for s, first in zip(box, (self.y0, self.x0), strict=True))
+        return _interpolated(self.difference, y, x)
 
 
 _AS_IT_IS = _Change(difference=np.zeros((1, 1), np.float32), score=1.0)
@@ -190,9 +193,17 @@ class BetweenSlices:
             return None
         reach = max(float(change.difference.max()) for _, change in there if change.difference is not None)
         box = self._wider(profile, _BESIDE + max(0.0, reach))
+        step = max(_step(box), *(change.step for _, change in there))
+        box = _on_grid(box, step)
         whole = sum(weight for weight, _ in there)
-        values = self._signed(self._profiles[z][box] == number)
-        values += sum(np.float32(weight / whole) * change.within(box) for weight, change in there)
+        own = self._profiles[z][box] == number
+        change = np.sum([np.float32(weight / whole) * change.at(box, step) for weight, change in there], axis=0)
+        values = self._signed(own, step) + change
+        if step > 1:
+            pixels = [np.arange(s.stop - s.start) / step for s in box]
+            values = _interpolated(values, *pixels)
+            as_it_is = np.abs(_interpolated(change, *pixels)) < 0.5
+            values = np.where(as_it_is, np.where(own, 1, -1) * np.maximum(np.abs(values), 0.5), values)
         score = sum(weight * change.score for weight, change in near)
         return Mask(y0=box[0].start, x0=box[1].start, mask=values > 0, logits=values, score=score, profile=number)
 
@@ -214,11 +225,14 @@ class BetweenSlices:
         parts = [profile, *(mask.slices for mask in masks)]
         y, x = (slice(min(p[axis].start for p in parts), max(p[axis].stop for p in parts)) for axis in (0, 1))
         box = self._wider((y, x), _BESIDE)
+        step = _step(box)
+        box = _on_grid(box, step)
         whole = np.zeros(self._profiles.shape[1:], bool)
         for mask in masks:
             whole[mask.slices] |= mask.mask
-        difference = self._signed(whole[box]) - self._signed(self._profiles[z][box] == number)
-        return _Change(y0=box[0].start, x0=box[1].start, difference=difference, score=max(mask.score for mask in masks))
+        difference = self._signed(whole[box], step) - self._signed(self._profiles[z][box] == number, step)
+        score = max(mask.score for mask in masks)
+        return _Change(y0=box[0].start, x0=box[1].start, step=step, difference=difference, score=score)
 
     def _box(self, z: int, number: int) -> tuple[slice, slice] | None:
         """Box of a profile."""
@@ -226,11 +240,11 @@ class BetweenSlices:
             self._boxes[z] = ndimage.find_objects(self._profiles[z])
         return self._boxes[z][number - 1]
 
-    def _signed(self, mask: np.ndarray) -> np.ndarray:
-        """(H, W) float32 distance to the outline in pixels along y, positive inside."""
-        sampling = (1.0, self._aspect)
-        inside = ndimage.distance_transform_edt(mask, sampling) if not mask.all() else np.full(mask.shape, sum(mask.shape))
-        signed = np.where(mask, inside - 0.5, 0.5 - ndimage.distance_transform_edt(~mask, sampling))
+    def _signed(self, mask: np.ndarray, step: int) -> np.ndarray:
+        """Distance to the outline at each so many-th pixel, float32, in pixels along y, positive inside."""
+        mask, sampling = mask[::step, ::step], (step, step * self._aspect)
+        inside = ndimage.distance_transform_edt(mask, sampling) if not mask.all() else np.full(mask.shape, step * sum(mask.shape))
+        signed = np.where(mask, inside - step / 2, step / 2 - ndimage.distance_transform_edt(~mask, sampling))
         return signed.astype(np.float32)
 
     def _wider(self, box: tuple[slice, slice], beside: float) -> tuple[slice, slice]:
@@ -240,3 +254,28 @@ class BetweenSlices:
             for s, n, size in zip(box, (beside, beside / self._aspect), self._profiles.shape[1:], strict=True)
         )
         return y, x
+
+
+def _step(box: tuple[slice, slice]) -> int:
+    """At each so many-th pixel of a box distances are taken: an odd number, so that no pixel lies half way between two."""
+    return -(-max(s.stop - s.start for s in box) // _MOST_ACROSS) // 2 * 2 + 1
+
+
+def _on_grid(box: tuple[slice, slice], step: int) -> tuple[slice, slice]:
+    """A box that begins at a pixel where distances are taken: the same ones of the slice in all boxes of this step."""
+    y, x = (slice(s.start // step * step, s.stop) for s in box)
+    return y, x
+
+
+def _interpolated(values: np.ndarray, *at: np.ndarray) -> np.ndarray:
+    """(Y, X) float32 values at rows and columns, given as float indices, between four neighbours; beyond the edge as there."""
+    for axis, wanted in enumerate(at):
+        inside = np.clip(wanted, 0, values.shape[axis] - 1)
+        low = np.floor(inside).astype(int)
+        share = np.expand_dims((inside - low).astype(np.float32), 1 - axis)
+        if share.any():
+            high = np.minimum(low + 1, values.shape[axis] - 1)
+            values = (1 - share) * values.take(low, axis) + share * values.take(high, axis)
+        else:
+            values = values.take(low, axis)
+    return values

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from mitoscale.core.geometry import Region
 from mitoscale.core.settings import DetectSettings, SegmentSettings
@@ -154,6 +155,34 @@ def test_masks_that_are_the_profiles_change_nothing(seed: int, every: int) -> No
     assert found.asked == [1] * 9
     np.testing.assert_array_equal(done.labels, found.labels)
     assert not done.changed.any()
+
+
+def large(radius: float, size: int) -> np.ndarray:
+    """(5, size, size) bool: a large disc with a bay and a hair, the same in each slice."""
+    y, x = np.mgrid[:size, :size]
+    shape = np.hypot(y - size / 2, x - size / 2) < radius
+    shape &= np.hypot(y - size / 2, x - size / 2 - radius) > radius / 3
+    shape[size // 2, : size // 2] = True
+    return np.repeat(shape[None], 5, axis=0)
+
+
+@pytest.mark.parametrize("size", [300, 700, 1100])
+def test_large_masks_are_carried_over_as_exactly_as_sam_draws_them(size: int) -> None:
+    """Distances in large boxes are known at each third or fifth pixel alone: no outline may move for it by more than that."""
+    whole, middle, step = Region.of_shape((5, size, size)), size // 2, 2 * (size // 512) + 3
+    profile, mask = large(0.3 * size, size), large(0.4 * size, size)
+    values = np.where(profile, 0.9, np.where(mask, 0.45, 0)).astype(np.float32)
+    own = fusion()
+    found = own.profiles(values, ask_in=own.ask_in(whole, whole, 8))
+    assert found.asked == [1] * 5
+    done = own.fuse(values, found, answers(found, mask)).labels > 0
+    wrong = done[2] != mask[2]
+    rim = np.hypot(*np.gradient(mask[2].astype(float))) > 0
+    assert np.count_nonzero(done[2]) / np.count_nonzero(mask[2]) == pytest.approx(1, abs=0.006)
+    assert not (wrong & (ndimage.distance_transform_edt(~rim) > step)).any()
+    assert wrong.mean() < 0.01 and done[2, middle, middle]
+    same = own.fuse(values, found, answers(found, found.labels > 0))
+    np.testing.assert_array_equal(same.labels, found.labels)  # where SAM changes nothing each pixel stays
 
 
 @pytest.mark.parametrize("gap", [1, 2])
