@@ -20,7 +20,7 @@ def test_sums_are_exact(dtype: str, shape: tuple[int, int, int]) -> None:
     sums = slice_sums(image, flat_runs(image), len(image))
     exact = image.astype(object)
     for z, plane in enumerate(exact):
-        steps = plane[:, 1:] - plane[:, :-1]
+        steps = plane[::4, 1:] - plane[::4, :-1]
         assert sums["edges"][z] == (steps * steps).sum()
         height, width = (n // CELL for n in plane.shape)
         cells = [
