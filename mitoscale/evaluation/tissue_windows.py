@@ -10,6 +10,7 @@ from mitoscale.core.errors import InputError
 from mitoscale.core.geometry import Region, Spacing
 from mitoscale.evaluation.grey_volume import GreyVolume
 from mitoscale.ops.padding_detection import CELL, flat_plane, flat_runs
+from mitoscale.ops.slice_faults import states_of_stack
 
 EDGE_NM = 2_560.0
 """Height and width of a window: several mitochondria wide."""
@@ -43,6 +44,8 @@ def tissue_windows(
 ) -> list[Window]:
     """Windows with tissue, no two of which overlap, in slices that are spread evenly.
 
+    Windows that a bad slice (lost, blurred, of other brightness, ...) is seen in are taken only where there are too few others.
+
     Parameters
     ----------
     volume : GreyVolume
@@ -67,6 +70,7 @@ def tissue_windows(
     part = part or Region.of_shape(shape)
     reach = max(round(abs(nm) / spacing[0]) for nm in context_nm)
     found: list[Window] = []
+    doubtful: list[Window] = []
     tried = 0
     for region in _candidates(part, spacing, count, seed):
         if len(found) == count or tried == _TRIES * count:
@@ -76,7 +80,10 @@ def tissue_windows(
         low, high = max(z - reach, part.start[0]), min(z + reach + 1, part.stop[0])
         image, padding = volume.read_tissue(Region(start=(low, y, x), stop=(high, *region.stop[1:])))
         if has_tissue(np.where(padding[z - low], 0, image[z - low])):
-            found.append(Window(image=image, own=z - low, region=region, padding=padding[z - low]))
+            sound = (states_of_stack(image, padding) == "good").all()
+            (found if sound else doubtful).append(Window(image=image, own=z - low, region=region, padding=padding[z - low]))
+    if len(found) < least:
+        found += doubtful[: count - len(found)]
     if len(found) < least:
         raise InputError(
             f"{volume.source.path}: {tried} windows of {EDGE_NM / 1000:g} um all over it were looked at, and {len(found)} of them "

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mitoscale.ops.padding_detection import flat_runs
+from mitoscale.ops.slice_sums import Sums, likeness, slice_sums
+
 _LOST = 0.2
 """Part of a slice that must be without tissue, while its neighbours have some there, for it to be lost."""
 _BLACK = 0.9
@@ -52,6 +55,50 @@ class SliceFacts:
     """Likeness with the slice after it."""
     digest: np.ndarray
     """Equal for slices that are equal to the last bit."""
+
+
+def facts_of_sums(sums: Sums, padding: np.ndarray, missing: np.ndarray) -> SliceFacts:
+    """What is known of slices, from sums over all of each.
+
+    Parameters
+    ----------
+    sums : dict
+        From :func:`mitoscale.ops.slice_sums.slice_sums`.
+    padding : (Z,) float
+        Part of each slice that is padding.
+    missing : (Z,) bool
+        Slices that the source has not.
+    """
+    cells = sums["tissue"].astype(float)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = sums["sum"] / cells
+        variance = sums["squares"] / cells - mean**2
+        sharpness = sums["edges"] / cells / variance
+    return SliceFacts(
+        padding=padding,
+        missing=missing,
+        cells=cells,
+        mean=mean,
+        deviation=np.sqrt(np.maximum(variance, 0)),
+        sharpness=sharpness,
+        next=likeness(sums, 1),
+        second=likeness(sums, 2),
+        digest=sums["digest"],
+    )
+
+
+def states_of_stack(image: np.ndarray, padding: np.ndarray) -> np.ndarray:
+    """The state of each slice of a stack that is at hand: see :func:`slice_states`.
+
+    Parameters
+    ----------
+    image : (Z, Y, X)
+        Grey values.
+    padding : (Z, Y, X) bool
+        Where there is no tissue.
+    """
+    sums = slice_sums(image, flat_runs(image), len(image))
+    return slice_states(facts_of_sums(sums, padding.mean((1, 2)), np.zeros(len(image), bool)))
 
 
 def slice_states(facts: SliceFacts) -> np.ndarray:

@@ -48,8 +48,8 @@ def slice_sums(image: np.ndarray, runs: Runs, depth: int) -> Sums:
     -------
     dict
         ``tissue``: cells that are not flat; ``sum`` and ``squares`` of their means; ``edges``: squared differences of pixels that
-        are neighbours along x, in each fourth row; ``digest`` (uint64); and of pairs with the next slice and the one after it (1, 2) ``cells`` that are
-        flat in neither, and the sums of their means (``a``, ``b``) and products (``aa``, ``bb``, ``ab``).
+        are neighbours along x, in each fourth row; ``digest`` (uint64); and of pairs with the next slice and the one after it
+        (1, 2) ``cells`` that are flat in neither, and the sums of their means (``a``, ``b``) and products (``aa``, ``bb``, ``ab``).
     """
     kind = np.dtype(np.int64 if image.dtype.kind in "iu" else np.float64)
     height, width = (n // CELL for n in image.shape[1:])  # cells that the border cuts tell little

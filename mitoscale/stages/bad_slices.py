@@ -11,8 +11,8 @@ from mitoscale.core.geometry import Region
 from mitoscale.core.grey_findings import OtherBrightness, ReplacedSlice
 from mitoscale.core.plan import RunPlan
 from mitoscale.ops.padding_detection import Runs
-from mitoscale.ops.slice_faults import SliceFacts, slice_states
-from mitoscale.ops.slice_sums import Sums, likeness, slice_sums
+from mitoscale.ops.slice_faults import SliceFacts, facts_of_sums, slice_states
+from mitoscale.ops.slice_sums import slice_sums
 from mitoscale.stages.work_tables import tables_of
 from mitoscale.storage.layout import RunFolder
 from mitoscale.storage.tables import Columns, write_table
@@ -85,7 +85,7 @@ def gather_slices(
         for name, values in part.items():
             sums.setdefault(name, np.zeros(depth, values.dtype))[place] += values
     missing = np.isin(np.arange(first, first + depth), plan.settings.convert.missing)
-    facts = _facts(sums, padding, missing)
+    facts = facts_of_sums(sums, padding, missing)
     states = slice_states(facts)
     replaced = _replaced(states, first, plan.spec.spacing[0])
     brightness = tuple(_as_beside(facts, int(z), first) for z in np.flatnonzero(states == "brightness"))
@@ -111,25 +111,6 @@ def gather_slices(
     for state in states[states != "good"].tolist():
         counts[state] += 1
     return replaced, brightness, dict(sorted(counts.items()))
-
-
-def _facts(sums: Sums, padding: np.ndarray, missing: np.ndarray) -> SliceFacts:
-    cells = sums["tissue"].astype(float)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = sums["sum"] / cells
-        variance = sums["squares"] / cells - mean**2
-        sharpness = sums["edges"] / cells / variance
-    return SliceFacts(
-        padding=padding,
-        missing=missing,
-        cells=cells,
-        mean=mean,
-        deviation=np.sqrt(np.maximum(variance, 0)),
-        sharpness=sharpness,
-        next=likeness(sums, 1),
-        second=likeness(sums, 2),
-        digest=sums["digest"],
-    )
 
 
 def _replaced(states: np.ndarray, first: int, step_nm: float) -> tuple[ReplacedSlice, ...]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+from scipy import ndimage
 
 from mitoscale.core.errors import InputError
 from mitoscale.evaluation.grey_volume import GreyVolume, open_grey
@@ -48,6 +50,28 @@ def test_a_window_is_its_slice_with_its_neighbours(tmp_path: Path) -> None:
         low, high = max(z - 2, 0), min(z + 3, 12)
         np.testing.assert_array_equal(window.image, volume.normalisation.apply(image[low:high]))
         assert window.own == z - low
+
+
+def stack(depth: int, size: int) -> np.ndarray:
+    """Grey values that go on from slice to slice."""
+    smooth = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(depth, size, size)), 4)
+    return (128 + 30 * smooth / smooth.std()).clip(1, 254).astype(np.uint8)
+
+
+@pytest.mark.parametrize("fault", [np.zeros_like, lambda plane: plane // 2 + 110, lambda plane: np.roll(plane, 30, 0)])
+def test_bad_slices_are_not_looked_at_where_there_are_others(fault: Callable[[np.ndarray], np.ndarray], tmp_path: Path) -> None:
+    image = stack(24, 128)
+    sound = windows_of(image, tmp_path, 8)
+    assert len(sound) == 8 and any(abs(w.region.start[0] - 11) <= 2 for w in sound)
+    image[11] = fault(image[11])
+    found = windows_of(image, tmp_path, 8)
+    assert len(found) == 8 and not any(abs(w.region.start[0] - 11) <= 2 for w in found)
+
+
+def test_bad_slices_are_looked_at_where_there_are_no_others(tmp_path: Path) -> None:
+    image = stack(5, 128)
+    image[2] = image[2] // 2 + 110
+    assert len(windows_of(image, tmp_path, 3)) == 3
 
 
 def test_windows_lie_where_tissue_is(tmp_path: Path) -> None:

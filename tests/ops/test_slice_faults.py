@@ -7,8 +7,8 @@ import pytest
 from scipy import ndimage
 
 from mitoscale.ops.padding_detection import CELL, flat_runs
-from mitoscale.ops.slice_faults import SliceFacts, slice_states
-from mitoscale.ops.slice_sums import AHEAD, Sums, likeness, slice_sums
+from mitoscale.ops.slice_faults import facts_of_sums, slice_states
+from mitoscale.ops.slice_sums import AHEAD, Sums, slice_sums
 
 DEPTH = 16
 
@@ -25,21 +25,7 @@ def states(image: np.ndarray, missing: tuple[int, ...] = ()) -> list[str]:
     runs = flat_runs(image)
     sums = slice_sums(image, runs, len(image))
     flat = np.array([((runs["x1"] - runs["x0"]) * (runs["z"] == z)).sum() for z in range(len(image))])
-    cells = sums["tissue"].astype(float)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = sums["sum"] / cells
-        variance = sums["squares"] / cells - mean**2
-        facts = SliceFacts(
-            padding=flat * CELL**2 / image[0].size,
-            missing=np.isin(np.arange(len(image)), missing),
-            cells=cells,
-            mean=mean,
-            deviation=np.sqrt(variance),
-            sharpness=sums["edges"] / cells / variance,
-            next=likeness(sums, 1),
-            second=likeness(sums, 2),
-            digest=sums["digest"],
-        )
+    facts = facts_of_sums(sums, flat * CELL**2 / image[0].size, np.isin(np.arange(len(image)), missing))
     return slice_states(facts).tolist()
 
 
