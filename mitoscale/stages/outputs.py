@@ -51,7 +51,7 @@ def folders_of(plan: RunPlan, stage: str) -> list[str]:
         "convert": [folder.grey_parts],
         "detect": [folder.detections_parts],
         "segment": [folder.masks_parts],
-        "stitch": [folder.edges] if plan.grid.face_count else [],
+        "stitch": [folder.edges] if plan.grid.has_common_voxels else [],
         "measure": [folder.objects_parts],
     }
     return folders.get(stage, [])
