@@ -115,7 +115,7 @@ def few_labels(data: Path, name: str, count: int, size: int, steps: int, rate: f
         image, first = part_of(data, name, Path(folder))
         spacing = ",".join(f"{s:g}" for s in volume.spacing)
         command("run", image, run, "--voxel-size", spacing, "--detector", init, "--segmenter", "unet", "--quiet")
-        more_than_known = 4 if volume.valid else 1
+        more_than_known = 4 if volume.valid or volume.border else 1
         command("suggest", run, "--n", count * more_than_known, "--size", size, "--out", windows)
         annotated = annotate(data, name, windows, first, count)
         recipe = ("--crop", 256, "--no-mistakes", "--phantoms", 2, "--phantom-share", 0.1, "--patience", 0, "--seed", 80)

@@ -285,11 +285,6 @@ class BlockGrid(BaseModel):
         z, y, x = self.counts
         return (z - 1) * y * x + z * (y - 1) * x + z * y * (x - 1)
 
-    @property
-    def has_common_voxels(self) -> bool:
-        """Whether any two blocks read voxels in common; single pictures, each a block, do not."""
-        return any(n > 1 and margin > 0 for n, margin in zip(self.counts, self.margin, strict=True))
-
     def faces_above(self, block: Block) -> Iterator[Face]:
         """The up to three faces between ``block`` and its neighbours with a larger index."""
         for axis in range(3):

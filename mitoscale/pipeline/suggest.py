@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +19,11 @@ from mitoscale.pipeline.window_pairs import numbered_anew
 from mitoscale.storage.arrays import open_array
 from mitoscale.storage.layout import RunFolder
 
-_MOST_BLOCKS = 4096
-"""Of a larger volume only so many blocks are looked at, evenly spread."""
+_MOST_PLACES = 4096
+"""Of a larger volume only in so many places are windows looked at, in blocks that are evenly spread."""
+
+_MOST_ALONG = 4
+"""Places along an edge of a block, at most: as many as windows fit in, but for small ones."""
 
 _SLICES = 4
 """Slices of each block that are looked at."""
@@ -72,15 +77,27 @@ def suggested(run: Run, count: int, size: int) -> list[Window]:
 
 
 def _candidates(run: Run, size: int) -> Iterator[tuple[Triple, Region]]:
-    """Windows in the middle of blocks, in a few slices each, and where in the grid they are."""
+    """Windows all over blocks, in a few slices each, and where they are in a grid of windows."""
     grid = run.plan.grid
-    for number in np.unique(np.linspace(0, len(grid) - 1, min(len(grid), _MOST_BLOCKS)).astype(int)):
+    across = [max(1, min(_MOST_ALONG, n // size)) for n in grid.core_shape[1:]]
+    most = max(1, _MOST_PLACES // math.prod(across))
+    pictures = grid.margin[0] == 0  # of which none has neighbours
+    for number in np.unique(np.linspace(0, len(grid) - 1, min(len(grid), most)).astype(int)):
         block = grid.numbered(int(number))
-        start, stop = block.core.start, block.core.stop
-        y, x = (max(a, (a + b - size) // 2) for a, b in zip(start[1:], stop[1:], strict=True))
-        middles = {start[0] + (stop[0] - start[0]) * (2 * part + 1) // (2 * _SLICES) for part in range(_SLICES)}
-        for z in sorted(middles):
-            yield block.index, Region(start=(z, y, x), stop=(z + 1, min(y + size, stop[1]), min(x + size, stop[2])))
+        (first, *start), (last, *stop) = block.core.start, block.core.stop
+        rows, columns = (_places(*edge, size) for edge in zip(start, stop, strict=True))
+        for z in sorted({first + (last - first) * (2 * part + 1) // (2 * _SLICES) for part in range(_SLICES)}):
+            for (i, y), (j, x) in product(enumerate(rows), enumerate(columns)):
+                place = (2 * z if pictures else block.index[0], block.index[1] * across[0] + i, block.index[2] * across[1] + j)
+                yield place, Region(start=(z, y, x), stop=(z + 1, min(y + size, stop[0]), min(x + size, stop[1])))
+
+
+def _places(start: int, stop: int, size: int) -> list[int]:
+    """Where windows begin along an edge of a block: side by side as far as they fit, one alone in its middle."""
+    count = min(_MOST_ALONG, (stop - start) // size)
+    if count < 2:
+        return [max(start, (start + stop - size) // 2)]
+    return np.linspace(start, stop - size, count).round().astype(int).tolist()
 
 
 def with_labels(run: Run, windows: list[Window]) -> Iterator[tuple[Region, np.ndarray]]:

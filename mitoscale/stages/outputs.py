@@ -51,10 +51,15 @@ def folders_of(plan: RunPlan, stage: str) -> list[str]:
         "convert": [folder.grey_parts],
         "detect": [folder.detections_parts],
         "segment": [folder.masks_parts],
-        "stitch": [folder.edges] if plan.grid.has_common_voxels else [],
+        "stitch": [folder.edges] if _share_voxels(plan.grid) else [],
         "measure": [folder.objects_parts],
     }
     return folders.get(stage, [])
+
+
+def _share_voxels(grid: BlockGrid) -> bool:
+    """Whether any two blocks read voxels in common; single pictures, each a block, do not, and their faces have no tables."""
+    return any(n > 1 and margin > 0 for n, margin in zip(grid.counts, grid.margin, strict=True))
 
 
 def files_of(plan: RunPlan, stage: str) -> list[str]:

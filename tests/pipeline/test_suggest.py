@@ -54,6 +54,27 @@ def test_windows_are_written_with_their_labels_alone(windows: Path, finished: Fi
         assert (image[own] == grey.apply(whole)[part]).all(), "normalised as the volume is, not as the window alone would be"
 
 
+@pytest.mark.parametrize("depth", [1, 5, 6])
+def test_pictures_in_one_block_hold_several_windows(depth: int, mitoscale: Call, stack: Stack, tmp_path: Path) -> None:
+    """Single pictures have blocks of their own size: what is worth annotating lies anywhere in them, not in their middle alone."""
+    pictures, run = tmp_path / "pictures.tif", str(tmp_path / "run")
+    tifffile.imwrite(pictures, stack.phantom.image[:depth], photometric="minisblack")
+    options = [o for o in stack.oracle() if o not in ("--workers", "1")]
+    ended = mitoscale("run", str(pictures), run, "--voxel-size", "1000,10,10", *options, "--block", "4,1024,1024")
+    assert ended.code == 0, ended.err
+    there = pipeline.load(run)
+    height, width = there.plan.region.shape[1:]
+    size = min(height, width) // 2
+    assert len(there.plan.grid) == -(-depth // 4)
+    found = suggested(there, 4 * depth, size)
+    assert len(found) == depth * (height // size) * (width // size)
+    shown = np.zeros(there.plan.region.shape, int)
+    for window in found:
+        assert window.region.shape == (1, size, size)
+        shown[window.region.slices] += 1
+    assert shown.max() == 1 and len(set(np.nonzero(shown)[0])) == depth, "no two windows overlap, and each picture has some"
+
+
 def test_training_takes_them_back(windows: Path) -> None:
     wanted = settings(windows)
     for volume, entry in zip(read_volumes(wanted).learnt, wanted.volumes, strict=True):
