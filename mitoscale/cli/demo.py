@@ -11,6 +11,8 @@ SEED = 12
 
 _SHAPE, _OBJECTS, _BLOCK = (64, 352, 352), 101, (32, 176, 176)
 
+_SPACING = (10.0, 10.0, 10.0)
+
 _SMALLEST = 2.2e6
 """``--min-volume`` of the demo, in nm^3: phantoms are made of nothing smaller than an ellipsoid with half-axes of 81 nm."""
 
@@ -33,8 +35,9 @@ def demo(folder: str, segmenter: str | None, cluster: str | None, workers: int |
     from mitoscale.cli.launch import cluster_settings, run_stages, tell_choice
     from mitoscale.core.errors import InputError
     from mitoscale.core.request import RunRequest
-    from mitoscale.core.settings import STAGES
+    from mitoscale.core.settings import STAGES, SegmentSettings
     from mitoscale.evaluation.evaluate import evaluate
+    from mitoscale.nets.factories import make_segmenter
     from mitoscale.ops.phantom import make_phantom
     from mitoscale.pipeline import planned, start
     from mitoscale.stages.source import open_source
@@ -43,12 +46,14 @@ def demo(folder: str, segmenter: str | None, cluster: str | None, workers: int |
     from mitoscale.storage.tiff_writing import write_tiff
 
     check_writable(folder)
+    if segmenter is not None:  # what cannot be asked is told before anything is made
+        make_segmenter(SegmentSettings(segmenter=segmenter), _SPACING)
     image, truth, run = (os.path.join(folder, name) for name in ("phantom.tif", "truth.tif", "run"))
     if os.path.isdir(folder) and os.listdir(folder) and not os.path.exists(truth):
         raise InputError(f"folder {folder} holds other files; give a new or empty folder")
     if not os.path.exists(truth):
         click.echo(f"phantom    {' x '.join(map(str, _SHAPE))} voxels, up to {_OBJECTS} mitochondria, seed {SEED}", err=True)
-        phantom = make_phantom(_SHAPE, objects=_OBJECTS, seed=SEED)
+        phantom = make_phantom(_SHAPE, objects=_OBJECTS, seed=SEED, spacing=_SPACING)
         write_tiff(image, phantom.image, phantom.spacing)
         write_tiff(truth, phantom.labels.astype("uint16"), phantom.spacing)
         number = int(phantom.labels.max())

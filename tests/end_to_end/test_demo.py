@@ -40,3 +40,9 @@ def test_demo_leaves_other_folders_alone(mitoscale: Call, tmp_path: Path) -> Non
     ended = mitoscale("demo", str(tmp_path))
     assert ended.code == 1 and "other files" in ended.err and len(ended.err.splitlines()) == 1
     assert contents(tmp_path) == before
+
+
+def test_a_segmenter_that_is_not_there_is_told_before_anything_is_made(mitoscale: Call, tmp_path: Path) -> None:
+    ended = mitoscale("demo", str(tmp_path / "demo"), "--segmenter", "foo")
+    assert ended.code != 0 and "'foo' is none of sam, unet" in ended.err and ended.err.count("\n") == 1
+    assert not list(tmp_path.glob("demo/*"))
