@@ -24,7 +24,7 @@ from mitoscale.training.adapt_answers import Answer, Asker
 from mitoscale.training.adapt_learning import labelled, unchanged
 from mitoscale.training.adapt_signals import kept, signals
 from mitoscale.training.adapt_state import AdaptState, Stage, load_state, round_checkpoint, save_state
-from mitoscale.training.adapt_verdict import better, doubts
+from mitoscale.training.adapt_verdict import better, doubts, no_ground
 from mitoscale.training.batch_norm import estimated_anew
 from mitoscale.training.checkpoint import Progress
 from mitoscale.training.drawn import training_phantoms
@@ -92,7 +92,7 @@ class Adaptation:
         began = time.monotonic()
         answers = self.asker.answers(start, self.held)
         found = signals(answers, self.spacing)
-        stage = Stage(name="before", signals=found, kept=1.0, doubts=doubts(found, 1.0), taken=True, seconds=_since(began))
+        stage = Stage(name="before", signals=found, kept=1.0, doubts=no_ground(found), taken=True, seconds=_since(began))
         means = [a.mean for a in answers]
         return self._saved(AdaptState(model=copy.deepcopy(start), before=means, now=means, stages=[stage]))
 

@@ -23,15 +23,15 @@ CHANCE = 0.01
 """What a round may lose of the score: it finds more of what is faint, on which all agree a little less."""
 
 
-def doubts(now: Signals, kept: float) -> str:
-    """What is wrong with what a network finds, in words; empty where it can be.
+def no_ground(now: Signals) -> str:
+    """Why what a network finds is nothing to learn from, in words; empty where it is.
+
+    It must agree with itself and with SAM. How sure it is, and how it takes other grey values, is what it learns.
 
     Parameters
     ----------
     now : Signals
-        Of the windows that were not learnt from.
-    kept : float
-        Part of what was sure before adapting that is found now; 1 before it.
+        Of the windows that are not learnt from.
     """
     if now.foreground < LEAST_FOREGROUND:
         return f"it finds next to nothing ({now.foreground:.2%} of the tissue, the least is {LEAST_FOREGROUND:.1%})"
@@ -39,14 +39,28 @@ def doubts(now: Signals, kept: float) -> str:
         return f"it takes {now.foreground:.0%} of the tissue for mitochondria (at most {MOST_FOREGROUND:.0%} can be)"
     if now.plausible < LEAST_PLAUSIBLE:
         return f"{now.plausible:.0%} of what it finds is as large as mitochondria are (the least is {LEAST_PLAUSIBLE:.0%})"
-    if kept < LEAST_KEPT:
-        return f"of what was sure before it finds {kept:.0%} again (the least is {LEAST_KEPT:.0%})"
-    agreements = (
-        ("seen turned round", now.flips, LEAST_FLIPS),
-        ("seen with other grey values", now.changed, LEAST_CHANGED),
-        ("asked how sure it is", now.sure, LEAST_SURE),
-        ("held against SAM's outlines", now.sam, LEAST_SAM),
+    return _disagreement(("seen turned round", now.flips, LEAST_FLIPS), ("held against SAM's outlines", now.sam, LEAST_SAM))
+
+
+def doubts(now: Signals, kept: float) -> str:
+    """What is wrong with what an adapted network finds, in words; empty where it can be.
+
+    Parameters
+    ----------
+    now : Signals
+        Of the windows that were not learnt from.
+    kept : float
+        Part of what was sure before adapting that is found now.
+    """
+    lost = f"of what was sure before it finds {kept:.0%} again (the least is {LEAST_KEPT:.0%})" if kept < LEAST_KEPT else ""
+    unsure = _disagreement(
+        ("seen with other grey values", now.changed, LEAST_CHANGED), ("asked how sure it is", now.sure, LEAST_SURE)
     )
+    return no_ground(now) or lost or unsure
+
+
+def _disagreement(*agreements: tuple[str, float | None, float]) -> str:
+    """The first agreement that is below its least, in words."""
     for how, value, least in agreements:
         if value is not None and value < least:
             return f"{how} it agrees to {value:.2f} (the least is {least:.2f})"

@@ -9,7 +9,7 @@ import pytest
 
 from mitoscale.training.adapt_answers import Answer
 from mitoscale.training.adapt_signals import Signals, kept, signals
-from mitoscale.training.adapt_verdict import better, doubts
+from mitoscale.training.adapt_verdict import better, doubts, no_ground
 
 SPACING = (10.0, 10.0, 10.0)
 GOOD = Signals(foreground=0.08, profiles=20, plausible=0.95, flips=0.9, changed=0.85, sure=0.8, sam=0.85)
@@ -82,6 +82,8 @@ def test_what_was_sure_and_is_lost_is_counted() -> None:
 def test_each_way_of_being_wrong_is_told(changes: dict[str, float], still: float, told: str) -> None:
     assert doubts(GOOD, 1.0) == "" and doubts(replace(GOOD, sam=None), 1.0) == ""
     assert told in doubts(replace(GOOD, **changes), still)
+    learnable = not changes or bool(changes.keys() & {"changed", "sure"})
+    assert (no_ground(replace(GOOD, **changes)) == "") == learnable, "what a network may yet learn is no reason not to begin"
 
 
 def test_better_means_more_than_chance_since_the_beginning_and_no_less_since() -> None:
