@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from mitoscale.core.adapt_settings import AdaptSettings
@@ -40,6 +41,9 @@ _AVERAGE = 0.95
 
 _REPORTS = 4
 """Reports a round."""
+
+_HALF, _WHOLE = 0.5, 1.0
+"""Parts of the normalisation's statistics that may be the volume's: they help on one and do harm on another, so all are judged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,14 +96,15 @@ class Adaptation:
         began = time.monotonic()
         answers = self.asker.answers(start, self.held)
         found = signals(answers, self.spacing)
-        stage = Stage(name="before", signals=found, kept=1.0, doubts=no_ground(found), taken=True, seconds=_since(began))
+        stage = Stage(
+            name="before", signals=found, kept=1.0, statistics=0.0, doubts=no_ground(found), taken=True, seconds=_since(began)
+        )
         means = [a.mean for a in answers]
         return self._saved(AdaptState(model=copy.deepcopy(start), before=means, now=means, stages=[stage]))
 
     def _statistics(self, state: AdaptState) -> AdaptState:
         began = time.monotonic()
-        changed = estimated_anew(state.model, self._unchanged(state.model))
-        return self._judged(state, "statistics", changed, began)
+        return self._judged(state, "statistics", state.model, (_HALF, _WHOLE), began)
 
     def _round(self, state: AdaptState) -> AdaptState:
         began, number = time.monotonic(), len(state.stages) - 1
@@ -137,7 +142,7 @@ class Adaptation:
         end = trained.model.cpu().requires_grad_(False)
         assert isinstance(end, UNet)
         mixed = blended(end, state.model, settings.keep_init)
-        after = self._judged(state, f"round {number}", estimated_anew(mixed, self._unchanged(mixed)), began)
+        after = self._judged(state, f"round {number}", mixed, (0.0, _HALF, _WHOLE), began)
         checkpoint.unlink(missing_ok=True)
         return after
 
@@ -161,21 +166,29 @@ class Adaptation:
         truths = [replace(v, share=v.share * part / total) for v in self.truths]
         return [*(replace(v, share=(left - part) / len(own)) for v in own), *truths, *phantoms]
 
-    def _judged(self, state: AdaptState, name: str, model: UNet, began: float) -> AdaptState:
-        """The state after a stage: with its network where that is better."""
-        answers: list[Answer] = self.asker.answers(model, self.held)
-        found, means = signals(answers, self.spacing), [a.mean for a in answers]
-        same = kept(state.before, means)
-        wrong = doubts(found, same)
+    def _judged(self, state: AdaptState, name: str, model: UNet, parts: Sequence[float], began: float) -> AdaptState:
+        """The state after a stage: with its network and the best of some parts of the volume's statistics, where that is better."""
+        tried = [self._seen(state, name, model, part) for part in parts]
+        stage, means, model = max(tried, key=lambda one: (not one[0].doubts, one[0].signals.score))
+        found = stage.signals
         best = max((s for s in state.stages if s.taken), key=lambda s: s.signals.score)
-        taken = not wrong and (bool(state.best.doubts) or better(found, state.stages[0].signals, best.signals))
-        stage = Stage(name=name, signals=found, kept=same, doubts=wrong, taken=taken, seconds=_since(began))
-        stages = [*state.stages, stage]
+        taken = not stage.doubts and (bool(state.best.doubts) or better(found, state.stages[0].signals, best.signals))
+        stages = [*state.stages, replace(stage, taken=taken, seconds=_since(began))]
         if taken:
             return self._saved(AdaptState(model=model, before=state.before, now=means, stages=stages))
         # What was worse is shown where nothing was better.
         shown = means if len(stages) == 2 or not any(s.taken for s in stages[1:]) else state.now
         return self._saved(AdaptState(model=state.model, before=state.before, now=shown, stages=stages))
+
+    def _seen(self, state: AdaptState, name: str, model: UNet, part: float) -> tuple[Stage, list[np.ndarray], UNet]:
+        """A network with a part of the volume's statistics: its signals, its (Y, X) probability in each window held out, and it."""
+        if part:
+            model = estimated_anew(model, self._unchanged(model), part)
+        answers: list[Answer] = self.asker.answers(model, self.held)
+        found, means = signals(answers, self.spacing), [a.mean for a in answers]
+        same = kept(state.before, means)
+        stage = Stage(name=name, signals=found, kept=same, statistics=part, doubts=doubts(found, same), taken=False, seconds=0.0)
+        return stage, means, model
 
     def _saved(self, state: AdaptState) -> AdaptState:
         save_state(Path(self.settings.out), state, self.token)

@@ -106,15 +106,14 @@ def _judged(profiles: np.ndarray, masks: Sequence[Mask], least_score: float) -> 
     areas = np.bincount(profiles.ravel())
     united: dict[int, list[Mask]] = {}
     for mask in masks:
-        united.setdefault(mask.profile, []).append(mask)  # a large profile has several, its parts
+        united.setdefault(mask.profile, []).append(mask)  # a large profile has several, its parts, which overlap
     accepted, outline = [], 0.0
     for number, parts in united.items():
-        both = either = 0
+        claimed = np.zeros(profiles.shape, bool)
         for part in parts:
-            inside = profiles[part.slices] == number
-            both += int((inside & part.mask).sum())
-            either += int((part.mask & ~inside).sum())
-        iou = both / max(areas[number] + either, 1)
+            claimed[part.slices] |= part.mask
+        both = int((claimed & (profiles == number)).sum())
+        iou = both / max(areas[number] + int(claimed.sum()) - both, 1)
         outline += float(iou * areas[number])
         if iou >= _ACCEPTED_IOU and max(part.score for part in parts) >= least_score:
             accepted += parts

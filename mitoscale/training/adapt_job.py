@@ -131,6 +131,7 @@ def told(stage: Stage) -> str:
         parts.append(f"SAM {found.sam:.2f}")
     parts.append(f"foreground {found.foreground:.1%} in {found.profiles} profiles")
     if stage.name != "before":
+        parts.append(f"{stage.statistics:.0%} of the volume's statistics")
         parts.append("taken" if stage.taken else f"not taken: {stage.doubts or 'no better'}")
     return f"{stage.name:10} {', '.join(parts)}"
 

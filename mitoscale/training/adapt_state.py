@@ -27,6 +27,8 @@ class Stage:
     """Of the windows that are not learnt from."""
     kept: float
     """Part of what was sure before all stages that is found now."""
+    statistics: float
+    """Part of the normalisation's statistics that is the volume's, estimated in this stage; the rest is the network's own."""
     doubts: str
     """What is wrong with it; empty: nothing."""
     taken: bool
@@ -36,7 +38,7 @@ class Stage:
 
     def record(self) -> dict[str, Any]:
         """As JSON holds it."""
-        values = {"stage": self.name, **self.signals.record(), "kept": round(self.kept, 4)}
+        values = {"stage": self.name, **self.signals.record(), "kept": round(self.kept, 4), "statistics": self.statistics}
         return values | {"doubts": self.doubts, "taken": self.taken, "seconds": round(self.seconds, 1)}
 
 

@@ -28,10 +28,13 @@ TRUTH = np.pad(np.ones((24, 24), bool), 20)
 
 
 class Given:
-    """In the asker's place: each time it is asked, how well the next answers agree, 0..1."""
+    """In the asker's place: how well its answers agree, 0..1, one number for all that is asked for the same purpose.
 
-    def __init__(self, *agreements: float) -> None:
-        self.agreements = list(agreements)
+    Asked are: before; twice after the statistics; then of each round the windows to learn from, and three times those held out.
+    """
+
+    def __init__(self, *agreements: float, asked: Sequence[int] = (1, 2, *(1, 3) * 5)) -> None:
+        self.agreements = [agreement for agreement, times in zip(agreements, asked, strict=False) for _ in range(times)]
         self.asked = 0
 
     def answers(self, model: UNet, windows: Sequence[Window]) -> list[Answer]:
@@ -92,6 +95,18 @@ def test_what_is_better_is_taken_and_the_rounds_end_with_the_first_that_is_not(t
     assert {p.name for p in tmp_path.iterdir()} == {"w.checkpoint"}, "the checkpoints of rounds that ended are gone"
 
 
+@pytest.mark.parametrize("best", [0, 1, 2])
+def test_of_each_part_of_the_volumes_statistics_the_best_is_taken(best: int, tmp_path: Path, network: UNet) -> None:
+    agreements = [0.85, 0.82, 0.8]
+    agreements[best] = 0.9
+    state = adaptation(tmp_path, Given(0.7, 0.6, 0.5, 0.8, *agreements, asked=(1,) * 7), rounds=1).run(network)
+    statistics, last = state.stages[1:]
+    assert (statistics.statistics, statistics.taken) == (0.5, False), "of two that are worse the better one is told"
+    assert last.taken and last.statistics == (0.0, 0.5, 1.0)[best] and last.record()["statistics"] == last.statistics
+    again = adaptation(tmp_path, Given(), rounds=1).run(network)
+    assert again.stages == state.stages, "it is kept with the state"
+
+
 def test_nothing_better_is_refused_and_the_network_stays(tmp_path: Path, network: UNet) -> None:
     state = adaptation(tmp_path, Given(0.9, 0.8, 0.9, 0.9)).run(network)
     assert names(state) == [("before", True), ("statistics", False), ("round 1", False)]
@@ -103,7 +118,7 @@ def test_nothing_better_is_refused_and_the_network_stays(tmp_path: Path, network
 def test_without_ground_to_learn_from_no_step_is_made(tmp_path: Path, network: UNet) -> None:
     given = Given(0.1, 0.15)
     state = adaptation(tmp_path, given).run(network)
-    assert names(state) == [("before", True), ("statistics", False)] and given.asked == 2
+    assert names(state) == [("before", True), ("statistics", False)] and given.asked == 3
     assert "no ground to learn from" in state.refused and "turned round" in state.refused
 
 
@@ -114,7 +129,7 @@ def test_where_all_is_lost_it_is_refused(tmp_path: Path, network: UNet) -> None:
             nothing = np.zeros((4, 64, 64), np.float32)
             empty = np.zeros((64, 64), np.int32)
             lost = Answer(views=nothing, changed=nothing[0], profiles=empty, wide=empty, judged=empty, outline=0.0)
-            return found if self.asked in (1, 3) else [lost for _ in windows]
+            return found if self.asked in (1, 4) else [lost for _ in windows]
 
     state = adaptation(tmp_path, Collapsed(0.9, 0.9, 0.9, 0.9)).run(network)
     assert names(state) == [("before", True), ("statistics", False), ("round 1", False)]
@@ -146,11 +161,11 @@ def test_killed_in_a_round_it_ends_as_if_it_had_not_been(tmp_path: Path, network
     first = adaptation(tmp_path / "cut", Given(0.7, 0.8, 0.8), rounds=1, steps=4)
     with pytest.raises(KilledError):
         Adaptation(**{**vars(first), "report": killed}).run(network)
-    given = Given(0.8, 0.9)
+    given = Given(0.8, 0.9, asked=(1, 3))
     rest = adaptation(tmp_path / "cut", given, rounds=1, steps=4)
     steps: list[int] = []
     state = Adaptation(**{**vars(rest), "report": lambda p: steps.append(p.step)}).run(network)
-    assert given.asked == 2 and steps == [3, 4], "neither a stage nor a step was done again"
+    assert given.asked == 4 and steps == [3, 4], "neither a stage nor a step was done again"
     assert names(state) == names(whole)
     for name, value in state.model.state_dict().items():
         torch.testing.assert_close(value, whole.model.state_dict()[name], msg=name)

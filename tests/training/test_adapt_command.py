@@ -67,7 +67,7 @@ def test_what_is_better_is_written_with_its_card_and_pictures(
     out = tmp_path / "w.safetensors"
     ended = mitoscale(*arguments(files, out), "--json")
     assert ended.code == 0, ended.err
-    assert json.loads(ended.out)["weights"].startswith(str(out)) and asked == [2, 2, 2, 2]
+    assert json.loads(ended.out)["weights"].startswith(str(out)) and asked == [2] * 7
     model, card = load_unet(str(out))
     assert (card.training["data"], card.training["init"]["data"]) == ("stack.tif", "elsewhere")
     assert card.training["best"] == "round 1" and len(card.training["adapted"]) == 3 and card.pixel_nm == 10.0

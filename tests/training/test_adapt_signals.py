@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mitoscale.training.adapt_answers import Answer
+from mitoscale.ops.masks import Mask
+from mitoscale.training.adapt_answers import Answer, _judged
 from mitoscale.training.adapt_signals import Signals, kept, signals
 from mitoscale.training.adapt_verdict import better, doubts, no_ground
 
@@ -42,6 +43,18 @@ def test_agreement_is_1_where_all_say_the_same_and_falls_where_they_do_not() -> 
     apart = signals([answer(np.stack([square(8, 20), square(8, 20), square(8, 20), square(18, 20)]), square(18, 20))], SPACING)
     assert apart.flips == pytest.approx((3 + 3 * 100 / 700) / 6)
     assert apart.sure < same.sure and apart.changed < 0.4 and apart.sam is None and apart.score < same.score
+
+
+def test_the_parts_of_a_large_mask_are_one_outline() -> None:
+    """They overlap, and what both hold counts once."""
+    profiles = np.zeros((64, 64), np.int32)
+    profiles[10:30, 10:50] = 1
+    left, right = (Mask(y0=10, x0=x, mask=np.ones((20, 25), bool), score=0.9, profile=1) for x in (10, 25))
+    painted, outline = _judged(profiles, [left, right], 0.3)
+    np.testing.assert_array_equal(painted > 0, profiles > 0)
+    assert outline == profiles.sum()
+    _, outline = _judged(profiles, [left], 0.3)
+    assert outline == pytest.approx(25 / 40 * profiles.sum())
 
 
 def test_uncertainty_is_seen() -> None:
