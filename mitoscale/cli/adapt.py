@@ -38,9 +38,10 @@ def adapt(cluster: str | None, beside: str | None, **options: Any) -> None:
 
     First the statistics of its batch normalisation are estimated anew on some windows of the volume. Then it labels windows with
     what it sees alike in four orientations and SAM agrees with, and learns from them, changed as far as other microscopes differ,
-    in a few short rounds. Other windows judge each step by signs that need no truth: how well the orientations, other grey
-    values and SAM agree, how sure it is, how much it finds and how large. What is no better is not taken; where nothing is,
-    no weights are written, and the command ends with 1. The signs tell no truth: look at the picture.
+    in a few short rounds. Other windows judge each step, with its own statistics, with the volume's and half way between, by
+    signs that need no truth: how well the orientations, other grey values and SAM agree, how sure it is, how much it finds and
+    how large. What is no better is not taken; where nothing is, no weights are written, and the command ends with 1. The signs
+    tell no truth: look at the picture.
 
     Beside the weights: .adapt.json (each step's signs) and .adapt.png (windows, before and after), whatever the verdict. Stopped
     and started again, it goes on.

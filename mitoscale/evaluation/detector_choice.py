@@ -56,13 +56,16 @@ class DetectorChoice:
         --------
         >>> DetectorChoice(detector="unet-small", agreement={"unet-small": 0.971}).told()
         'unet-small, chosen for this volume by how alike it finds what is turned round: unet-small 0.97'
+        >>> DetectorChoice(detector="unet-varied", agreement={"unet-small": 0.7, "unet-varied": 0.8}).told().partition("; ")[2]
+        'it may find more after mitoscale adapt, which needs no labels'
         """
         if not self.agreement:
             return f"{self.detector}, as there is no tissue to choose by"
         if not any(self.agreement.values()):
             return f"{self.detector}, chosen though neither embedded U-Net finds anything in the windows that were looked at"
         said = ", ".join(f"{name} {value:.2f}" for name, value in self.agreement.items())
-        return f"{self.detector}, chosen for this volume by how alike it finds what is turned round: {said}"
+        more = "; it may find more after mitoscale adapt, which needs no labels" if self.agreement[self.detector] < KNOWN else ""
+        return f"{self.detector}, chosen for this volume by how alike it finds what is turned round: {said}{more}"
 
 
 def choose_detector(volume: GreyVolume, part: Region | None = None) -> DetectorChoice:
