@@ -20,7 +20,7 @@ from mitoscale.core.detector_names import AUTO
 @reading_options
 @click.option("--init", default=AUTO, show_default=True, metavar="WEIGHTS", help="U-Net to start from, by name or path.")
 @click.option("--sam", default="sam-small", show_default=True, metavar="WEIGHTS", help="Judge of the outlines; none: no judge.")
-@click.option("--rounds", type=click.IntRange(min=0), default=3, show_default=True, help="Most rounds; 0: statistics alone.")
+@click.option("--rounds", type=click.IntRange(min=0), default=6, show_default=True, help="Most rounds; 0: statistics alone.")
 @click.option("--steps", type=click.IntRange(min=1), default=60, show_default=True, help="Optimiser steps a round.")
 @click.option("--windows", type=click.IntRange(min=4), default=12, show_default=True, help="Windows of 2.56 um to look at.")
 @click.option("--batch", type=click.IntRange(min=1), default=6, show_default=True, help="Crops a step.")

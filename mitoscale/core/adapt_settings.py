@@ -17,7 +17,7 @@ class AdaptSettings(TrainSettings):
     """Weights to start from, by path; ``auto``: whichever embedded U-Net suits the volume."""
     sam: str = "sam-small"
     """Judge of the outlines, by name or path; ``none``: the U-Net alone."""
-    rounds: int = Field(3, ge=0)
+    rounds: int = Field(6, ge=0)
     """Most rounds; 0: only the statistics of the normalisation are estimated anew."""
     steps: int | None = Field(60, ge=1)
     """Optimiser steps a round."""
